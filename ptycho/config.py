@@ -1,0 +1,190 @@
+"""What a study, an arm and a network are made of: frozen, validated, free of I/O and of heavy imports."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, MutableMapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+PATTERN_SIZES = (64, 128, 256)
+ARCHITECTURES = ("unrolled", "cnn")
+LOSSES = ("nll", "mae")
+DOSE_NAMES = {"1e9": "high", "1e4": "low"}
+"""The doses of the four-arm study have names; every other dose is called by its value."""
+
+
+class ConfigError(ValueError):
+    """A parameter whose value is not accepted; the message names it, what was found and what is accepted."""
+
+
+def _require(holds: bool, name: str, found: object, accepted: str) -> None:
+    if not holds:
+        raise ConfigError(f"{name}={found!r} is not accepted: {accepted}")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A network for groups of ``gridsize**2`` patterns of ``N`` x ``N`` detector pixels.
+
+    ``max_offset`` is the farthest, in object pixels along one axis, that a pattern of a group may lie from the group's
+    centre; it sets the canvas a group is reconstructed on. ``blocks``, ``steps`` and ``filters`` shape the unrolled
+    network, ``filters_scale`` multiplies the filters of the reference ``cnn``.
+    """
+
+    N: int = 64
+    gridsize: int = 2
+    architecture: str = "unrolled"
+    max_offset: float = 8.0
+    blocks: int = 3
+    steps: int = 4
+    filters: int = 32
+    filters_scale: float = 1.0
+    probe_trainable: bool = False
+
+    def __post_init__(self) -> None:
+        _require(self.N in PATTERN_SIZES, "N", self.N, f"one of {PATTERN_SIZES}")
+        _require(isinstance(self.gridsize, int) and self.gridsize >= 1, "gridsize", self.gridsize, "an integer >= 1")
+        _require(self.architecture in ARCHITECTURES, "architecture", self.architecture, f"one of {ARCHITECTURES}")
+        _require(self.max_offset >= 0, "max_offset", self.max_offset, "pixels, >= 0")
+        for name in ("blocks", "steps", "filters"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "an integer >= 1")
+        _require(self.filters_scale > 0, "filters_scale", self.filters_scale, "> 0")
+
+    @property
+    def channels(self) -> int:
+        """Patterns in one group."""
+        return self.gridsize**2
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One training: which network, on how many photons per pattern, against which loss, for how long."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    nphotons: float = 1e9
+    loss: str = "nll"
+    nepochs: int = 5
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        _require(self.nphotons > 0, "nphotons", self.nphotons, "photons per pattern, > 0")
+        _require(self.loss in LOSSES, "loss", self.loss, f"one of {LOSSES}")
+        _require(isinstance(self.nepochs, int) and self.nepochs >= 1, "nepochs", self.nepochs, "an integer >= 1")
+        _require(self.batch_size >= 1, "batch_size", self.batch_size, "an integer >= 1")
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "> 0")
+        _require(isinstance(self.seed, int) and self.seed >= 0, "seed", self.seed, "an integer >= 0")
+
+
+def update_legacy_dict(cfg: MutableMapping[str, Any], config: ModelConfig | TrainingConfig) -> None:
+    """Write ``config`` into the flat legacy dictionary ``cfg`` (``ptycho.params.cfg``), nested fields flattened.
+
+    Call it before each arm: the zero-argument factories of :mod:`ptycho.model` read nothing else. Keys that ``config``
+    does not know are left as they are.
+    """
+    values = asdict(config)
+    cfg.update(values.pop("model", {}))
+    cfg.update(values)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One training of a study: a dose (``'1e4'``, or ``'full'`` for a measured scan as it is) and a loss."""
+
+    dose: str
+    loss: str
+
+    @property
+    def dose_name(self) -> str:
+        return DOSE_NAMES.get(self.dose, self.dose)
+
+    @property
+    def name(self) -> str:
+        return f"{self.dose_name}_{self.loss}"
+
+    @property
+    def nphotons(self) -> float | None:
+        """Photons per pattern asked for; None for all that were measured."""
+        return None if self.dose == "full" else float(self.dose)
+
+
+_DOSE = re.compile(r"[1-9](\.\d*[1-9])?e\d{1,2}")
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """The parameters of a dose study; the names in upper case are the Makefile's variables.
+
+    ``scan`` is None for a simulated study, otherwise a file by the NPZ contract or ``'siemens-star'``. ``N`` is None
+    when the scan decides it.
+    """
+
+    nepochs: int = 5
+    N: int | None = 64
+    gridsize: int = 2
+    n_train: int = 2000
+    n_test: int = 1000
+    doses: tuple[str, ...] = ("1e9", "1e4")
+    losses: tuple[str, ...] = LOSSES
+    seed: int = 1
+    architecture: str = "unrolled"
+    phase: float = 0.0
+    scan: str | None = None
+
+    def __post_init__(self) -> None:
+        _require(isinstance(self.nepochs, int) and 1 <= self.nepochs <= 10_000, "NEPOCHS", self.nepochs, "1 to 10000")
+        _require(
+            self.N in PATTERN_SIZES or (self.N is None and self.scan is not None), "N", self.N, f"one of {PATTERN_SIZES}"
+        )
+        _require(isinstance(self.gridsize, int) and 1 <= self.gridsize <= 5, "GRIDSIZE", self.gridsize, "1 to 5")
+        for name in ("n_train", "n_test"):
+            least = self.gridsize**2
+            _require(getattr(self, name) >= least, name.upper(), getattr(self, name), f"at least GRIDSIZE**2 = {least}")
+        _require(bool(self.doses) and len(set(self.doses)) == len(self.doses), "DOSES", self.doses, "distinct doses")
+        for dose in self.doses:
+            good = bool(_DOSE.fullmatch(dose)) or (dose == "full" and self.scan is not None)
+            _require(good, "DOSES", dose, "photons per pattern written like 1e4 or 2.5e6, or 'full' with SCAN")
+        _require(bool(self.losses) and len(set(self.losses)) == len(self.losses), "LOSSES", self.losses, "distinct")
+        for loss in self.losses:
+            _require(loss in LOSSES, "LOSSES", loss, f"among {LOSSES}")
+        _require(isinstance(self.seed, int) and self.seed >= 0, "SEED", self.seed, "an integer >= 0")
+        _require(self.architecture in ARCHITECTURES, "ARCH", self.architecture, f"one of {ARCHITECTURES}")
+        _require(0 <= self.phase <= 3, "PHASE", self.phase, "the object's phase range in radians, 0 to 3")
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        return tuple(Arm(dose, loss) for dose in self.doses for loss in self.losses)
+
+    @classmethod
+    def from_strings(cls, values: Mapping[str, str]) -> StudyConfig:
+        """Build from the Makefile's words, e.g. ``{"NEPOCHS": "5", "DOSES": "1e9 1e4"}``; empty words take defaults.
+
+        Raises
+        ------
+        ConfigError
+            An unknown name, a word that is no number where one is needed, or a value that is not accepted.
+        """
+        names = {("arch" if f.name == "architecture" else f.name).upper(): f for f in fields(cls)}
+        chosen: dict[str, Any] = {}
+        for name, word in values.items():
+            _require(name in names, name, word, f"the parameters are {', '.join(names)}")
+            if word.strip():
+                chosen[names[name].name] = _parse(name, word.strip(), str(names[name].type))
+        if chosen.get("scan"):
+            chosen.setdefault("doses", ("full", "1e4"))
+            chosen.setdefault("N", None)
+        return cls(**chosen)
+
+
+def _parse(name: str, word: str, kind: str) -> Any:
+    if kind.startswith("tuple"):
+        return tuple(word.split())
+    if kind.startswith("str"):
+        return word
+    convert = float if kind == "float" else int
+    try:
+        return convert(word)
+    except ValueError:
+        raise ConfigError(f"{name}={word!r} is not accepted: {'a number' if convert is float else 'an integer'}") from None
