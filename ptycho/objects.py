@@ -1,0 +1,96 @@
+"""Simulated objects: what is imaged. Complex transmission functions of order one, made from a seed."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+from skimage import draw
+
+OBJECTS = ("lines", "grf", "siemens")
+
+# The published lines object has 400 lines on the canvas of a 392-pixel object. Both the length of a line and the canvas
+# grow with the size, so a number proportional to the size keeps the length of line per area, hence the look, constant.
+LINES_PER_PIXEL = 400 / 392
+
+
+def make_object(kind: str, size: int, seed: int, phase: float = 0.0) -> NDArray[np.complex64]:
+    """Return the object `kind` (one of OBJECTS) as complex64 (size, size), amplitude within [0.5, 1.5].
+
+    `phase` is the peak-to-peak phase in radians, centred on zero; 0 gives a real object. For `lines` and `grf` the
+    phase is an independent realisation derived from the same seed, for `siemens` it follows the same spokes (a spoke
+    both absorbs and retards, as metal does). The same arguments give the same object, bit for bit.
+    Raises ValueError for an unknown kind, a size below 16, a negative seed, or a phase that is negative or not finite.
+    """
+    if kind not in OBJECTS:
+        raise ValueError(f"object kind is {kind!r}; expected one of {', '.join(OBJECTS)}")
+    if size < 16:
+        raise ValueError(f"object size is {size} pixels; expected 16 or more")
+    if seed < 0:
+        raise ValueError(f"object seed is {seed}; expected a non-negative integer")
+    if not (np.isfinite(phase) and phase >= 0):
+        raise ValueError(f"object phase is {phase} radians peak to peak; expected a finite number >= 0")
+    for_amplitude, for_phase = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
+    if kind == "siemens":
+        angle = for_amplitude.uniform(0, 2 * np.pi)
+        centre = (size - 1) / 2 + for_amplitude.uniform(-0.05 * size, 0.05 * size, 2)
+        amplitude = retardation = siemens_star(size, angle=angle, centre=(centre[0], centre[1]))
+    else:
+        pattern = {"lines": lines, "grf": gaussian_random_field}[kind]
+        amplitude = pattern(size, for_amplitude)
+        retardation = pattern(size, for_phase) if phase else np.zeros_like(amplitude)
+    return ((0.5 + amplitude) * np.exp(1j * phase * (retardation - 0.5 * bool(phase)))).astype(np.complex64)
+
+
+def lines(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return random straight lines, blurred at three scales, as float64 (size, size) in [0, 1].
+
+    The lines object of PtychoPINN (Hoidn, Mishra & Mehta, Sci. Rep. 13, 22789, 2023): end points uniform on a canvas
+    of twice the size, Gaussian blurs of 1, 5 and 10 pixels added with weights 1, 2 and 5, the centre cut out.
+    Uniform end points make every such object denser in its middle: two independent ones correlate with r = 0.15.
+    """
+    canvas = np.zeros((2 * size, 2 * size))
+    for r0, c0, r1, c1 in rng.integers(0, 2 * size, (round(LINES_PER_PIXEL * size), 4)):
+        canvas[draw.line(r0, c0, r1, c1)] = 1
+    image = sum(weight * ndimage.gaussian_filter(canvas, sigma) for weight, sigma in ((1, 1), (2, 5), (5, 10)))
+    start = size // 2
+    return _unit(image[start : start + size, start : start + size])
+
+
+def gaussian_random_field(size: int, rng: np.random.Generator, exponent: float = 3.0) -> NDArray[np.float64]:
+    """Return a periodic Gaussian random field as float64 (size, size) in [0, 1].
+
+    Its power spectrum falls as |q|**-exponent with the spatial frequency q; the mean (q = 0) is removed before the
+    field is mapped linearly to its range. 3 looks like clouds; larger is smoother.
+    """
+    q = np.hypot(fft.fftfreq(size)[:, None], fft.rfftfreq(size))
+    q[0, 0] = np.inf
+    spectrum = fft.rfft2(rng.standard_normal((size, size))) * q ** (-exponent / 2)
+    return _unit(fft.irfft2(spectrum, s=(size, size)))
+
+
+def siemens_star(
+    size: int,
+    spokes: int = 36,
+    inner_radius: float | None = None,
+    angle: float = 0.0,
+    centre: tuple[float, float] | None = None,
+) -> NDArray[np.float64]:
+    """Return an antialiased Siemens star as float64 (size, size): 0 on the `spokes` spokes, 1 between and inside them.
+
+    The spokes run from `inner_radius` pixels to the edge of the frame; at radius r their period is 2*pi*r/spokes. The
+    default inner radius, spokes/pi (11.5 pixels for 36 spokes), is where that period is 2 pixels, the Nyquist limit.
+    `angle` (radians) turns the star, `centre` is its (row, column), the frame's middle by default. Edges are one pixel
+    wide: grey is the signed distance to the nearest edge, clipped to half a pixel either side.
+    """
+    inner = spokes / np.pi if inner_radius is None else inner_radius
+    row, column = ((size - 1) / 2, (size - 1) / 2) if centre is None else centre
+    y, x = np.arange(size)[:, None] - row, np.arange(size) - column
+    r = np.hypot(y, x)
+    # a triangle wave of the angle, zero on every edge and with slope one: times r, the arc length to the nearest edge
+    to_edge = r * np.arcsin(np.sin(spokes * (np.arctan2(y, x) - angle))) / spokes
+    into_spoke = np.minimum(to_edge, r - inner)
+    return 1 - np.clip(into_spoke + 0.5, 0, 1)
+
+
+def _unit(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Map an image linearly to [0, 1]."""
+    return (image - image.min()) / np.ptp(image)
