@@ -9,7 +9,7 @@ from typing import Any
 
 PATTERN_SIZES = (64, 128, 256)
 ARCHITECTURES = ("unrolled", "cnn")
-LOSSES = ("nll", "mae")
+LOSSES = ("nll", "mae", "mse")
 DOSE_NAMES = {"1e9": "high", "1e4": "low"}
 """The doses of the four-arm study have names; every other dose is called by its value."""
 
@@ -36,8 +36,8 @@ class ModelConfig:
     gridsize: int = 2
     architecture: str = "unrolled"
     max_offset: float = 8.0
-    blocks: int = 3
-    steps: int = 4
+    blocks: int = 2
+    steps: int = 3
     filters: int = 32
     filters_scale: float = 1.0
     probe_trainable: bool = False
@@ -65,8 +65,8 @@ class TrainingConfig:
     nphotons: float = 1e9
     loss: str = "nll"
     nepochs: int = 5
-    batch_size: int = 16
-    learning_rate: float = 1e-3
+    batch_size: int = 32
+    learning_rate: float = 2e-3
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -127,7 +127,7 @@ class StudyConfig:
     n_train: int = 2000
     n_test: int = 1000
     doses: tuple[str, ...] = ("1e9", "1e4")
-    losses: tuple[str, ...] = LOSSES
+    losses: tuple[str, ...] = ("nll", "mae")
     seed: int = 1
     architecture: str = "unrolled"
     phase: float = 0.0
@@ -136,7 +136,10 @@ class StudyConfig:
     def __post_init__(self) -> None:
         _require(isinstance(self.nepochs, int) and 1 <= self.nepochs <= 10_000, "NEPOCHS", self.nepochs, "1 to 10000")
         _require(
-            self.N in PATTERN_SIZES or (self.N is None and self.scan is not None), "N", self.N, f"one of {PATTERN_SIZES}"
+            self.N in PATTERN_SIZES or (self.N is None and self.scan is not None),
+            "N",
+            self.N,
+            f"one of {PATTERN_SIZES}",
         )
         _require(isinstance(self.gridsize, int) and 1 <= self.gridsize <= 5, "GRIDSIZE", self.gridsize, "1 to 5")
         for name in ("n_train", "n_test"):
@@ -187,4 +190,6 @@ def _parse(name: str, word: str, kind: str) -> Any:
     try:
         return convert(word)
     except ValueError:
-        raise ConfigError(f"{name}={word!r} is not accepted: {'a number' if convert is float else 'an integer'}") from None
+        raise ConfigError(
+            f"{name}={word!r} is not accepted: {'a number' if convert is float else 'an integer'}"
+        ) from None

@@ -79,3 +79,10 @@ def _positive(name: str, value: float) -> float:
     if not (np.isfinite(value) and value > 0):
         raise ValueError(f"probe {name} is {value}; expected a finite number > 0")
     return value
+
+
+def cropped_modes(probe: NDArray[np.complexfloating]) -> NDArray[np.complex64]:
+    """Return the probe's L modes on the square that holds their energy, (L, n, n); L = 1 for an (N, N) probe."""
+    n, N = support_size(probe), probe.shape[-1]
+    start = N // 2 - n // 2
+    return probe.reshape(-1, N, N)[:, start : start + n, start : start + n].astype(np.complex64)

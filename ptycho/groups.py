@@ -1,0 +1,116 @@
+"""Neighbour groups: gridsize**2 overlapping patterns each, their centres and relative offsets, as a tf.data pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from ptycho.rawdata import RawData
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Groups of C = gridsize**2 patterns of one scan.
+
+    Attributes
+    ----------
+    data : RawData
+    indices : (G, C) int64
+        The patterns of each group; channel c is row c // gridsize, column c % gridsize of the neighbourhood.
+    coords_offsets : (G, 1, 2, 1) float64
+        (x, y) of each group's centre, in object pixels, a whole number.
+    coords_relative : (G, 1, 2, C) float32
+        Centre minus position (relative sign -1), taken in float64 before rounding.
+    """
+
+    data: RawData
+    indices: NDArray[np.int64]
+    coords_offsets: NDArray[np.float64]
+    coords_relative: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def max_offset(self) -> float:
+        """The farthest a pattern lies from its group's centre along one axis, in pixels."""
+        return float(np.abs(self.coords_relative).max())
+
+    def batch(self, chosen: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Amplitudes (B, N, N, C) and positions (B, 1, 2, C), float32, of the chosen groups."""
+        return np.moveaxis(self.data.diff3d[self.indices[chosen]], 1, -1), self.coords_relative[chosen]
+
+    def dataset(self, batch_size: int, *, epochs: range | None = None, seed: int = 0) -> tf.data.Dataset:
+        """Batches of ((amplitudes, positions), amplitudes).
+
+        Without ``epochs`` each group comes once, in order. With them, each epoch of the range is its own permutation,
+        drawn from (seed, epoch): a training that resumes at epoch 3 sees what it would have seen. The last, smaller
+        batch of an epoch is filled up from the start of the permutation, so that every step has one shape.
+        """
+        import tensorflow as tf
+
+        patterns = tf.constant(self.data.diff3d)
+        indices, relative = tf.constant(self.indices), tf.constant(self.coords_relative)
+
+        def load(chosen: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], tf.Tensor]:
+            amplitude = tf.transpose(tf.gather(patterns, tf.gather(indices, chosen)), (0, 2, 3, 1))
+            return (amplitude, tf.gather(relative, chosen)), amplitude
+
+        if epochs is None:
+            order = tf.data.Dataset.range(len(self)).batch(batch_size)
+        else:
+            steps = steps_per_epoch(len(self), batch_size)
+            permutations = np.stack([_permutation(len(self), steps * batch_size, seed, epoch) for epoch in epochs])
+            order = tf.data.Dataset.from_tensor_slices(permutations.reshape(-1, batch_size))
+        return order.map(load, num_parallel_calls=1, deterministic=True).prefetch(2)
+
+
+def steps_per_epoch(groups: int, batch_size: int) -> int:
+    """Batches that show every group at least once."""
+    return -(-groups // batch_size)
+
+
+def _permutation(groups: int, length: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    order = np.random.default_rng((seed, epoch)).permutation(groups)
+    return np.resize(order, length)
+
+
+def make_groups(data: RawData, gridsize: int, n_neighbours: int = 5, seed: int = 0) -> Groups:
+    """One group around every position: it and gridsize**2 - 1 of its nearest neighbours.
+
+    The members are drawn from the ``n_neighbours`` nearest (at least gridsize**2 of them, the position included) by a
+    generator seeded with ``seed``, then laid out row by row: sorted by y into rows of gridsize, by x within a row.
+
+    Raises
+    ------
+    ValueError
+        The scan has fewer than gridsize**2 positions.
+    """
+    C = gridsize**2
+    if len(data) < C:
+        raise ValueError(f"a group of gridsize={gridsize} needs {C} positions; the scan has {len(data)}")
+    positions = np.stack([data.xcoords, data.ycoords], axis=1)
+    rng = np.random.default_rng(seed)
+    k = min(max(C, n_neighbours), len(data))
+    nearest = cKDTree(positions).query(positions, k=k)[1].reshape(len(data), k)
+    drawn = np.argsort(rng.random((len(data), k - 1)), axis=1)[:, : C - 1] + 1
+    members = np.concatenate([nearest[:, :1], np.take_along_axis(nearest, drawn, axis=1)], axis=1)
+    indices = _row_major(members, positions, gridsize)
+    placed = positions[indices].transpose(0, 2, 1)[:, np.newaxis]  # (G, 1, 2, C)
+    # on whole pixels, so that stitching places a group without interpolating it
+    offsets = np.rint(placed.mean(axis=-1, keepdims=True))
+    return Groups(data, indices, offsets, (offsets - placed).astype(np.float32))
+
+
+def _row_major(members: NDArray[np.int64], positions: NDArray[np.float64], gridsize: int) -> NDArray[np.int64]:
+    by_y = np.take_along_axis(members, np.argsort(positions[members, 1], axis=1, kind="stable"), axis=1)
+    rows = by_y.reshape(-1, gridsize, gridsize)
+    by_x = np.argsort(positions[rows, 0], axis=2, kind="stable")
+    return np.take_along_axis(rows, by_x, axis=2).reshape(members.shape)

@@ -1,0 +1,140 @@
+"""The networks as Keras models: ``autoencoder`` (amplitudes back to amplitudes) and ``diffraction_to_obj`` (the object)."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from ptycho import params, probes
+from ptycho.config import ModelConfig, TrainingConfig
+from ptycho.networks import layers
+from ptycho.networks.cnn import EncoderDecoder
+from ptycho.networks.unrolled import Unrolled
+from ptycho.training import DiffractionLoss
+
+
+def build(config: ModelConfig, probe: np.ndarray | None = None) -> tuple[keras.Model, keras.Model]:
+    """The network of ``config`` for one probe.
+
+    Parameters
+    ----------
+    config : ModelConfig
+    probe : (N, N) or (L, N, N) complex64, optional
+        The probe, or its L incoherent modes; the default disk when None.
+
+    Returns
+    -------
+    autoencoder : keras.Model
+        Amplitudes (B, N, N, C) float32, positions (B, 1, 2, C) float32 -> object (B, N, N, 1) complex64, predicted
+        amplitude (B, N, N, C) float32, predicted intensity (B, N, N, C) float32.
+    diffraction_to_obj : keras.Model
+        The same inputs -> the object alone. Both share every weight.
+    """
+    N, C = config.N, config.channels
+    probe = probes.disk(N) if probe is None else probe
+    if probe.shape[-2:] != (N, N):
+        raise ValueError(f"probe has shape {probe.shape}; N={N} asks for ({N}, {N}) or (modes, {N}, {N})")
+    P = probes.cropped_modes(probe)
+    n = P.shape[-1]
+    m = layers.canvas_size(n, config.max_offset)
+
+    amplitude = keras.Input((N, N, C), dtype="float32", name="diffraction")
+    positions = keras.Input((1, 2, C), dtype="float32", name="coords_relative")
+    probe_layer = layers.Probe(modes=len(P), n=n, trainable_probe=config.probe_trainable, name="probe")
+    modes = probe_layer(positions)
+    if config.architecture == "unrolled":
+        network = Unrolled(m, config.blocks, config.steps, config.filters, name="reconstruction")
+    else:
+        network = EncoderDecoder(m, config.filters_scale, name="reconstruction")
+    estimates = network(amplitude, positions, modes)
+    O = layers.Last(name="last")(estimates)
+    intensity = layers.Diffraction(N, name="intensity")(O, positions, modes)
+    obj = layers.Frame(N, name="object")(O)
+    predicted = layers.Amplitude(name="amplitude")(intensity)
+    probe_layer.assign(P)
+    autoencoder = keras.Model([amplitude, positions], [obj, predicted, intensity], name="autoencoder")
+    return autoencoder, _object_model(autoencoder)
+
+
+def create_model_with_gridsize(gridsize: int, N: int) -> tuple[keras.Model, keras.Model]:
+    """(autoencoder, diffraction_to_obj) for ``gridsize`` and ``N``, everything else as in :class:`ModelConfig`."""
+    return build(ModelConfig(N=N, gridsize=gridsize))
+
+
+def create_compiled_model(gridsize: int | None = None, N: int | None = None) -> tuple[keras.Model, keras.Model]:
+    """(autoencoder, diffraction_to_obj), the first compiled with the loss and learning rate of ``ptycho.params.cfg``.
+
+    What is not given is read from ``cfg``, as ``update_legacy_dict`` wrote it, and from the defaults where it is silent.
+    The intensity scale of the loss is that of an object of modulus one.
+    """
+    chosen = {"gridsize": gridsize, "N": N}
+    cfg = params.cfg | {name: value for name, value in chosen.items() if value is not None}
+    config = ModelConfig(**_known(ModelConfig, cfg))
+    training = TrainingConfig(model=config, **_known(TrainingConfig, cfg))
+    probe = cfg.get("probe", probes.disk(config.N))
+    models = build(config, probe)
+    scale = float(np.sqrt(training.nphotons / np.sum(np.abs(probe) ** 2)))
+    models[0].compile(
+        optimizer=keras.optimizers.Adam(training.learning_rate),
+        loss=[None, None, DiffractionLoss(training.loss, scale)],
+        jit_compile=True,
+    )
+    return models
+
+
+def _known(config: type, cfg: dict[str, Any]) -> dict[str, Any]:
+    return {field.name: cfg[field.name] for field in fields(config) if field.name in cfg}
+
+
+def save(autoencoder: keras.Model, path: str | Path) -> None:
+    """Write the autoencoder, probe included, to one ``.keras`` file, whole or not at all."""
+    path = Path(path)
+    partial = path.with_name(f"{path.stem}.partial.keras")
+    try:
+        autoencoder.save(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(path: str | Path) -> tuple[keras.Model, keras.Model]:
+    """(autoencoder, diffraction_to_obj) of a ``.keras`` file; nothing in the file is run as code.
+
+    Raises
+    ------
+    ValueError
+        The file is missing, or holds no model of this package.
+    """
+    try:
+        autoencoder = keras.saving.load_model(path, compile=False, safe_mode=True)
+        return autoencoder, _object_model(autoencoder)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is no model of this package: {error}") from error
+
+
+def _object_model(autoencoder: keras.Model) -> keras.Model:
+    return keras.Model(autoencoder.inputs, autoencoder.get_layer("object").output, name="diffraction_to_obj")
+
+
+@cache
+def _default_models() -> tuple[keras.Model, keras.Model]:
+    return create_compiled_model()
+
+
+def __getattr__(name: str) -> keras.Model:
+    if name in ("autoencoder", "diffraction_to_obj"):
+        warnings.warn(
+            f"ptycho.model.{name} is built once, from the configuration of its first use; "
+            "call create_compiled_model() instead",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return _default_models()[("autoencoder", "diffraction_to_obj").index(name)]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

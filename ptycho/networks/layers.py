@@ -1,0 +1,115 @@
+"""What every architecture shares: the probe, the measurement and the frames, as serialisable Keras layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ptycho import optics
+
+
+def canvas_size(n: int, max_offset: float) -> int:
+    """Side of the canvas that n-pixel patches up to ``max_offset`` pixels from its centre need; a multiple of 4."""
+    return 4 * int(np.ceil((n + 2 * max_offset + 2) / 4))
+
+
+def offsets_from_relative(coords_relative: tf.Tensor) -> tf.Tensor:
+    """(B, C, 2) offsets (y, x) from ``coords_relative`` (B, 1, 2, C), which holds (x, y) with relative sign -1."""
+    return -tf.reverse(tf.transpose(coords_relative[:, 0], (0, 2, 1)), axis=[-1])
+
+
+class ConfiguredLayer(keras.layers.Layer):
+    """A Keras layer whose constructor arguments are its configuration: ``settings`` come back as attributes."""
+
+    def __init__(self, settings: dict[str, Any], **kwargs: Any):
+        super().__init__(dtype="float32", **kwargs)
+        self._settings = settings
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["dtype"]
+        return {**config, **self._settings}
+
+
+@keras.saving.register_keras_serializable(package="ptycho")
+class Probe(ConfiguredLayer):
+    """The probe's L incoherent modes on their n x n support: (anything) -> (L, n, n) complex64."""
+
+    def __init__(self, modes: int, n: int, trainable_probe: bool = False, **kwargs: Any):
+        super().__init__({"modes": modes, "n": n, "trainable_probe": trainable_probe}, **kwargs)
+        self.shape = (modes, n, n)
+        self.pair = self.add_weight(shape=(*self.shape, 2), initializer="zeros", trainable=trainable_probe, name="pair")
+
+    def assign(self, P: np.ndarray) -> None:
+        """Take the probe (L, n, n) complex."""
+        self.pair.assign(np.stack([P.real, P.imag], axis=-1).astype(np.float32))
+
+    def call(self, _: tf.Tensor) -> tf.Tensor:
+        pair = tf.convert_to_tensor(self.pair)
+        return tf.complex(pair[..., 0], pair[..., 1])
+
+    def compute_output_spec(self, _: Any) -> keras.KerasTensor:
+        return keras.KerasTensor(self.shape, dtype="complex64")
+
+
+@keras.saving.register_keras_serializable(package="ptycho")
+class Diffraction(ConfiguredLayer):
+    """Objects (B, m, m), positions (B, 1, 2, C), probe (L, n, n) -> intensity (B, N, N, C) float32, centred order."""
+
+    def __init__(self, N: int, **kwargs: Any):
+        super().__init__({"N": N}, **kwargs)
+        self.N = N
+
+    def call(self, O: tf.Tensor, coords_relative: tf.Tensor, P: tf.Tensor) -> tf.Tensor:
+        T = optics.Translation(offsets_from_relative(coords_relative), n=P.shape[-1], m=O.shape[-1])
+        intensity = optics.to_centre(optics.diffract(T.forward(O), P, self.N))
+        return tf.transpose(intensity, (0, 2, 3, 1))
+
+    def compute_output_spec(self, O: Any, coords_relative: Any, P: Any) -> keras.KerasTensor:
+        return keras.KerasTensor((None, self.N, self.N, coords_relative.shape[-1]), dtype="float32")
+
+
+@keras.saving.register_keras_serializable(package="ptycho")
+class Amplitude(ConfiguredLayer):
+    """Intensity -> amplitude."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__({}, **kwargs)
+
+    def call(self, intensity: tf.Tensor) -> tf.Tensor:
+        return optics.amplitude(intensity)
+
+
+@keras.saving.register_keras_serializable(package="ptycho")
+class Frame(ConfiguredLayer):
+    """The object (B, m, m) in the pattern's own frame (B, N, N, 1): cut, or padded with empty space (ones), about m//2."""
+
+    def __init__(self, N: int, **kwargs: Any):
+        super().__init__({"N": N}, **kwargs)
+        self.N = N
+
+    def call(self, O: tf.Tensor) -> tf.Tensor:
+        m = O.shape[-1]
+        before = self.N // 2 - m // 2
+        if before < 0:
+            O = O[:, -before : self.N - before, -before : self.N - before]
+        else:
+            O = tf.pad(O, [[0, 0]] + [[before, self.N - m - before]] * 2, constant_values=1)
+        return O[..., tf.newaxis]
+
+    def compute_output_spec(self, O: Any) -> keras.KerasTensor:
+        return keras.KerasTensor((None, self.N, self.N, 1), dtype="complex64")
+
+
+@keras.saving.register_keras_serializable(package="ptycho")
+class Last(ConfiguredLayer):
+    """Estimates (B, K, m, m) -> the last one (B, m, m)."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__({}, **kwargs)
+
+    def call(self, estimates: tf.Tensor) -> tf.Tensor:
+        return estimates[:, -1]

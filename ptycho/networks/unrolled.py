@@ -1,0 +1,93 @@
+"""The unrolled network: blocks of gradient descent on the diffraction data, each followed by a small residual CNN.
+
+One step on the group's object is that of the amplitude data term, divided by the probe's coverage, with a learned step
+and momentum (the update of rPIE, Maiden et al., Optica 4 (2017) 736, Eq. 15, for all patterns of a group at once)::
+
+    v <- beta v + sum_c T_c^H dL/dO_c / ((1 - a) coverage + a max coverage)
+    O <- O - alpha v
+
+The CNN of a block sees the object, its last gradient and the coverage at half the resolution. Its last layer starts at
+zero, so an untrained network is plain physics.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ptycho import optics
+from ptycho.networks.layers import ConfiguredLayer, offsets_from_relative
+
+COVERAGE_FLOOR = 0.1
+"""rPIE's a: where the probe hardly reaches, steps fade out instead of amplifying noise."""
+
+
+@keras.saving.register_keras_serializable(package="ptycho")
+class Unrolled(ConfiguredLayer):
+    """Amplitudes (B, N, N, C), positions (B, 1, 2, C), probe (L, n, n) -> the object after each block (B, blocks, m, m).
+
+    Parameters
+    ----------
+    m : int
+        Side of the canvas, a multiple of 4.
+    blocks, steps : int
+        Blocks, and gradient steps in each.
+    filters : int
+        Filters of the residual CNN.
+    """
+
+    def __init__(self, m: int, blocks: int, steps: int, filters: int, **kwargs: Any):
+        super().__init__({"m": m, "blocks": blocks, "steps": steps, "filters": filters}, **kwargs)
+        self.m, self.blocks, self.steps = m, blocks, steps
+        constant = keras.initializers.Constant
+        self.alpha = self.add_weight(shape=(blocks, steps), initializer=constant(1.0), name="alpha")
+        self.beta = self.add_weight(shape=(blocks, steps), initializer=constant(0.5), name="beta")
+        self.regularisers = [
+            [
+                keras.layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"block{k}_in"),
+                keras.layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"block{k}_mid"),
+                keras.layers.Conv2D(8, 3, padding="same", kernel_initializer="zeros", name=f"block{k}_out"),
+            ]
+            for k in range(blocks)
+        ]
+
+    def build(self, *_: Any) -> None:
+        for convolutions in self.regularisers:
+            shape = (None, self.m // 2, self.m // 2, 5 * 4)
+            for convolution in convolutions:
+                convolution.build(shape)
+                shape = convolution.compute_output_shape(shape)
+        self.built = True
+
+    def call(self, diffraction: tf.Tensor, coords_relative: tf.Tensor, P: tf.Tensor) -> tf.Tensor:
+        A = optics.to_corner(tf.transpose(diffraction, (0, 3, 1, 2)))
+        T = optics.Translation(offsets_from_relative(coords_relative), n=P.shape[-1], m=self.m)
+        coverage = optics.coverage(T, P)
+        peak = tf.reduce_max(coverage, axis=(1, 2), keepdims=True)
+        weight = 1.0 / ((1 - COVERAGE_FLOOR) * coverage + COVERAGE_FLOOR * peak)
+
+        O = tf.ones_like(weight, dtype=tf.complex64)
+        v = tf.zeros_like(O)
+        estimates = []
+        for k in range(self.blocks):
+            for s in range(self.steps):
+                gradient, _ = optics.amplitude_gradient(T.forward(O), P, A)
+                G = optics.scale(weight, T.adjoint(gradient))
+                v = optics.scale(self.beta[k, s], v) + G
+                O = O - optics.scale(self.alpha[k, s], v)
+            O = O + self._residual(k, O, G, coverage / peak)
+            estimates.append(O)
+        return tf.stack(estimates, axis=1)
+
+    def _residual(self, k: int, O: tf.Tensor, G: tf.Tensor, coverage: tf.Tensor) -> tf.Tensor:
+        seen = [tf.math.real(O) - 1, tf.math.imag(O), tf.math.real(G), tf.math.imag(G), coverage]
+        x = tf.nn.space_to_depth(tf.stack(seen, axis=-1), 2)
+        for convolution in self.regularisers[k]:
+            x = convolution(x)
+        pair = tf.nn.depth_to_space(x, 2)
+        return tf.complex(pair[..., 0], pair[..., 1])
+
+    def compute_output_spec(self, diffraction: Any, coords_relative: Any, P: Any) -> keras.KerasTensor:
+        return keras.KerasTensor((None, self.blocks, self.m, self.m), dtype="complex64")

@@ -1,0 +1,175 @@
+"""The forward model of far-field ptychography and its adjoints, in TensorFlow: the one home of the conventions.
+
+A group of C patterns at offsets r_c sees one object O on a canvas of m x m pixels through a probe of L incoherent modes::
+
+    translation    O_c = T(r_c) O             patch index n//2 lies at canvas index m//2 + r_c, bilinearly
+    interaction    psi_cl = P_l O_c           exit waves
+    propagation    Psi_cl = FFT2(psi_cl) / N  unitary far field
+    measurement    I_c = sum_l |Psi_cl|^2
+
+Two things keep the loop cheap and change no intensity. The probe is cropped to the n x n pixels that hold its energy, so
+patches have n <= N pixels. And detector arrays here are in *corner order* (zero frequency at [0, 0]): amplitudes are
+brought into it once by :func:`to_corner`, so no step shifts anything.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+class Translation:
+    """The linear operator that cuts C patches out of a canvas at fractional offsets, and its exact adjoint.
+
+    Each axis is a banded matrix W[i, u] = max(0, 1 - |u - (m//2 - n//2 + i + r)|): bilinear interpolation, zero outside
+    the canvas, differentiable in the offsets.
+
+    Parameters
+    ----------
+    offsets : (B, C, 2) float32
+        (y, x) of each pattern from the canvas centre, in object pixels.
+    n, m : int
+        Sides of a patch and of the canvas, in pixels.
+    """
+
+    def __init__(self, offsets: tf.Tensor, n: int, m: int):
+        self.n, self.m = n, m
+        rows = tf.range(n, dtype=tf.float32) + (m // 2 - n // 2)
+        at = rows + offsets[..., tf.newaxis]  # (B, C, 2, n)
+        distance = tf.abs(tf.range(m, dtype=tf.float32) - at[..., tf.newaxis])
+        weights = tf.nn.relu(1.0 - distance)  # (B, C, 2, n, m)
+        self.channels = offsets.shape[1]
+        self.W_y = tf.reshape(weights[:, :, 0], (-1, self.channels * n, m))
+        self.W_x = weights[:, :, 1]
+
+    def forward(self, O: tf.Tensor) -> tf.Tensor:
+        """Canvas (B, m, m) complex64 -> patches (B, C, n, n) complex64."""
+        n, m = self.n, self.m
+        pair = tf.concat([tf.math.real(O), tf.math.imag(O)], axis=-1)  # (B, m, 2m): real matmuls are twice as fast
+        along_y = tf.reshape(tf.matmul(self.W_y, pair), (-1, self.channels, 2 * n, m))
+        patches = tf.reshape(tf.matmul(along_y, self.W_x, transpose_b=True), (-1, self.channels, n, 2, n))
+        return tf.complex(patches[..., 0, :], patches[..., 1, :])
+
+    def adjoint(self, patches: tf.Tensor) -> tf.Tensor:
+        """Patches (B, C, n, n) complex64 -> the sum of what each puts back on the canvas (B, m, m) complex64."""
+        n, m = self.n, self.m
+        pair = tf.stack([tf.math.real(patches), tf.math.imag(patches)], axis=-2)  # (B, C, n, 2, n)
+        along_x = tf.matmul(tf.reshape(pair, (-1, self.channels, 2 * n, n)), self.W_x)
+        canvas = tf.matmul(self.W_y, tf.reshape(along_x, (-1, self.channels * n, 2 * m)), transpose_a=True)
+        return tf.complex(canvas[..., :m], canvas[..., m:])
+
+
+def coverage(T: Translation, P: tf.Tensor) -> tf.Tensor:
+    """Photons that the patterns bring to each object pixel, in units of the probe's modes P: (B, m, m) float32."""
+    fluence = tf.reduce_sum(squared_modulus(P), axis=0)
+    fluence = tf.complex(fluence, tf.zeros_like(fluence))
+    batch = tf.shape(T.W_x)[:2]
+    return tf.math.real(T.adjoint(tf.broadcast_to(fluence, tf.concat([batch, fluence.shape], axis=0))))
+
+
+def illuminate(patches: tf.Tensor, P: tf.Tensor) -> tf.Tensor:
+    """Exit waves (..., L, n, n) of patches (..., n, n) under the probe's modes P (L, n, n)."""
+    return P * patches[..., tf.newaxis, :, :]
+
+
+def illuminate_adjoint(waves: tf.Tensor, P: tf.Tensor) -> tf.Tensor:
+    """Patches (..., n, n) of waves (..., L, n, n): sum_l conj(P_l) psi_l."""
+    return tf.reduce_sum(tf.math.conj(P) * waves, axis=-3)
+
+
+def far_field(waves: tf.Tensor, N: int) -> tf.Tensor:
+    """Unitary far field (..., N, N) of exit waves (..., n, n), in corner order."""
+    n = waves.shape[-1]
+    if n < N:
+        waves = tf.pad(waves, [[0, 0]] * (len(waves.shape) - 2) + [[0, N - n]] * 2)
+    return tf.signal.fft2d(waves) / N
+
+
+def far_field_adjoint(Psi: tf.Tensor, n: int) -> tf.Tensor:
+    """Exit waves (..., n, n) of far fields (..., N, N) in corner order: inverse transform, cropped."""
+    N = Psi.shape[-1]
+    return (tf.signal.ifft2d(Psi) * N)[..., :n, :n]
+
+
+def scale(real: tf.Tensor, field: tf.Tensor) -> tf.Tensor:
+    """A real factor times a complex field; unlike a cast to complex, its gradient discards nothing that matters."""
+    return tf.complex(real * tf.math.real(field), real * tf.math.imag(field))
+
+
+def squared_modulus(field: tf.Tensor) -> tf.Tensor:
+    """|field|^2, float32; its gradient at zero is zero (that of ``abs`` is not a number)."""
+    return tf.math.real(field) ** 2 + tf.math.imag(field) ** 2
+
+
+def measure(Psi: tf.Tensor) -> tf.Tensor:
+    """Intensity (..., N, N) float32 of far fields (..., L, N, N): the modes add incoherently."""
+    return tf.reduce_sum(squared_modulus(Psi), axis=-3)
+
+
+def diffract(patches: tf.Tensor, P: tf.Tensor, N: int) -> tf.Tensor:
+    """Intensity (..., N, N) float32, corner order, of patches (..., n, n) under modes P (L, n, n)."""
+    return measure(far_field(illuminate(patches, P), N))
+
+
+_TINY = 1e-12
+"""Below any amplitude that matters (one photon at 1e9 a pattern is 1e-3 of these units): keeps square roots finite."""
+
+
+def amplitude(intensity: tf.Tensor) -> tf.Tensor:
+    """Square root of an intensity, with a finite gradient at zero."""
+    return tf.sqrt(intensity + _TINY)
+
+
+def amplitude_gradient(patches: tf.Tensor, P: tf.Tensor, A: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Gradient of 1/2 sum (|Psi| - A)^2 with respect to the patches, and the predicted intensity.
+
+    The adjoint of the forward model applied to ``(1 - A/|Psi|) Psi``, where |Psi| is the amplitude of all modes
+    together (Thibault & Guizar-Sicairos 2012, Eq. 4, for a Gaussian amplitude likelihood).
+
+    Parameters
+    ----------
+    patches : (..., n, n) complex64
+    P : (L, n, n) complex64
+    A : (..., N, N) float32, corner order
+
+    Returns
+    -------
+    (..., n, n) complex64 and (..., N, N) float32
+    """
+    N, n = A.shape[-1], patches.shape[-1]
+    Psi = far_field(illuminate(patches, P), N)
+    intensity = measure(Psi)
+    excess = 1.0 - A / amplitude(intensity)
+    residual = scale(excess[..., tf.newaxis, :, :], Psi)
+    return illuminate_adjoint(far_field_adjoint(residual, n), P), intensity
+
+
+def to_corner(detector: tf.Tensor) -> tf.Tensor:
+    """Detector arrays (..., N, N) from centred to corner order (``ifftshift``)."""
+    N = detector.shape[-1]
+    return tf.roll(detector, shift=(-(N // 2), -(N // 2)), axis=(-2, -1))
+
+
+def to_centre(detector: tf.Tensor) -> tf.Tensor:
+    """Detector arrays (..., N, N) from corner to centred order (``fftshift``)."""
+    N = detector.shape[-1]
+    return tf.roll(detector, shift=(N // 2, N // 2), axis=(-2, -1))
+
+
+def bilinear_patches(O: tf.Tensor, corner: tf.Tensor, fraction: tf.Tensor, n: int) -> tf.Tensor:
+    """Patches (B, n, n) complex64 of one large object O (H, W), for fits on the object's own pixels.
+
+    Parameters
+    ----------
+    corner : (B, 2) int32
+        (y, x) of each patch's first pixel, rounded down.
+    fraction : (B, 2) float32
+        What is left of the position, in [0, 1): the weight of the next pixel.
+    """
+    W = O.shape[-1]
+    span = tf.range(n + 1)
+    rows = corner[:, :1] + span  # (B, n+1)
+    columns = corner[:, 1:] + span
+    window = tf.gather(tf.reshape(O, (-1,)), rows[:, :, tf.newaxis] * W + columns[:, tf.newaxis, :])
+    fy, fx = fraction[:, :1, tf.newaxis], fraction[:, 1:, tf.newaxis]
+    along_y = scale(1 - fy, window[:, :-1]) + scale(fy, window[:, 1:])
+    return scale(1 - fx, along_y[:, :, :-1]) + scale(fx, along_y[:, :, 1:])
