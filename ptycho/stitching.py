@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -14,6 +15,12 @@ from ptycho.registration import Reconstruction
 
 SWEEPS = 3
 """Times that every group's phase is turned to the average of all, after the first, sequential alignment."""
+
+
+def reconstruct(diffraction_to_obj: keras.Model, groups: Groups, batch_size: int = 64) -> Reconstruction:
+    """The object of a whole scan: the network's estimate of every group, stitched."""
+    objects = diffraction_to_obj.predict(groups.dataset(batch_size).map(lambda inputs, _: inputs), verbose=0)
+    return stitch(objects[..., 0], groups, groups.data.probeGuess)
 
 
 def stitch(objects: NDArray[np.complex64], groups: Groups, probe: NDArray[np.complex64]) -> Reconstruction:

@@ -1,0 +1,91 @@
+"""What an arm leaves behind: its reconstructions, judged against the truth, as files that other notebooks read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptycho import exposure
+from ptycho.metrics import Evaluation, evaluate
+from ptycho.rawdata import DataError, RawData, read_npz
+from ptycho.registration import Reconstruction
+
+PARTS = ("train", "heldout", "direct")
+"""The network on both splits, and on the training split the fit without a network."""
+
+
+def judge(reconstruction: Reconstruction, data: RawData) -> Evaluation:
+    """The reconstruction against the scan's ``objectGuess``, and its deviance against the scan's counts."""
+    deviance = exposure.deviance(data, reconstruction.object, reconstruction.origin_yx)
+    return evaluate(reconstruction, data.objectGuess, float(data.counts().sum()), deviance)
+
+
+def entry(
+    name: str,
+    data: RawData,
+    loss: str,
+    seed: int,
+    architecture: str,
+    history: list[dict[str, float]],
+    patterns: int,
+    judged: Mapping[str, Evaluation],
+) -> dict[str, Any]:
+    """The arm's entry in ``metrics.json``.
+
+    Parameters
+    ----------
+    history : list of {epoch, loss, seconds}
+        Of the training.
+    patterns : int
+        Patterns seen in one epoch.
+    judged : mapping of ``PARTS`` to Evaluation
+    """
+    seconds = sum(row["seconds"] for row in history)
+    collapsed = any(judged[split].collapsed for split in ("train", "heldout"))
+    return {
+        "name": name,
+        "nphotons": data.nphotons,
+        "loss": loss,
+        "seed": seed,
+        "architecture": architecture,
+        "status": "collapsed" if collapsed else "ok",
+        "train_seconds": seconds,
+        "patterns_per_second": patterns * len(history) / seconds,
+        **{part: judged[part].as_dict() for part in PARTS},
+    }
+
+
+def save_reconstructions(path: str | os.PathLike[str], parts: Mapping[str, Reconstruction]) -> None:
+    """Write ``<part>_object``, ``<part>_coverage`` and ``<part>_origin_yx`` of each part, whole or not at all."""
+    path = Path(path)
+    arrays = {}
+    for part, found in parts.items():
+        arrays[f"{part}_object"] = np.asarray(found.object, np.complex64)
+        arrays[f"{part}_coverage"] = np.asarray(found.coverage, np.float32)
+        arrays[f"{part}_origin_yx"] = np.asarray(found.origin_yx, np.float64)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with open(partial, "wb") as file:
+            np.savez_compressed(file, **arrays)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_reconstructions(path: str | os.PathLike[str]) -> dict[str, Reconstruction]:
+    """What :func:`save_reconstructions` wrote.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, or lacks a part.
+    """
+    arrays = read_npz(path)
+    try:
+        return {part: Reconstruction(*(arrays[f"{part}_{k}"] for k in ("object", "coverage", "origin_yx"))) for part in PARTS}
+    except KeyError as error:
+        raise DataError(f"{path}: {error} is missing; found {sorted(arrays)}") from None
