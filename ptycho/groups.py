@@ -1,4 +1,4 @@
-"""Neighbour groups: gridsize**2 overlapping patterns each, their centres and relative offsets, as a tf.data pipeline."""
+"""Neighbour groups: gridsize**2 overlapping patterns each, their centres and offsets, as a tf.data pipeline."""
 
 from __future__ import annotations
 

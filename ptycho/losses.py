@@ -39,5 +39,8 @@ def amplitude_mae(a: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
 
 
 def amplitude_mse(a: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
-    """(a - predicted)^2, of amplitudes: the variance-stabilised Gaussian likelihood, without a half. Same shape as ``a``."""
+    """(a - predicted)^2, of amplitudes, without a half: the variance-stabilised Gaussian likelihood.
+
+    Thibault & Guizar-Sicairos 2012, Eq. 4. Same shape as ``a``.
+    """
     return tf.square(a - predicted)

@@ -1,4 +1,4 @@
-"""The networks as Keras models: ``autoencoder`` (amplitudes back to amplitudes) and ``diffraction_to_obj`` (the object)."""
+"""The networks as Keras models: ``autoencoder`` (amplitudes to amplitudes) and ``diffraction_to_obj`` (the object)."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def create_model_with_gridsize(gridsize: int, N: int) -> tuple[keras.Model, kera
 def create_compiled_model(gridsize: int | None = None, N: int | None = None) -> tuple[keras.Model, keras.Model]:
     """(autoencoder, diffraction_to_obj), the first compiled with the loss and learning rate of ``ptycho.params.cfg``.
 
-    What is not given is read from ``cfg``, as ``update_legacy_dict`` wrote it, and from the defaults where it is silent.
-    The intensity scale of the loss is that of an object of modulus one.
+    What is not given is read from ``cfg``, as ``update_legacy_dict`` wrote it, and from the defaults where ``cfg`` is
+    silent. The intensity scale of the loss is that of an object of modulus one.
     """
     chosen = {"gridsize": gridsize, "N": N}
     cfg = params.cfg | {name: value for name, value in chosen.items() if value is not None}

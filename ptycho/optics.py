@@ -1,15 +1,15 @@
 """The forward model of far-field ptychography and its adjoints, in TensorFlow: the one home of the conventions.
 
-A group of C patterns at offsets r_c sees one object O on a canvas of m x m pixels through a probe of L incoherent modes::
+A group of C patterns at offsets r_c sees an object O, a canvas of m x m pixels, through a probe of L incoherent modes::
 
     translation    O_c = T(r_c) O             patch index n//2 lies at canvas index m//2 + r_c, bilinearly
     interaction    psi_cl = P_l O_c           exit waves
     propagation    Psi_cl = FFT2(psi_cl) / N  unitary far field
     measurement    I_c = sum_l |Psi_cl|^2
 
-Two things keep the loop cheap and change no intensity. The probe is cropped to the n x n pixels that hold its energy, so
-patches have n <= N pixels. And detector arrays here are in *corner order* (zero frequency at [0, 0]): amplitudes are
-brought into it once by :func:`to_corner`, so no step shifts anything.
+Two things keep the loop cheap and change no intensity. The probe is cropped to the n x n pixels that hold its energy,
+so patches have n <= N pixels. And detector arrays here are in *corner order* (zero frequency at [0, 0]): amplitudes
+are brought into it once by :func:`to_corner`, so no step shifts anything.
 """
 
 from __future__ import annotations

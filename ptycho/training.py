@@ -30,9 +30,9 @@ class TrainingError(RuntimeError):
 class DiffractionLoss(keras.losses.Loss):
     """Logarithm of the batch's mean loss per detector pixel, between measured amplitude and predicted intensity.
 
-    ``nll`` takes the Poisson deviance of counts (its gradient is twice that of the negative log-likelihood); ``mae`` and
-    ``mse`` the absolute and squared error of amplitudes in sqrt(photons). The logarithm is the same for every loss: it
-    takes the range of 1e5 between doses out of the gradient and moves no minimum.
+    ``nll`` takes the Poisson deviance of counts (its gradient is twice that of the negative log-likelihood); ``mae``
+    and ``mse`` the absolute and squared error of amplitudes in sqrt(photons). The logarithm is the same for every
+    loss: it takes the range of 1e5 between doses out of the gradient and moves no minimum.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def require_finished(rows: Sequence[dict[str, float]], nepochs: int) -> None:
 
 
 class History(keras.callbacks.Callback):
-    """Keeps ``history.csv``: one row an epoch, those of an interrupted training included, and prints a line for each."""
+    """Keeps ``history.csv``, a row an epoch, those of an interrupted training included; prints a line for each."""
 
     def __init__(self, path: Path, begin: int, nepochs: int, patterns: int, report: Callable[[dict[str, Any]], None]):
         super().__init__()

@@ -27,7 +27,7 @@ def _pair(filters: int, name: str) -> list[keras.layers.Layer]:
 
 @keras.saving.register_keras_serializable(package="ptycho")
 class EncoderDecoder(ConfiguredLayer):
-    """Amplitudes (B, N, N, C), positions and probe (unused but by the measurement) -> the object (B, 1, m, m) complex64.
+    """Amplitudes (B, N, N, C), positions and probe (both unused here) -> the object (B, 1, m, m) complex64.
 
     Parameters
     ----------

@@ -85,7 +85,7 @@ class Amplitude(ConfiguredLayer):
 
 @keras.saving.register_keras_serializable(package="ptycho")
 class Frame(ConfiguredLayer):
-    """The object (B, m, m) in the pattern's own frame (B, N, N, 1): cut, or padded with empty space (ones), about m//2."""
+    """The object (B, m, m) in the frame of a pattern (B, N, N, 1), index m//2 on N//2: cut, or padded with ones."""
 
     def __init__(self, N: int, **kwargs: Any):
         super().__init__({"N": N}, **kwargs)

@@ -26,7 +26,7 @@ COVERAGE_FLOOR = 0.1
 
 @keras.saving.register_keras_serializable(package="ptycho")
 class Unrolled(ConfiguredLayer):
-    """Amplitudes (B, N, N, C), positions (B, 1, 2, C), probe (L, n, n) -> the object after each block (B, blocks, m, m).
+    """Amplitudes (B, N, N, C), positions (B, 1, 2, C), probe (L, n, n) -> each block's object (B, blocks, m, m).
 
     Parameters
     ----------
