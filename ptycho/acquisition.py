@@ -7,6 +7,7 @@ alone, so that every loss of a dose sees the same photons.
 
 from __future__ import annotations
 
+import filecmp
 import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
@@ -172,3 +173,16 @@ def _counts(path: Path, data: RawData) -> NDArray[np.int64]:
         raise DataError(f"{path}: {error}") from error
 
 
+
+
+def save_if_changed(data: RawData, path: Path) -> bool:
+    """Write the scan unless the file holds it already; an unchanged file keeps its time, so nothing is trained anew."""
+    fresh = path.with_name(f".{path.stem}.fresh.npz")
+    try:
+        data.save(fresh)
+        if path.exists() and filecmp.cmp(fresh, path, shallow=False):
+            return False
+        os.replace(fresh, path)
+        return True
+    finally:
+        fresh.unlink(missing_ok=True)

@@ -19,7 +19,7 @@ SWEEPS = 3
 
 def reconstruct(diffraction_to_obj: keras.Model, groups: Groups, batch_size: int = 64) -> Reconstruction:
     """The object of a whole scan: the network's estimate of every group, stitched."""
-    objects = diffraction_to_obj.predict(groups.dataset(batch_size).map(lambda inputs, _: inputs), verbose=0)
+    objects = diffraction_to_obj.predict(groups.dataset(batch_size).map(lambda inputs, _: (inputs,)), verbose=0)
     return stitch(objects[..., 0], groups, groups.data.probeGuess)
 
 

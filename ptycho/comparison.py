@@ -1,0 +1,148 @@
+"""The arms of a study side by side: curves, the table, and a verdict in words that follows from the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ptycho import arm as arms
+from ptycho.config import Arm
+from ptycho.metrics import Evaluation, evaluate
+from ptycho.rawdata import RawData
+from ptycho.resolution import FRCCurve
+
+INDISTINCT = 0.02
+"""FRC50 of one seed that differ by less, as fractions of Nyquist, are not told apart."""
+
+SPLITS = {"train": "training scan", "heldout": "held-out scan"}
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """An arm, the scan it was trained on, and its reconstructions of that scan judged against the truth."""
+
+    arm: Arm
+    scan: RawData
+    network: Evaluation
+    direct: Evaluation
+
+
+def load(out: Path, arm: Arm) -> Compared:
+    """Read an arm's training scan and reconstructions, and judge them again.
+
+    Raises
+    ------
+    DataError
+        A file is missing or breaks its schema; the message names it.
+    """
+    scan = RawData.load(out / "data" / f"{arm.dose_name}_train.npz")
+    found = arms.load_reconstructions(out / arm.name / "reconstruction.npz")
+    photons = float(scan.counts().sum())
+    judged = {part: evaluate(found[part], scan.objectGuess, photons) for part in ("train", "direct")}
+    return Compared(arm, scan, judged["train"], judged["direct"])
+
+
+def contrast_of(compared: Mapping[str, Compared]) -> str:
+    """``'phase'`` for an object that mostly shifts the phase, else ``'amplitude'``: what figures and verdict speak of."""
+    first = next(iter(compared.values())).network
+    mask = first.aligned.mask
+    phase, amplitude = first.truth_phase[mask].std(), abs(first.aligned.truth)[mask].std()
+    return "phase" if phase > amplitude else "amplitude"
+
+
+def curves(compared: Mapping[str, Compared]) -> dict[str, FRCCurve]:
+    """The FRC on the training scan of each arm, and of its direct reference."""
+    name = f"{contrast_of(compared)}_frc"
+    found = {}
+    for label, one in compared.items():
+        found[label] = getattr(one.network, name)
+        found[f"{label} direct"] = getattr(one.direct, name)
+    return found
+
+
+def table(metrics: Mapping[str, Any]) -> str:
+    """The arms' numbers as text, one line an arm and part."""
+    lines = [
+        f"{'arm':12s} {'scan':8s} {'photons':>8s} {'FRC50 amp.':>10s} {'FRC50 ph.':>9s} {'PSNR dB':>8s} {'SSIM':>5s} {'r':>5s}"
+        f" {'rel. MSE':>9s} {'bound':>8s} {'deviance':>9s}  status"
+    ]
+    for arm in metrics["arms"]:
+        for part in arms.PARTS:
+            if not (numbers := arm.get(part)):
+                lines.append(f"{arm['name']:12s} {part:8s} {'':>8s} no numbers: {arm['status']}")
+                continue
+            cells = [
+                _cell(numbers[key], width, form)
+                for key, width, form in (
+                    ("amplitude_frc50", 10, ".2f"),
+                    ("phase_frc50", 9, ".2f"),
+                    ("amplitude_psnr_db", 8, ".1f"),
+                    ("amplitude_ssim", 5, ".2f"),
+                    ("amplitude_pearson", 5, ".2f"),
+                    ("relative_mse", 9, ".2g"),
+                    ("photon_bound", 8, ".2g"),
+                    ("deviance", 9, ".3g"),
+                )
+            ]
+            status = arm["status"] if part in SPLITS else "no network"
+            lines.append(f"{arm['name']:12s} {part:8s} {arm['nphotons']:8.3g} {' '.join(cells)}  {status}")
+    return "\n".join(lines)
+
+
+def _cell(value: float | None, width: int, form: str) -> str:
+    return f"{'-':>{width}s}" if value is None else f"{value:{width}{form}}"
+
+
+def resolution(numbers: Mapping[str, Any] | None) -> float | None:
+    """FRC50 of amplitude, or of phase where only that exists; None when collapsed or failed."""
+    if not numbers:
+        return None
+    amplitude, phase = numbers["amplitude_frc50"], numbers["phase_frc50"]
+    return amplitude if phase is None else phase if amplitude is None else max(amplitude, phase)
+
+
+def verdict(metrics: Mapping[str, Any]) -> list[str]:
+    """Sentences that follow from the numbers: per dose and scan which loss resolves more, and what stays open."""
+    sentences = []
+    doses: dict[float, list[Mapping[str, Any]]] = {}
+    for arm in metrics["arms"]:
+        doses.setdefault(arm["nphotons"], []).append(arm)
+    for nphotons, members in doses.items():
+        for split, words in SPLITS.items():
+            reached = {arm["loss"]: resolution(arm.get(split)) for arm in members}
+            sentences.append(f"At {nphotons:.3g} photons per pattern, {words}: {_ranking(reached)}")
+    for arm in metrics["arms"]:
+        if arm["status"] != "ok":
+            sentences.append(f"The arm {arm['name']} {arm['status']}.")
+    sentences.append(
+        "These are single trainings from one seed: they carry no interval, and two doses do not fix by what factor one "
+        "loss saves photons over another."
+    )
+    return sentences
+
+
+def _ranking(reached: Mapping[str, float | None]) -> str:
+    lost = [loss for loss, value in reached.items() if value is None]
+    ranked = sorted(((value, loss) for loss, value in reached.items() if value is not None), reverse=True)
+    words = ", ".join(f"{loss} {value:.2f}" for value, loss in ranked)
+    gone = f" {' and '.join(lost)} has no resolution: it collapsed or failed." if lost else ""
+    if not ranked:
+        return gone.strip()
+    if len(ranked) == 1:
+        return f"FRC50 is {words} of Nyquist.{gone}"
+    (best, winner), (next_best, runner_up) = ranked[:2]
+    if best - next_best < INDISTINCT:
+        return f"FRC50 is {words} of Nyquist; {winner} and {runner_up} are not told apart.{gone}"
+    times = f", {best / next_best:.1f} times" if next_best > 0 else ""
+    return f"FRC50 is {words} of Nyquist; {winner} resolves finer than {runner_up}{times}.{gone}"
+
+
+def caption(metrics: Mapping[str, Any]) -> str:
+    """The six-panel figure in words, for those who cannot see it."""
+    arms_ = "; ".join(
+        f"{arm['name']}: " + ("no resolution" if (r := resolution(arm.get("train"))) is None else f"FRC50 {r:.2f} of Nyquist")
+        for arm in metrics["arms"]
+    )
+    return f"One row a dose: a diffraction pattern in log counts and the reconstruction of each loss. {arms_}."
