@@ -1,8 +1,8 @@
 """Where a study's scans come from: a simulated sample, or a measured scan whose photons are thinned.
 
-Both give the same thing for each split, ``train`` and ``heldout``: an object taken as the truth, a probe, positions, and
-exposures at any dose. Every role has its own seed (:mod:`ptycho.seeds`); the noise depends on the split and the dose
-alone, so that every loss of a dose sees the same photons.
+Both give the same thing for each split, ``train`` and ``heldout``: an object taken as the truth, a probe, positions,
+and exposures at any dose. Every role has its own seed (:mod:`ptycho.seeds`); the noise depends on the split and the
+dose alone, so that every loss of a dose sees the same photons.
 """
 
 from __future__ import annotations
@@ -171,8 +171,6 @@ def _counts(path: Path, data: RawData) -> NDArray[np.int64]:
         return data.counts()
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-
-
 
 
 def save_if_changed(data: RawData, path: Path) -> bool:

@@ -86,6 +86,7 @@ def load_reconstructions(path: str | os.PathLike[str]) -> dict[str, Reconstructi
     """
     arrays = read_npz(path)
     try:
-        return {part: Reconstruction(*(arrays[f"{part}_{k}"] for k in ("object", "coverage", "origin_yx"))) for part in PARTS}
+        fields = ("object", "coverage", "origin_yx")
+        return {part: Reconstruction(*(arrays[f"{part}_{field}"] for field in fields)) for part in PARTS}
     except KeyError as error:
         raise DataError(f"{path}: {error} is missing; found {sorted(arrays)}") from None

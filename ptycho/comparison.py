@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ptycho import arm as arms
 from ptycho.config import Arm
+from ptycho.figures import Panel
 from ptycho.metrics import Evaluation, evaluate
 from ptycho.rawdata import RawData
 from ptycho.resolution import FRCCurve
@@ -45,7 +46,7 @@ def load(out: Path, arm: Arm) -> Compared:
 
 
 def contrast_of(compared: Mapping[str, Compared]) -> str:
-    """``'phase'`` for an object that mostly shifts the phase, else ``'amplitude'``: what figures and verdict speak of."""
+    """``'phase'`` for an object that mostly shifts the phase, else ``'amplitude'``: what the figures show."""
     first = next(iter(compared.values())).network
     mask = first.aligned.mask
     phase, amplitude = first.truth_phase[mask].std(), abs(first.aligned.truth)[mask].std()
@@ -65,8 +66,8 @@ def curves(compared: Mapping[str, Compared]) -> dict[str, FRCCurve]:
 def table(metrics: Mapping[str, Any]) -> str:
     """The arms' numbers as text, one line an arm and part."""
     lines = [
-        f"{'arm':12s} {'scan':8s} {'photons':>8s} {'FRC50 amp.':>10s} {'FRC50 ph.':>9s} {'PSNR dB':>8s} {'SSIM':>5s} {'r':>5s}"
-        f" {'rel. MSE':>9s} {'bound':>8s} {'deviance':>9s}  status"
+        f"{'arm':12s} {'scan':8s} {'photons':>8s} {'FRC50 amp.':>10s} {'FRC50 ph.':>9s} {'PSNR dB':>8s} {'SSIM':>5s}"
+        f" {'r':>5s} {'rel. MSE':>9s} {'bound':>8s} {'deviance':>9s}  status"
     ]
     for arm in metrics["arms"]:
         for part in arms.PARTS:
@@ -142,7 +143,33 @@ def _ranking(reached: Mapping[str, float | None]) -> str:
 def caption(metrics: Mapping[str, Any]) -> str:
     """The six-panel figure in words, for those who cannot see it."""
     arms_ = "; ".join(
-        f"{arm['name']}: " + ("no resolution" if (r := resolution(arm.get("train"))) is None else f"FRC50 {r:.2f} of Nyquist")
+        f"{arm['name']}: "
+        + ("no resolution" if (r := resolution(arm.get("train"))) is None else f"FRC50 {r:.2f} of Nyquist")
         for arm in metrics["arms"]
     )
     return f"One row a dose: a diffraction pattern in log counts and the reconstruction of each loss. {arms_}."
+
+
+def panels(compared: Mapping[str, Compared]) -> tuple[list[Panel], bool]:
+    """The panels of the comparison figure, and whether they show phase; a dose's pattern is its scan's brightest."""
+    phase = contrast_of(compared) == "phase"
+    found = []
+    for one in compared.values():
+        judged, counts = one.network, one.scan.counts()
+        brightest = int(counts.sum(axis=(1, 2)).argmax())
+        found.append(
+            Panel(
+                dose=one.arm.dose,
+                nphotons=float(one.scan.nphotons),
+                loss=one.arm.loss,
+                counts=counts[brightest],
+                image=judged.phase if phase else abs(judged.aligned.object),
+                truth=judged.truth_phase if phase else abs(judged.aligned.truth),
+                mask=judged.aligned.mask,
+                frc50=judged.phase_frc50 if phase else judged.amplitude_frc50,
+                psnr_db=None if phase else judged.amplitude_psnr_db,
+                ssim=None if phase else judged.amplitude_ssim,
+                pearson=judged.phase_pearson if phase else judged.amplitude_pearson,
+            )
+        )
+    return found, phase

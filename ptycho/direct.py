@@ -1,4 +1,4 @@
-"""Maximum likelihood on the object's own pixels, and on request the probe's: what the photons allow without a network."""
+"""Maximum likelihood on the object's own pixels, and if asked the probe's: what the photons allow without a network."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def fit(
     history = problem.run(passes, min(batch_size, len(data)), learning_rate, refine_probe, np.random.default_rng(seed))
     if not np.isfinite(history).all():
         raise TrainingError(f"the direct {loss} fit diverged: losses {history}")
-    O, P = problem.O, problem.P
+    O, P = problem.object, problem.probe
     probe = np.squeeze(P, 0) if len(P) == 1 else P
     coverage = _coverage(P, shape, np.rint(corner - origin).astype(int))
     O = np.where(coverage > 1e-6 * coverage.max(), O, 1).astype(np.complex64)
@@ -113,11 +113,11 @@ class _Problem:
         self._probe = keras.Variable(np.stack([P.real, P.imag]).astype(np.float32) / self.unit)
 
     @property
-    def O(self) -> NDArray[np.complex64]:  # noqa: E743
+    def object(self) -> NDArray[np.complex64]:
         return tf.complex(*tf.unstack(self._object.value)).numpy()
 
     @property
-    def P(self) -> NDArray[np.complex64]:
+    def probe(self) -> NDArray[np.complex64]:
         return (self.unit * tf.complex(*tf.unstack(self._probe.value))).numpy()
 
     def run(
