@@ -27,10 +27,16 @@ def poisson_deviance(n: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
     Non-negative; its gradient is twice that of :func:`poisson_nll`; its expectation at the true rate is about 1 for
     rates above a few photons (McCullagh & Nelder 1989, section 2.3). Same shape as ``n``.
     """
-    excess = rate + RATE_FLOOR - n
-    # log1p of the relative excess keeps float32 exact where n is 1e7 and the model is right to a part in 1e5
+    rate = rate + RATE_FLOOR
+    excess = rate - n
     relative = tf.math.divide_no_nan(excess, n)
-    return 2.0 * (excess - n * tf.math.log1p(relative))
+    near = tf.abs(relative) < 0.5
+    # log1p of the relative excess is exact where the model is right to a part in 1e5; far from it, excess would round
+    # a rate that is tiny beside n to nothing
+    log_ratio = tf.where(
+        near, tf.math.log1p(tf.where(near, relative, 0.0)), tf.math.log(rate / tf.where(near, rate, n))
+    )
+    return 2.0 * (excess - n * log_ratio)
 
 
 def amplitude_mae(a: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
