@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, MutableMapping
 from dataclasses import asdict, dataclass, field, fields
+from math import inf
 from typing import Any
 
 PATTERN_SIZES = (64, 128, 256)
@@ -46,10 +47,11 @@ class ModelConfig:
         _require(self.N in PATTERN_SIZES, "N", self.N, f"one of {PATTERN_SIZES}")
         _require(isinstance(self.gridsize, int) and self.gridsize >= 1, "gridsize", self.gridsize, "an integer >= 1")
         _require(self.architecture in ARCHITECTURES, "architecture", self.architecture, f"one of {ARCHITECTURES}")
-        _require(self.max_offset >= 0, "max_offset", self.max_offset, "pixels, >= 0")
+        _require(0 <= self.max_offset < inf, "max_offset", self.max_offset, "a finite number of pixels, >= 0")
         for name in ("blocks", "steps", "filters"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "an integer >= 1")
-        _require(self.filters_scale > 0, "filters_scale", self.filters_scale, "> 0")
+            value = getattr(self, name)
+            _require(isinstance(value, int) and value >= 1, name, value, "an integer >= 1")
+        _require(0 < self.filters_scale < inf, "filters_scale", self.filters_scale, "a finite number > 0")
 
     @property
     def channels(self) -> int:
@@ -70,11 +72,12 @@ class TrainingConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        _require(self.nphotons > 0, "nphotons", self.nphotons, "photons per pattern, > 0")
+        _require(0 < self.nphotons < inf, "nphotons", self.nphotons, "photons per pattern, a finite number > 0")
         _require(self.loss in LOSSES, "loss", self.loss, f"one of {LOSSES}")
         _require(isinstance(self.nepochs, int) and self.nepochs >= 1, "nepochs", self.nepochs, "an integer >= 1")
-        _require(self.batch_size >= 1, "batch_size", self.batch_size, "an integer >= 1")
-        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "> 0")
+        batch_size = self.batch_size
+        _require(isinstance(batch_size, int) and batch_size >= 1, "batch_size", batch_size, "an integer >= 1")
+        _require(0 < self.learning_rate < inf, "learning_rate", self.learning_rate, "a finite number > 0")
         _require(isinstance(self.seed, int) and self.seed >= 0, "seed", self.seed, "an integer >= 0")
 
 
@@ -110,7 +113,7 @@ class Arm:
         return None if self.dose == "full" else float(self.dose)
 
 
-_DOSE = re.compile(r"[1-9](\.\d*[1-9])?e\d{1,2}")
+_DOSE = re.compile(r"[1-9](\.\d*[1-9])?e(0|[1-9]\d?)")  # one spelling a number: arms are named by it
 
 
 @dataclass(frozen=True)
