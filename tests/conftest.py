@@ -1,0 +1,13 @@
+"""What all tests share: a quiet TensorFlow on few threads, and property tests that draw the same examples each time."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "2")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+
+from hypothesis import settings
+
+# no deadline: the first call of a TensorFlow operation takes as long as a thousand of the next
+settings.register_profile("ptycho", deadline=None, derandomize=True, database=None)
+settings.load_profile("ptycho")
