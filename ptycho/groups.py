@@ -100,6 +100,10 @@ def make_groups(data: RawData, gridsize: int, n_neighbours: int = 5, seed: int =
     rng = np.random.default_rng(seed)
     k = min(max(C, n_neighbours), len(data))
     nearest = cKDTree(positions).query(positions, k=k)[1].reshape(len(data), k)
+    # where several patterns share a position, the first neighbour found need not be the pattern itself
+    own = np.arange(len(data))
+    nearest = np.where(nearest == own[:, np.newaxis], nearest[:, :1], nearest)
+    nearest[:, 0] = own
     drawn = np.argsort(rng.random((len(data), k - 1)), axis=1)[:, : C - 1] + 1
     members = np.concatenate([nearest[:, :1], np.take_along_axis(nearest, drawn, axis=1)], axis=1)
     indices = _row_major(members, positions, gridsize)
