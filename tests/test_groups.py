@@ -1,0 +1,145 @@
+"""Neighbour groups: who belongs together, in which channel, where, and in which order they are shown."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ptycho import probes
+from ptycho.groups import make_groups, steps_per_epoch
+from ptycho.networks.layers import offsets_from_relative
+from ptycho.rawdata import RawData
+
+
+def scan(x, y, N=16):
+    """A scan whose pattern k holds the value k everywhere."""
+    diff3d = np.broadcast_to(np.arange(len(x), dtype=np.float32)[:, None, None], (len(x), N, N))
+    return RawData(diff3d, np.asarray(x, float), np.asarray(y, float), probes.disk(N))
+
+
+def random_scan(M, seed=0, size=60.0, at=0.0):
+    return scan(*np.random.default_rng(seed).uniform(at, at + size, (2, M)))
+
+
+@given(M=st.integers(1, 60), gridsize=st.integers(1, 3), k=st.integers(1, 12), seed=st.integers(0, 99))
+def test_groups_are_neighbourhoods_of_distinct_patterns_row_by_row(M, gridsize, k, seed):
+    data, C = random_scan(M, seed), gridsize**2
+    if M < C:
+        with pytest.raises(ValueError, match=f"gridsize={gridsize} needs {C} positions; the scan has {M}"):
+            make_groups(data, gridsize, k, seed)
+        return
+    groups = make_groups(data, gridsize, k, seed)
+    assert groups.indices.shape == (M, C) and len(groups) == M
+    assert groups.coords_offsets.shape == (M, 1, 2, 1) and groups.coords_offsets.dtype == np.float64
+    assert groups.coords_relative.shape == (M, 1, 2, C) and groups.coords_relative.dtype == np.float32
+    positions = np.stack([data.xcoords, data.ycoords], axis=1)
+    near = min(max(C, k), M)
+    for g, members in enumerate(groups.indices):
+        assert len(set(members)) == C and g in members
+        distance = np.linalg.norm(positions - positions[g], axis=1)
+        assert distance[members].max() <= np.sort(distance)[near - 1]
+        rows_y = data.ycoords[members].reshape(gridsize, gridsize)
+        rows_x = data.xcoords[members].reshape(gridsize, gridsize)
+        assert (rows_y.max(axis=1)[:-1] <= rows_y.min(axis=1)[1:]).all()  # rows from top to bottom
+        assert (np.diff(rows_x, axis=1) >= 0).all()  # from left to right within a row
+
+
+def test_channel_c_is_row_and_column_of_a_regular_neighbourhood():
+    x, y = np.meshgrid([10.0, 20.0], [30.0, 40.0])
+    groups = make_groups(scan(x.ravel()[::-1], y.ravel()[::-1]), gridsize=2)  # the scan itself in another order
+    placed = groups.coords_offsets - groups.coords_relative
+    for g in range(4):
+        np.testing.assert_array_equal(placed[g, 0, 0], [10, 20, 10, 20])
+        np.testing.assert_array_equal(placed[g, 0, 1], [30, 30, 40, 40])
+
+
+@given(M=st.integers(4, 40), gridsize=st.integers(1, 2), seed=st.integers(0, 99))
+def test_position_is_centre_minus_relative_and_centres_are_whole(M, gridsize, seed):
+    data = random_scan(M, seed)
+    groups = make_groups(data, gridsize, seed=seed)
+    np.testing.assert_array_equal(groups.coords_offsets, np.rint(groups.coords_offsets))
+    for axis, positions in enumerate((data.xcoords, data.ycoords)):  # (x, y)
+        expected = positions[groups.indices]
+        placed = groups.coords_offsets[:, 0, axis] - groups.coords_relative[:, 0, axis]
+        np.testing.assert_allclose(placed, expected, atol=1e-5)
+        centre = groups.coords_offsets[:, 0, axis, 0]
+        assert (np.abs(centre - expected.mean(axis=1)) <= 0.5).all()
+    assert groups.max_offset == np.abs(groups.coords_relative).max()
+
+
+def test_offsets_are_taken_in_float64_before_they_are_rounded():
+    near, far = random_scan(50), random_scan(50)
+    far = scan(near.xcoords + 1e5, near.ycoords + 1e5)
+    one, other = make_groups(near, 2), make_groups(far, 2)
+    np.testing.assert_array_equal(one.indices, other.indices)
+    # float32 positions at 1e5 px would be wrong by up to 4e-3 px
+    np.testing.assert_allclose(other.coords_relative, one.coords_relative, atol=2e-6)
+
+
+def test_offsets_for_the_optics_are_position_minus_centre_row_first():
+    data = random_scan(20)
+    groups = make_groups(data, 2)
+    offsets = offsets_from_relative(groups.coords_relative).numpy()
+    assert offsets.shape == (20, 4, 2)
+    np.testing.assert_allclose(
+        offsets[..., 0], data.ycoords[groups.indices] - groups.coords_offsets[:, 0, 1], atol=1e-5
+    )
+    np.testing.assert_allclose(
+        offsets[..., 1], data.xcoords[groups.indices] - groups.coords_offsets[:, 0, 0], atol=1e-5
+    )
+
+
+def test_repeated_positions_still_give_every_pattern_its_group():
+    groups = make_groups(scan(np.repeat([10.0, 20.0], 10), np.full(20, 15.0)), gridsize=2)
+    assert all(g in members and len(set(members)) == 4 for g, members in enumerate(groups.indices))
+
+
+def test_groups_depend_on_the_seed_alone():
+    data = random_scan(50)
+    np.testing.assert_array_equal(make_groups(data, 2, seed=3).indices, make_groups(data, 2, seed=3).indices)
+    assert (make_groups(data, 2, seed=3).indices != make_groups(data, 2, seed=4).indices).any()
+
+
+def test_a_batch_holds_amplitudes_and_positions_by_channel():
+    groups = make_groups(random_scan(30), 2)
+    chosen = np.array([3, 7])
+    amplitude, relative = groups.batch(chosen)
+    assert amplitude.shape == (2, 16, 16, 4) and amplitude.dtype == np.float32
+    np.testing.assert_array_equal(amplitude[:, 0, 0], groups.indices[chosen])
+    np.testing.assert_array_equal(relative, groups.coords_relative[chosen])
+
+
+def test_dataset_without_epochs_shows_each_group_once_in_order():
+    groups = make_groups(random_scan(10), 2)
+    batches = list(groups.dataset(4))
+    assert [len(target) for _, target in batches] == [4, 4, 2]
+    for start, ((amplitude, relative), target) in zip((0, 4, 8), batches, strict=True):
+        expected = groups.batch(np.arange(start, min(start + 4, 10)))
+        np.testing.assert_array_equal(amplitude, expected[0])
+        np.testing.assert_array_equal(relative, expected[1])
+        np.testing.assert_array_equal(target, expected[0])
+
+
+def shown(groups, batch_size, epochs, seed):
+    """For each batch the members of its groups, read from the patterns."""
+    return np.array([a[:, 0, 0, :].numpy() for (a, _), _ in groups.dataset(batch_size, epochs=epochs, seed=seed)])
+
+
+@given(M=st.integers(4, 20), batch_size=st.integers(1, 50), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=15)
+def test_every_group_is_seen_each_epoch_in_steps_of_one_shape(M, batch_size, seed):
+    groups = make_groups(random_scan(M), 2)
+    batches, steps = shown(groups, batch_size, range(2), seed), steps_per_epoch(M, batch_size)
+    assert batches.shape == (2 * steps, batch_size, 4)
+    assert (steps - 1) * batch_size < M <= steps * batch_size
+    for epoch in np.split(batches, 2):
+        assert {tuple(members) for members in epoch.reshape(-1, 4)} == {tuple(members) for members in groups.indices}
+
+
+def test_resumed_epochs_are_the_tail_of_all_epochs():
+    groups = make_groups(random_scan(21), 2)
+    whole = shown(groups, 8, range(5), 11)
+    steps = steps_per_epoch(21, 8)
+    np.testing.assert_array_equal(shown(groups, 8, range(3, 5), 11), whole[3 * steps :])
+    assert (whole[:steps] != whole[steps : 2 * steps]).any()  # each epoch has its own order
+    assert (shown(groups, 8, range(1), 12) != whole[:steps]).any()  # and each seed
