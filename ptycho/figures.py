@@ -1,315 +1,273 @@
-"""Every figure of a study: functions that take arrays and return a Figure, and the one way to save and to show it."""
+"""Every figure of the study: arrays in, a matplotlib Figure out; pyplot, with its global state, is not used."""
 
 from __future__ import annotations
 
-import base64
-import csv
-import html
-import io
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from matplotlib.ticker import MaxNLocator
 
+from ptycho.drawing import (
+    DIFFERENCE_COLOURS,
+    GREY,
+    LINE_STYLES,
+    PATTERN_COLOURS,
+    PHASE_COLOURS,
+    counts_norm,
+    dose_label,
+    require_image,
+    scale_bar,
+    show_image,
+    styled,
+)
 from ptycho.metrics import Evaluation
-from ptycho.resolution import FRCCurve
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's palette, told apart by colour-blind readers."""
-
-GREY_RANGE = (1, 99)
-"""Percentiles of the truth that black and white stand for: reconstructions are shown on the truth's own scale."""
+from ptycho.resolution import FRCCurve, period_px, threshold
 
 
 @dataclass(frozen=True, eq=False)
-class Panel:
-    """One arm in the comparison: what was counted, and what was made of it.
+class ReconstructionPanel:
+    """One reconstruction of the dose comparison: the loss it was trained with and its judgement."""
 
-    counts : (N, N) photons of one pattern. image, truth : (h, w) amplitude, or phase in radians; mask : (h, w) bool.
-    frc50 : fraction of Nyquist, None when collapsed. psnr_db, ssim, pearson : None where they do not exist.
-    """
-
-    dose: str
-    nphotons: float
     loss: str
-    counts: NDArray[np.integer]
-    image: NDArray[np.floating]
-    truth: NDArray[np.floating]
-    mask: NDArray[np.bool_]
-    frc50: float | None
-    psnr_db: float | None
-    ssim: float | None
-    pearson: float | None
+    evaluation: Evaluation
 
 
-def _require_data(name: str, values: NDArray[Any] | None) -> NDArray[Any]:
-    if values is None or np.size(values) == 0:
-        raise ValueError(f"{name}: there is nothing to draw")
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name}: {np.count_nonzero(~np.isfinite(values))} values are not finite")
-    return values
+@dataclass(frozen=True, eq=False)
+class DoseRow:
+    """One dose: counts (N, N) of one diffraction pattern, photons per pattern, and a reconstruction for each loss."""
+
+    nphotons: float
+    counts: np.ndarray
+    panels: tuple[ReconstructionPanel, ...]
 
 
-def _blank(axes: Axes) -> None:
-    axes.set_xticks([])
-    axes.set_yticks([])
+def _image_of(panel: ReconstructionPanel, phase: bool) -> np.ndarray:
+    evaluation = panel.evaluation
+    return evaluation.phase if phase else np.abs(evaluation.aligned.object)
 
 
-def _scale_bar(axes: Axes, width: int) -> None:
-    """A bar of a round number of pixels, about a fifth of the image."""
-    length = next(b for b in (500, 200, 100, 50, 20, 10, 5, 2, 1) if b <= max(1, width / 4))
-    transform = axes.get_xaxis_transform()
-    start = 0.05 * width
-    axes.plot([start, start + length], [0.06, 0.06], color="white", lw=5, transform=transform, solid_capstyle="butt")
-    axes.plot([start, start + length], [0.06, 0.06], color="black", lw=2.5, transform=transform, solid_capstyle="butt")
-    axes.text(
-        start + length / 2,
-        0.085,
-        f"{length} px",
-        ha="center",
-        va="bottom",
-        fontsize=8,
-        transform=transform,
-        bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.75},
-    )
+def grey_limits(rows: Sequence[DoseRow], phase: bool = False) -> tuple[float, float]:
+    """The one grey scale of a comparison: the range of the truth, widest over all panels, in amplitude or radians.
 
-
-def shared_scales(panels: Sequence[Panel]) -> tuple[LogNorm, Normalize]:
-    """The scales all panels share: photons from one to the brightest pixel, and the truth's own grey range."""
-    brightest = max(int(panel.counts.max()) for panel in panels)
-    truth = np.concatenate([panel.truth[panel.mask] for panel in panels])
-    low, high = np.percentile(truth, GREY_RANGE)
-    return LogNorm(1, max(10, brightest)), Normalize(float(low), float(high))
-
-
-def dose_comparison(panels: Sequence[Panel], *, phase: bool = False) -> Figure:
-    """Rows are doses; columns a diffraction pattern in log counts, then one reconstruction for each loss.
-
-    Parameters
-    ----------
-    panels : sequence of Panel
-        One for each dose and loss; those of a dose share their pattern.
-    phase : bool
-        Whether images are phases in radians rather than amplitudes.
-
-    Raises
-    ------
-    ValueError
-        A panel is missing, empty, not finite, or its pattern holds no photon.
+    The truth's, because a noisy arm must not set the contrast in which the others are seen.
     """
-    if not panels:
-        raise ValueError("there are no panels to draw")
-    doses, losses = (list(dict.fromkeys(getattr(p, k) for p in panels)) for k in ("dose", "loss"))
-    losses.sort(key=lambda loss: loss == "nll")  # the likelihood last: MAE, then NLL
-    by_place = {(p.dose, p.loss): p for p in panels}
-    for dose in doses:
-        for loss in losses:
-            if (dose, loss) not in by_place:
-                raise ValueError(f"the panel of dose {dose} and loss {loss} is missing")
-    for p in panels:
-        if not _require_data(f"pattern of {p.dose}", p.counts).any():
-            raise ValueError(f"pattern of {p.dose}: no photon was counted")
-        _require_data(f"reconstruction of {p.dose} {p.loss}", p.image)
-        _require_data(f"truth of {p.dose} {p.loss}", p.truth[p.mask])
-    photons, grey = shared_scales(panels)
+    judged = [panel.evaluation for row in rows for panel in row.panels]
+    registered = [e for e in judged if not e.collapsed] or judged  # what collapsed lies anywhere on the truth
+    values = [(e.truth_phase if phase else np.abs(e.aligned.truth))[e.aligned.mask] for e in registered]
+    low, high = min(float(v.min()) for v in values), max(float(v.max()) for v in values)
+    return (low, high) if high - low > 1e-6 else (low - 0.5, high + 0.5)
 
-    columns = 1 + len(losses)
-    figure = Figure(figsize=(3.5 * columns, 3.6 * len(doses) + 0.2), dpi=100, layout="constrained")
-    grid = np.atleast_2d(figure.subplots(len(doses), columns, squeeze=False))
-    dark = colormaps["magma"].with_extremes(bad="black", under="black")
-    for row, dose in zip(grid, doses, strict=True):
-        pattern = by_place[dose, losses[0]]
-        drawn = row[0].imshow(pattern.counts, norm=photons, cmap=dark, interpolation="nearest")
-        row[0].set_title(f"counted, {pattern.nphotons:.3g} photons per pattern", fontsize=10)
-        for axes, loss in zip(row[1:], losses, strict=True):
-            panel = by_place[dose, loss]
-            shown = axes.imshow(panel.image, norm=grey, cmap="gray", interpolation="nearest")
-            reached = "collapsed" if panel.frc50 is None else f"FRC50 {panel.frc50:.2f} of Nyquist"
-            quality = "" if panel.psnr_db is None else f", PSNR {panel.psnr_db:.1f} dB"
-            axes.set_title(f"{loss.upper()} at {panel.nphotons:.3g}\n{reached}{quality}", fontsize=10)
-            _scale_bar(axes, panel.image.shape[1])
-        for axes in row:
-            _blank(axes)
-    figure.colorbar(drawn, ax=grid[:, 0], location="bottom", label="photons", shrink=0.85, aspect=30, pad=0.02)
-    unit = "phase, radians" if phase else "amplitude"
-    bar = figure.colorbar(shown, ax=grid[:, 1:], location="bottom", label=unit, shrink=0.85, aspect=60, pad=0.02)
-    bar.ax.tick_params(labelsize=8)
+
+def _comparison(rows: Sequence[DoseRow]) -> list[str]:
+    """Names of the losses, one a column; ValueError where the rows are not a full table with data in every cell."""
+    if not rows or not rows[0].panels:
+        raise ValueError("no data: a dose comparison needs at least one dose and one reconstruction")
+    losses = [panel.loss for panel in rows[0].panels]
+    for row in rows:
+        if [panel.loss for panel in row.panels] != losses:
+            raise ValueError(f"dose {row.nphotons:g} has losses {[p.loss for p in row.panels]}; expected {losses}")
+        require_image(f"pattern at {row.nphotons:g} photons", row.counts, pattern=True)
+        for panel in row.panels:
+            if panel.evaluation is None:
+                raise ValueError(f"no data for the panel '{panel.loss} at {row.nphotons:g} photons'")
+            require_image(f"{panel.loss} at {row.nphotons:g} photons", panel.evaluation.aligned.object)
+    return losses
+
+
+def _quality(evaluation: Evaluation, phase: bool) -> str:
+    """The second line of a title: resolution and fidelity of what is shown, '–' where there is no number."""
+
+    def number(value: float | None, form: str) -> str:
+        return "–" if value is None else form.format(value)
+
+    frc50 = evaluation.phase_frc50 if phase else evaluation.amplitude_frc50
+    resolution = "collapsed" if evaluation.collapsed else f"FRC50 {number(frc50, '{:.2f}')}"
+    if phase:
+        return f"{resolution}, r = {number(evaluation.phase_pearson, '{:.2f}')}"
+    return f"{resolution}, PSNR {number(evaluation.amplitude_psnr_db, '{:.1f} dB')}"
+
+
+@styled
+def dose_comparison(rows: Sequence[DoseRow], phase: bool = False) -> Figure:
+    """A row for each dose: a diffraction pattern in log counts, and the reconstruction by each loss.
+
+    All reconstructions share one grey scale (amplitude; with `phase`, radians) and all patterns one log scale.
+    Raises ValueError rather than draw a panel without data.
+    """
+    losses, limits = _comparison(rows), grey_limits(rows, phase)
+    width, height = 2.25 * (1 + len(losses)) + 0.35, 2.6 * len(rows) + 0.5
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(len(rows), 1 + len(losses), squeeze=False)
+    norm, grey = counts_norm([row.counts for row in rows]), Normalize(*limits, clip=True)
+    for row, line in zip(rows, axes, strict=True):
+        dose = f"{dose_label(row.nphotons)} photons"
+        patterns = show_image(line[0], row.counts, f"{dose}\none diffraction pattern", norm, PATTERN_COLOURS)
+        for panel, cell in zip(row.panels, line[1:], strict=True):
+            e, image = panel.evaluation, _image_of(panel, phase)
+            title = f"{dose}, {panel.loss.upper()}\n{_quality(e, phase)}"
+            images = show_image(cell, image, title, grey, GREY)
+            scale_bar(cell, image.shape)
+    bars: dict[str, Any] = {"location": "bottom", "pad": 0.02}
+    figure.colorbar(patterns, ax=list(axes[:, 0]), label="photons per detector pixel", shrink=0.9, aspect=20, **bars)
+    label = "phase (rad)" if phase else "amplitude (relative)"
+    shrink = 0.9 / len(losses)  # as long as the bar of the patterns
+    figure.colorbar(images, ax=list(axes[:, 1:].ravel()), label=label, extend="both", shrink=shrink, aspect=20, **bars)
     return figure
 
 
-def dose_comparison_rows(panels: Sequence[Panel]) -> list[dict[str, Any]]:
-    """The numbers of :func:`dose_comparison`, one row a panel; None where a number does not exist."""
-    photons, grey = shared_scales(panels)
+def dose_comparison_rows(rows: Sequence[DoseRow], phase: bool = False) -> list[dict[str, Any]]:
+    """The numbers beside the dose comparison, a dictionary for each reconstruction; None where there is no number.
+
+    vmin, vmax: the grey scale shared by all. pattern_photons: in the pattern shown. data_range: of PSNR and SSIM.
+    """
+    _comparison(rows)
+    vmin, vmax = grey_limits(rows, phase)
     return [
-        {
-            "dose": p.dose,
-            "photons_per_pattern": p.nphotons,
-            "loss": p.loss,
-            "frc50_of_nyquist": p.frc50,
-            "psnr_db": p.psnr_db,
-            "ssim": p.ssim,
-            "pearson_r": p.pearson,
-            "grey_min": grey.vmin,
-            "grey_max": grey.vmax,
-            "image_mean": float(p.image[p.mask].mean()),
-            "image_std": float(p.image[p.mask].std()),
-            "pattern_photons": int(p.counts.sum()),
-            "photons_max": photons.vmax,
+        {"nphotons": row.nphotons, "loss": panel.loss, "collapsed": panel.evaluation.collapsed}
+        | panel.evaluation.as_dict()
+        | {
+            "contrast_ratio": panel.evaluation.contrast_ratio,
+            "data_range": panel.evaluation.data_range,
+            "vmin": vmin,
+            "vmax": vmax,
+            "pattern_photons": float(row.counts.sum()),
         }
-        for p in panels
+        for row in rows
+        for panel in row.panels
     ]
 
 
-def frc_curves(curves: Mapping[str, FRCCurve | None]) -> Figure:
-    """Fourier ring correlation against spatial frequency; labels ending in ``direct`` are dashed in their colour."""
-    figure = Figure(figsize=(7, 4), dpi=100, layout="constrained")
+@styled
+def frc_curves(curves: Mapping[str, FRCCurve], thresholds: Sequence[str] = ("0.5",)) -> Figure:
+    """Fourier ring correlation against spatial frequency, one line a label, with threshold curves dashed in grey."""
+    if not curves:
+        raise ValueError("no data: no FRC curve to draw")
+    figure = Figure(figsize=(5.6, 3.4), layout="constrained")
     axes = figure.subplots()
-    names = [label for label in curves if not label.endswith("direct")]
-    for label, curve in curves.items():
-        if curve is None:
-            continue
-        owner = label.removesuffix(" direct")
-        colour = COLOURS[names.index(owner) % len(COLOURS)] if owner in names else "black"
-        dashed = label.endswith("direct")
-        axes.plot(
-            curve.frequency,
-            curve.correlation,
-            "--" if dashed else "-",
-            color=colour,
-            lw=1.0 if dashed else 1.8,
-            label=label,
-        )
-    axes.axhline(0.5, color="grey", lw=0.8, ls=":")
-    axes.set(xlim=(0, 1), ylim=(-0.1, 1.05), xlabel="spatial frequency / Nyquist", ylabel="Fourier ring correlation")
-    axes.legend(fontsize=8, ncols=2, frameon=False)
+    for number, (label, curve) in enumerate(curves.items()):
+        axes.plot(curve.frequency, curve.correlation, LINE_STYLES[number // 7 % 4], linewidth=1.4, label=label)
+    longest = max(curves.values(), key=lambda curve: curve.frequency.size)
+    for kind, style in zip(thresholds, ("--", ":", "-."), strict=False):
+        line = threshold(longest.n, kind)
+        axes.plot(longest.frequency, line, style, color="0.45", linewidth=1, label=f"threshold {kind}")
+    axes.set(xlim=(0, 1), ylim=(min(-0.05, *(float(c.correlation.min()) for c in curves.values())), 1.03))
+    axes.set(xlabel="spatial frequency (fraction of Nyquist)", ylabel="Fourier ring correlation")
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    top = axes.twiny()
+    top.set_xlim(0, 1)
+    ticks = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+    top.set_xticks(ticks, [f"{period_px(f):.3g}" for f in ticks])
+    top.set_xlabel("period (pixels)")
     return figure
 
 
-def loss_curve(history: Sequence[Mapping[str, float]]) -> Figure:
-    """The objective, a logarithm of the mean loss per detector pixel, against epoch."""
-    figure = Figure(figsize=(5.5, 2.8), dpi=100, layout="constrained")
+@styled
+def loss_curve(history: Mapping[str, Sequence[float]], label: str = "loss") -> Figure:
+    """Training loss, and validation loss where recorded, by epoch; logarithmic where all are positive.
+
+    history: columns of equal length as Keras logs them, 'loss' and perhaps 'val_loss', 'epoch' (from 0).
+    label: what the loss is, with its unit. Raises ValueError on an empty or non-finite history.
+    """
+    lines = {"training": history.get("loss"), "validation": history.get("val_loss")}
+    drawn = {name: np.asarray(values, float) for name, values in lines.items() if values is not None and len(values)}
+    if "training" not in drawn or not all(np.all(np.isfinite(v)) for v in drawn.values()):
+        raise ValueError("no data: a loss curve needs a finite column 'loss' with at least one epoch")
+    figure = Figure(figsize=(4.6, 3.0), layout="constrained")
     axes = figure.subplots()
-    axes.plot([row["epoch"] for row in history], [row["loss"] for row in history], "o-", color=COLOURS[0], ms=3)
-    axes.set(xlabel="epoch", ylabel="log mean loss per pixel")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    for (name, values), style in zip(drawn.items(), ("o-", "s--"), strict=False):
+        epochs = np.asarray(history.get("epoch", np.arange(values.size)), float) + 1
+        axes.plot(epochs, values, style, markersize=3, linewidth=1.4, label=name)
+    if all(np.all(v > 0) for v in drawn.values()):
+        axes.set_yscale("log")
+    axes.set(xlabel="epoch", ylabel=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(frameon=False)
     return figure
 
 
+@styled
 def reconstruction_vs_truth(evaluation: Evaluation) -> Figure:
-    """Truth, reconstruction and difference, in amplitude and, where the object has one, in phase."""
-    aligned = evaluation.aligned
-    rows = [("amplitude", np.abs(aligned.truth), np.abs(aligned.object))]
+    """Truth, reconstruction and their difference, in amplitude and, where the truth has any, in phase.
+
+    Truth and reconstruction share the truth's range, the difference is symmetric about zero on half of that range;
+    what exceeds a scale takes its end colour. Pixels that the scan did not see are left blank.
+    """
+    aligned, rows = evaluation.aligned, []
+    rows.append(("amplitude", "relative", np.abs(aligned.truth), np.abs(aligned.object), GREY))
     if evaluation.phase_frc is not None:
-        rows.append(("phase, radians", evaluation.truth_phase, evaluation.phase))
-    figure = Figure(figsize=(9.5, 3.2 * len(rows)), dpi=90, layout="constrained")
-    for (unit, truth, image), axes in zip(rows, figure.subplots(len(rows), 3, squeeze=False), strict=True):
-        low, high = np.percentile(truth[aligned.mask], GREY_RANGE)
-        half = (high - low) / 2
-        for ax, title, values, norm, cmap in (
-            (axes[0], "truth", truth, Normalize(low, high), "gray"),
-            (axes[1], "reconstruction", image, Normalize(low, high), "gray"),
-            (axes[2], "difference", image - truth, Normalize(-half, half), "RdBu_r"),
-        ):
-            drawn = ax.imshow(np.where(aligned.mask, values, np.nan), norm=norm, cmap=cmap, interpolation="nearest")
-            ax.set_title(title, fontsize=10)
-            _blank(ax)
-            figure.colorbar(drawn, ax=ax, label=unit, shrink=0.8)
-        _scale_bar(axes[0], truth.shape[1])
-    return figure
-
-
-def diffraction_gallery(counts: NDArray[np.integer], labels: Sequence[str]) -> Figure:
-    """Patterns (k, N, N) in photons on one logarithmic scale, one row for each run of equal labels."""
-    _require_data("diffraction gallery", counts)
-    rows: list[tuple[str, list[int]]] = []
-    for k, label in enumerate(labels):
-        if not rows or rows[-1][0] != label:
-            rows.append((label, []))
-        rows[-1][1].append(k)
-    columns = max(len(members) for _, members in rows)
-    figure = Figure(figsize=(1.9 * columns + 0.8, 1.95 * len(rows)), dpi=90, layout="constrained")
-    norm = LogNorm(1, max(10, int(counts.max())))
-    dark = colormaps["magma"].with_extremes(bad="black", under="black")
-    grid = figure.subplots(len(rows), columns, squeeze=False)
-    for (label, members), axes in zip(rows, grid, strict=True):
-        for ax in axes:
-            _blank(ax)
-        for k, ax in zip(members, axes, strict=False):
-            drawn = ax.imshow(counts[k], norm=norm, cmap=dark, interpolation="nearest")
-        axes[0].set_ylabel(f"{label} photons")
-    figure.colorbar(drawn, ax=grid, label="photons", shrink=0.8)
-    return figure
-
-
-def scan_overview(x: NDArray[Any], y: NDArray[Any], O: NDArray[Any], P: NDArray[Any]) -> Figure:
-    """The object's amplitude and phase, with the positions of the scan on the first, and the probe's amplitude."""
-    figure = Figure(figsize=(11, 3.5), dpi=90, layout="constrained")
-    scan, phase, probe = figure.subplots(1, 3)
-    lit = P.reshape(-1, *P.shape[-2:])
-    for ax, title, values, unit in (
-        (scan, f"object and {len(x)} positions", np.abs(O), "amplitude"),
-        (phase, "object", np.angle(O), "phase, radians"),
-        (probe, "probe", np.sqrt(np.sum(np.abs(lit) ** 2, axis=0)), "amplitude"),
+        rows.append(("phase", "rad", evaluation.truth_phase, evaluation.phase, PHASE_COLOURS))
+    figure = Figure(figsize=(7.4, 2.2 * len(rows)), layout="constrained")
+    for line, (name, unit, truth, image, colours) in zip(
+        figure.subplots(len(rows), 3, squeeze=False), rows, strict=True
     ):
-        low, high = np.percentile(values, GREY_RANGE)
-        drawn = ax.imshow(values, cmap="gray", vmin=low, vmax=high if high > low else low + 1)
-        ax.set_title(title, fontsize=10)
-        ax.set(xlabel="x, pixels", ylabel="y, pixels")
-        figure.colorbar(drawn, ax=ax, label=unit, shrink=0.8)
-    scan.plot(x, y, ".", color=COLOURS[1], ms=1.5)
+        low, high = truth[aligned.mask].min(), truth[aligned.mask].max()
+        reach = (high - low) / 2 or 0.5
+        shared = Normalize(low, high) if high > low else Normalize(low - 0.5, high + 0.5)
+        panels = (
+            (f"truth, {name}", truth, shared, colours),
+            (f"reconstruction, {name}", image, shared, colours),
+            ("reconstruction − truth", image - truth, Normalize(-reach, reach), DIFFERENCE_COLOURS),
+        )
+        for cell, (title, values, norm, cmap) in zip(line, panels, strict=True):
+            require_image(title, values)
+            drawn = show_image(cell, np.where(aligned.mask, values, np.nan), title, norm, cmap)
+            extend = "neither" if title.startswith("truth") else "both"
+            figure.colorbar(drawn, ax=cell, label=f"{name} ({unit})", shrink=0.85, extend=extend)
+        scale_bar(line[0], truth.shape)
     return figure
 
 
-def png(figure: Figure) -> bytes:
-    """The figure as PNG, the same bytes for the same figure."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+@styled
+def diffraction_gallery(counts: np.ndarray, labels: Sequence[str]) -> Figure:
+    """Diffraction patterns side by side on one log scale. counts: (k, N, N) photons; labels: k titles, the doses."""
+    if len(counts) == 0 or len(counts) != len(labels):
+        raise ValueError(f"no data: a gallery needs a label for each pattern; found {len(counts)} and {len(labels)}")
+    for label, pattern in zip(labels, counts, strict=True):
+        require_image(label, pattern, pattern=True)
+    columns = min(4, len(counts))
+    lines = -(-len(counts) // columns)
+    figure = Figure(figsize=(2.05 * columns + 0.9, 2.25 * lines), layout="constrained")
+    cells = figure.subplots(lines, columns, squeeze=False)
+    norm = counts_norm(list(counts))
+    for cell in cells.ravel()[len(counts) :]:
+        cell.remove()
+    for cell, label, pattern in zip(cells.ravel(), labels, counts, strict=False):
+        drawn = show_image(cell, pattern, label, norm, PATTERN_COLOURS)
+    shown = list(cells.ravel()[: len(counts)])
+    figure.colorbar(drawn, ax=shown, label="photons per detector pixel", shrink=0.9)
+    return figure
 
 
-def save(figure: Figure, stem: str | os.PathLike[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write ``stem.png``, ``stem.pdf`` and, the numbers beside them, ``stem.csv``; each whole or not at all."""
-    pdf = io.BytesIO()
-    figure.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})
-    rows = list(rows)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    for suffix, content in ((".png", png(figure)), (".pdf", pdf.getvalue()), (".csv", text.getvalue().encode())):
-        path = Path(f"{os.fspath(stem)}{suffix}")
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            partial.write_bytes(content)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+@styled
+def scan_overview(x: np.ndarray, y: np.ndarray, object: np.ndarray, probe: np.ndarray) -> Figure:
+    """What is imaged, where and with what: the object's amplitude with the scan positions on it, and the probe.
 
-
-class Shown:
-    """A figure for a notebook's output: an image with alternative text."""
-
-    def __init__(self, figure: Figure, alt: str):
-        self.image, self.alt = base64.b64encode(png(figure)).decode(), alt
-
-    def _repr_html_(self) -> str:
-        source = f"data:image/png;base64,{self.image}"
-        return f'<img src="{source}" alt="{html.escape(self.alt)}" style="max-width:100%">'
-
-    def __repr__(self) -> str:
-        return f"[figure] {self.alt}"
-
-
-def show(figure: Figure, alt: str) -> Shown:
-    """Display a figure in a notebook with its alternative text ``alt``."""
-    if not alt.strip():
-        raise ValueError("alt is empty; every figure needs a text for those who cannot see it")
-    return Shown(figure, alt)
+    x, y: (M,) object pixels. object: complex (H, W). probe: complex (N, N), or (L, N, N) incoherent modes, of which
+    the total amplitude and the phase of the first are shown.
+    """
+    if np.size(x) == 0 or np.shape(x) != np.shape(y):
+        raise ValueError(f"no data: a scan needs as many x as y; found shapes {np.shape(x)} and {np.shape(y)}")
+    require_image("object", object)
+    modes = np.reshape(probe, (-1, *np.shape(probe)[-2:]))
+    amplitude, phase = np.sqrt(np.sum(np.abs(modes) ** 2, axis=0)), np.angle(modes[0])
+    require_image("probe", amplitude, pattern=True)
+    figure = Figure(figsize=(9.2, 2.9), layout="constrained")
+    axes = figure.subplots(1, 3)
+    image = np.abs(object)
+    drawn = show_image(axes[0], image, f"object and {np.size(x)} scan positions", Normalize(), GREY)
+    figure.colorbar(drawn, ax=axes[0], label="amplitude (relative)", shrink=0.9)
+    size = float(np.clip(3000 / np.size(x), 1.5, 12))
+    axes[0].scatter(x, y, s=size, color="#E69F00", linewidths=0, alpha=0.8)
+    scale_bar(axes[0], image.shape)
+    drawn = show_image(axes[1], amplitude, "probe, amplitude", Normalize(0), GREY)
+    figure.colorbar(drawn, ax=axes[1], label="amplitude (relative)", shrink=0.9)
+    dark = np.where(amplitude > 0.05 * amplitude.max(), phase, np.nan)  # elsewhere the phase is that of nothing
+    drawn = show_image(axes[2], dark, "probe, phase", Normalize(-np.pi, np.pi), "twilight")
+    figure.colorbar(drawn, ax=axes[2], label="phase (rad)", shrink=0.9)
+    for cell in axes[1:]:
+        scale_bar(cell, amplitude.shape)
+    return figure

@@ -1,0 +1,75 @@
+"""How a figure leaves the program: as files with its numbers beside it, or in a notebook with alternative text."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+DPI = 100
+
+
+def _png(figure: Figure) -> bytes:
+    """Without the version of matplotlib in its metadata: the same picture is the same file."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 9})
+    return png.getvalue()
+
+
+def save(figure: Figure, stem: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> tuple[Path, Path, Path]:
+    """Write stem.png, stem.pdf and stem.csv, each whole or not at all, and the same bytes for the same figure.
+
+    rows: the numbers beside the figure, all with the keys of the first; None becomes an empty cell, floats keep all
+    their digits. Returns the three paths. Raises ValueError when there are no rows or their keys differ.
+    """
+    if not rows or any(list(row) != list(rows[0]) for row in rows):
+        raise ValueError("a figure is saved with the numbers beside it: rows must not be empty and share their keys")
+    pdf, table = io.BytesIO(), io.StringIO()
+    with mpl.rc_context({"pdf.fonttype": 42}):  # text that stays text; many journals refuse the default Type 3
+        figure.savefig(pdf, format="pdf", dpi=DPI, metadata={"CreationDate": None})
+    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    contents = {".png": _png(figure), ".pdf": pdf.getvalue(), ".csv": table.getvalue().encode()}
+    written = []
+    for suffix, content in contents.items():
+        path = Path(f"{os.fspath(stem)}{suffix}")
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            partial.write_bytes(content)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+        written.append(path)
+    return written[0], written[1], written[2]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure for a notebook's output: an HTML image with alternative text, which also is its text form."""
+
+    png: bytes
+    alt: str
+
+    def __repr__(self) -> str:
+        return self.alt
+
+    def _repr_html_(self) -> str:
+        data = base64.b64encode(self.png).decode()
+        return f'<img alt="{html.escape(self.alt)}" src="data:image/png;base64,{data}">'
+
+
+def show(figure: Figure, alt: str) -> Shown:
+    """The figure as the last value of a notebook cell. alt: what it shows, in words; ValueError when blank."""
+    if not alt.strip():
+        raise ValueError("a figure needs alternative text: say in words what it shows")
+    return Shown(_png(figure), alt)
