@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import numpy as np
 
 from ptycho import exposure
 from ptycho.metrics import Evaluation, evaluate
-from ptycho.rawdata import DataError, RawData, read_npz
+from ptycho.rawdata import DataError, RawData
 from ptycho.registration import Reconstruction
 
 PARTS = ("train", "heldout", "direct")
@@ -84,9 +86,9 @@ def load_reconstructions(path: str | os.PathLike[str]) -> dict[str, Reconstructi
     DataError
         The file cannot be read, or lacks a part.
     """
-    arrays = read_npz(path)
+    fields = ("object", "coverage", "origin_yx")
     try:
-        fields = ("object", "coverage", "origin_yx")
-        return {part: Reconstruction(*(arrays[f"{part}_{field}"] for field in fields)) for part in PARTS}
-    except KeyError as error:
-        raise DataError(f"{path}: {error} is missing; found {sorted(arrays)}") from None
+        with np.load(path, allow_pickle=False) as arrays:
+            return {part: Reconstruction(*(arrays[f"{part}_{field}"] for field in fields)) for part in PARTS}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DataError(f"{path}: not the reconstructions of an arm ({error})") from error

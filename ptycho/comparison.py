@@ -9,7 +9,7 @@ from typing import Any
 
 from ptycho import arm as arms
 from ptycho.config import Arm
-from ptycho.figures import Panel
+from ptycho.figures import DoseRow, ReconstructionPanel
 from ptycho.metrics import Evaluation, evaluate
 from ptycho.rawdata import RawData
 from ptycho.resolution import FRCCurve
@@ -59,7 +59,7 @@ def curves(compared: Mapping[str, Compared]) -> dict[str, FRCCurve]:
     found = {}
     for label, one in compared.items():
         found[label] = getattr(one.network, name)
-        found[f"{label} direct"] = getattr(one.direct, name)
+        found[f"{label}, direct"] = getattr(one.direct, name)
     return found
 
 
@@ -150,26 +150,16 @@ def caption(metrics: Mapping[str, Any]) -> str:
     return f"One row a dose: a diffraction pattern in log counts and the reconstruction of each loss. {arms_}."
 
 
-def panels(compared: Mapping[str, Compared]) -> tuple[list[Panel], bool]:
-    """The panels of the comparison figure, and whether they show phase; a dose's pattern is its scan's brightest."""
-    phase = contrast_of(compared) == "phase"
-    found = []
+def rows(compared: Mapping[str, Compared]) -> list[DoseRow]:
+    """The rows of the comparison figure: each dose's brightest pattern and its arms, the likelihood last."""
+    by_dose: dict[str, list[Compared]] = {}
     for one in compared.values():
-        judged, counts = one.network, one.scan.counts()
-        brightest = int(counts.sum(axis=(1, 2)).argmax())
-        found.append(
-            Panel(
-                dose=one.arm.dose,
-                nphotons=float(one.scan.nphotons),
-                loss=one.arm.loss,
-                counts=counts[brightest],
-                image=judged.phase if phase else abs(judged.aligned.object),
-                truth=judged.truth_phase if phase else abs(judged.aligned.truth),
-                mask=judged.aligned.mask,
-                frc50=judged.phase_frc50 if phase else judged.amplitude_frc50,
-                psnr_db=None if phase else judged.amplitude_psnr_db,
-                ssim=None if phase else judged.amplitude_ssim,
-                pearson=judged.phase_pearson if phase else judged.amplitude_pearson,
-            )
-        )
-    return found, phase
+        by_dose.setdefault(one.arm.dose, []).append(one)
+    found = []
+    for members in by_dose.values():
+        scan = members[0].scan
+        counts = scan.counts()
+        members = sorted(members, key=lambda one: one.arm.loss == "nll")
+        panels = tuple(ReconstructionPanel(one.arm.loss, one.network) for one in members)
+        found.append(DoseRow(float(scan.nphotons), counts[counts.sum(axis=(1, 2)).argmax()], panels))
+    return found
