@@ -88,7 +88,7 @@ def load_reconstructions(path: str | os.PathLike[str]) -> dict[str, Reconstructi
     """
     fields = ("object", "coverage", "origin_yx")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {part: Reconstruction(*(arrays[f"{part}_{field}"] for field in fields)) for part in PARTS}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{path}: not the reconstructions of an arm ({error})") from error

@@ -128,7 +128,7 @@ def _ranking(reached: Mapping[str, float | None]) -> str:
     lost = [loss for loss, value in reached.items() if value is None]
     ranked = sorted(((value, loss) for loss, value in reached.items() if value is not None), reverse=True)
     words = ", ".join(f"{loss} {value:.2f}" for value, loss in ranked)
-    gone = f" {' and '.join(lost)} has no resolution: it collapsed or failed." if lost else ""
+    gone = f" No resolution from {' and '.join(lost)}: collapsed or failed." if lost else ""
     if not ranked:
         return gone.strip()
     if len(ranked) == 1:
