@@ -1,0 +1,219 @@
+# A dose study and everything around it. `make help` lists what there is.
+# Works with GNU make 3.81 and any POSIX shell. Nothing is run and nothing is written while this file is read.
+
+## epochs that each arm is trained for
+NEPOCHS = 5
+## detector pixels along a side: 64, 128 or 256 (with SCAN: those of the scan)
+N = 64
+## each group holds GRIDSIZE**2 patterns
+GRIDSIZE = 2
+## positions of the training scan
+N_TRAIN = 2000
+## positions of the held-out scan
+N_TEST = 1000
+## photons per pattern, one arm each; "full": all that were measured (with SCAN: full 1e4)
+DOSES = 1e9 1e4
+## losses, one arm each
+LOSSES = nll mae
+## what object, scan, noise and initialisation derive their seeds from
+SEED = 1
+## network: unrolled or cnn
+ARCH = unrolled
+## range of the simulated object's phase, radians
+PHASE = 0
+## a measured scan instead of a simulated one: a file, or siemens-star
+SCAN =
+## the study's folder
+OUT = reports/dose-study
+## arms at a time; they share the cores
+JOBS = 1
+
+PLANNED := NEPOCHS N GRIDSIZE N_TRAIN N_TEST DOSES LOSSES SEED ARCH PHASE SCAN
+VARIABLES := $(PLANNED) OUT JOBS
+
+# --- what is asked for is refused here, or by `plan`, before anything runs -------------------------------------------
+
+given := $(foreach word,$(MAKEOVERRIDES),$(if $(findstring =,$(word)),$(firstword $(subst =, ,$(word)))))
+unknown := $(filter-out $(VARIABLES),$(subst :,,$(given)))
+ifneq ($(unknown),)
+$(error unknown parameter $(firstword $(unknown)): the parameters are $(VARIABLES))
+endif
+ifneq ($(words $(OUT)),1)
+$(error OUT='$(OUT)' is not accepted: the study's folder, a path without spaces)
+endif
+O := $(patsubst %/,%,$(OUT))
+ifneq ($(filter . .. ~ $(CURDIR) /,$(O) $(OUT)),)
+$(error OUT='$(OUT)' is not accepted: a folder of the study's own)
+endif
+ifneq ($(findstring :,$(O))$(findstring %,$(O))$(findstring ',$(O))$(findstring ",$(O))$(findstring $$,$(O)),)
+$(error OUT='$(OUT)' is not accepted: a path without : % $$ and quotes)
+endif
+
+# A measured scan has its own size and its own doses, unless they are given.
+ifneq ($(strip $(SCAN)),)
+ifeq ($(origin N),file)
+N =
+endif
+ifeq ($(origin DOSES),file)
+DOSES = full 1e4
+endif
+endif
+
+quoted = '$(subst ','\'',$1)'
+space := $(subst ,, )
+
+# --- the Python to use: that of the active environment, else one set up here -----------------------------------------
+
+ACTIVE := $(or $(VIRTUAL_ENV),$(CONDA_PREFIX))
+ifeq ($(strip $(ACTIVE)),)
+PYTHON := '$(CURDIR)/.venv/bin/python'
+ENVIRONMENT := .venv/complete
+else
+PYTHON := '$(ACTIVE)/bin/python3'
+ENVIRONMENT := active-environment
+endif
+export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
+
+.PHONY: study test nbval regression lab status report check clean lock help pipeline active-environment FORCE
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+## list the targets, and the variables with their defaults
+help:
+	@awk '/^## / { text = substr($$0, 4); next } \
+	  /^[a-z][a-z-]*:/ && text { name = $$1; sub(/:.*/, "", name); \
+	    targets = targets sprintf("  make %-11s %s\n", name, text) } \
+	  /^[A-Z][A-Z_]* =/ && text { name = $$1; value = $$0; sub(/^[A-Z_]+ = ?/, "", value); \
+	    variables = variables sprintf("  %-9s %-18s %s\n", name, value, text) } \
+	  { text = "" } \
+	  END { printf "Targets:\n%s\nVariables of a study, with their defaults (make study NEPOCHS=50 DOSES=\"1e9 1e6\"):\n%s", \
+	    targets, variables }' Makefile
+
+## run the dose study, or what is missing of it, into OUT
+study: $(ENVIRONMENT)
+	@$(PYTHON) -m ptycho plan --out $(call quoted,$(O)) --jobs $(call quoted,$(JOBS)) \
+	  $(foreach name,$(PLANNED),$(call quoted,$(name)=$($(name))))
+	@$(MAKE) --no-print-directory -k $(if $(filter -j%,$(MAKEFLAGS)),,-j$(strip $(JOBS))) pipeline \
+	  || { cat $(call quoted,$(O)/status.txt) 2>/dev/null; exit 1; }
+	@$(PYTHON) -m ptycho verify $(call quoted,$(O))
+
+## run the fast tests
+test: $(ENVIRONMENT)
+	@$(PYTHON) -m pytest
+
+## execute the notebooks of reports/regression again and compare what their marked cells print
+nbval: $(ENVIRONMENT)
+	@rm -rf build/nbval && mkdir -p build/nbval
+	@cd reports/regression && for notebook in simulate.ipynb */train-arm.ipynb compare.ipynb; do \
+	  mkdir -p "../../build/nbval/$$(dirname "$$notebook")" && cp "$$notebook" "../../build/nbval/$$notebook"; done
+	@cd build/nbval && TF_CPP_MIN_LOG_LEVEL=3 $(NBVAL) simulate.ipynb */train-arm.ipynb compare.ipynb
+
+# each cell's own tags say whether its output is compared; the project's pytest options are not for notebooks
+NBVAL = $(PYTHON) -m pytest -o addopts= -o filterwarnings=default --rootdir=. -p no:cacheprovider \
+  --nbval-lax --nbval-current-env
+
+## render reports/regression, the miniature study of `make nbval`, anew
+regression:
+	@$(MAKE) --no-print-directory clean OUT=reports/regression
+	@$(MAKE) --no-print-directory study OUT=reports/regression $(REGRESSION)
+REGRESSION := NEPOCHS=2 N_TRAIN=200 N_TEST=100
+
+## open JupyterLab on the notebooks
+lab: $(ENVIRONMENT)
+	@$(PYTHON) -m jupyter lab notebooks
+
+## show how far the study in OUT is
+status: $(ENVIRONMENT)
+	@$(PYTHON) -m ptycho status $(call quoted,$(O))
+
+## write the report and the verdict of the study in OUT anew, from what it holds
+report: $(ENVIRONMENT)
+	@$(PYTHON) -m ptycho report $(call quoted,$(O))
+
+## check style and types
+check: $(ENVIRONMENT)
+	@$(PYTHON) -m ruff check
+	@$(PYTHON) -m ruff format --check
+	@$(PYTHON) -m mypy
+
+## remove the study in OUT, and build/
+clean:
+	@rm -rf build
+	@test ! -e '$O' || test -f '$O/study.yaml' || { echo "'$O' does not look like a study: nothing removed" >&2; exit 1; }
+	@for arm in '$O'/*/arm.yaml; do test ! -f "$$arm" || rm -rf "$${arm%/arm.yaml}"; done
+	@rm -rf '$O/data' '$O/run.log' '$O/status.txt' '$O/metrics.json' '$O/index.html' '$O'/blocked_*.md \
+	  '$O'/dose_comparison.* '$O'/simulate.* '$O'/compare.* '$O/study.yaml'
+	@test ! -d '$O' || rmdir '$O' 2>/dev/null || echo "'$O' holds other files: they stay"
+
+## make requirements.lock from pyproject.toml anew, with the newest versions (needs network)
+lock: $(ENVIRONMENT)
+	@$(PYTHON) -m venv build/uv && build/uv/bin/pip install -q uv
+	@build/uv/bin/uv pip compile -q --universal --python-version 3.10 --extra dev --generate-hashes --upgrade \
+	  --no-emit-index-url --no-header pyproject.toml -o build/requirements.txt
+	@{ echo '# Made by `make lock` from pyproject.toml; the same versions on Python 3.10 to 3.13, on every system.'; \
+	  cat build/requirements.txt; } > build/requirements.lock && mv build/requirements.lock requirements.lock
+
+.venv/complete: requirements.lock
+	@for python in python3 python3.13 python3.12 python3.11 python3.10; do \
+	  $$python -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && break; \
+	  python=; \
+	done; \
+	test -n "$$python" || { \
+	  echo "Python 3.10 to 3.13 is needed; found $$(python3 --version 2>&1 || echo none)" >&2; exit 1; }; \
+	echo "Setting up .venv from requirements.lock with $$($$python --version): once, takes minutes"; \
+	$$python -m venv --clear .venv || { echo "python3-venv is needed" >&2; exit 1; }
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+active-environment:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "Python 3.10 to 3.13 is needed; the active environment" $(call quoted,$(ACTIVE)) \
+	  "has $$($(PYTHON) --version 2>&1)" >&2; exit 1; }
+	@$(PYTHON) -m ptycho.environment
+
+# --- the study: what is made from what; `make study` comes here once its parameters are good --------------------------
+
+ifneq ($(filter pipeline,$(MAKECMDGOALS)),)
+
+dose-name = $(if $(filter 1e9,$1),high,$(if $(filter 1e4,$1),low,$1))
+ARMS := $(foreach dose,$(DOSES),$(foreach loss,$(LOSSES),$(call dose-name,$(dose))_$(loss)))
+DATA := $(foreach dose,$(DOSES),$O/data/$(call dose-name,$(dose))_train.npz $O/data/$(call dose-name,$(dose))_test.npz)
+PARAMETERS := $O/simulate.yaml $O/study.yaml $(ARMS:%=$O/%/arm.yaml)
+RENDERED := $(ARMS:%=$O/%/train-arm.ipynb)
+COMPARED := $O/metrics.json $O/dose_comparison.png $O/dose_comparison.pdf $O/dose_comparison.csv
+SCAN_FILE := $(subst $(space),\ ,$(filter-out siemens-star,$(strip $(SCAN))))
+
+# No more arms run side by side than there are; known only when a recipe runs.
+asked-jobs = $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS)))
+arm-jobs = $(words $(wordlist 1,$(or $(asked-jobs),$(words $(ARMS))),$(ARMS)))
+run = $(PYTHON) -m ptycho run $1 $@ --parameters $2 --log '$O/run.log'
+# what a finished stage left beside its notebook, should it have gone
+missing = $(if $(filter-out $(wildcard $1),$1),FORCE)
+
+pipeline: $O/index.html
+
+# written by `plan`; a dry run comes here without them
+$(PARAMETERS):
+	@test -f $@
+
+$O/simulate.ipynb: $O/simulate.yaml notebooks/simulate.ipynb $(SCAN_FILE) $(call missing,$(DATA))
+	@$(call run,notebooks/simulate.ipynb,$O/simulate.yaml)
+
+# The notebook leaves a data file alone whose content did not change: the arms that need it are then not made again.
+$(DATA): $O/simulate.ipynb
+	@:
+
+define arm-rule
+$O/$1_$2/train-arm.ipynb: $O/$1_$2/arm.yaml $O/data/$1_train.npz $O/data/$1_test.npz notebooks/train-arm.ipynb \
+  $(call missing,$(foreach file,metrics.json history.csv reconstruction.npz model.keras,$O/$1_$2/$(file)))
+	@$$(call run,notebooks/train-arm.ipynb,$$<) --jobs $$(arm-jobs)
+endef
+$(foreach dose,$(DOSES),$(foreach loss,$(LOSSES),$(eval $(call arm-rule,$(call dose-name,$(dose)),$(loss)))))
+
+$O/compare.ipynb: $O/study.yaml notebooks/compare.ipynb $(RENDERED) $(call missing,$(COMPARED))
+	@$(call run,notebooks/compare.ipynb,$O/study.yaml)
+
+$O/index.html: $O/compare.ipynb
+	@$(PYTHON) -m ptycho report '$O'
+
+endif

@@ -1,0 +1,146 @@
+"""The command line: `python -m ptycho study` for users, the other commands for the Makefile."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+from ptycho import __version__
+from ptycho.config import ConfigError, StudyConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _words(assignments: Sequence[str]) -> dict[str, str]:
+    words = {}
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"{assignment!r} is not accepted: parameters are written NAME=value")
+        words[name] = value
+    return words
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from ptycho import study
+
+    config = StudyConfig.from_strings(_words(options.assignments))
+    if not options.jobs.isdigit() or int(options.jobs) < 1:
+        raise ConfigError(f"JOBS={options.jobs!r} is not accepted: an integer >= 1")
+    study.plan(options.out, config)
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from ptycho.runner import run
+
+    return run(options.notebook, options.output, options.parameters, options.log, options.jobs)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from ptycho import report
+
+    print(report.write(options.out))
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from ptycho import report
+
+    print(report.verdict(options.out), end="")
+    print(f"report: {options.out / 'index.html'}")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from ptycho import progress, study
+
+    plan = study.planned(options.out)
+    names = [arm.name for arm in study.arms(plan["doses"], plan["losses"])]
+    print(progress.table(progress.survey(options.out, names)))
+    return 0
+
+
+def _study(options: argparse.Namespace) -> int:
+    """Hand over to the Makefile, which knows what follows from what, with this interpreter's environment."""
+    out = options.output_dir.resolve()
+    words = {"OUT": str(out.relative_to(ROOT) if out.is_relative_to(ROOT) else out)}
+    for name in [*_study_parameters(), "JOBS"]:
+        value = getattr(options, name.lower())
+        if value is not None:
+            words[name] = " ".join(value) if isinstance(value, list) else value
+    if Path(words.get("SCAN", "")).is_file():
+        words["SCAN"] = str(Path(words["SCAN"]).resolve())
+    command = ["make", "-C", str(ROOT), "--no-print-directory", "study", *(f"{name}={words[name]}" for name in words)]
+    return subprocess.run(command, env={**os.environ, "VIRTUAL_ENV": sys.prefix}, check=False).returncode
+
+
+def _study_parameters() -> dict[str, object]:
+    """The Makefile's names of what a study is made of, with their defaults."""
+    names = {("arch" if f.name == "architecture" else f.name).upper(): f.default for f in fields(StudyConfig)}
+    assert MISSING not in names.values()
+    return names
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    top = argparse.ArgumentParser(prog="python -m ptycho", description=sys.modules["ptycho"].__doc__)
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(required=True, metavar="command")
+
+    command = commands.add_parser("study", help="run a dose study; the same as `make study`")
+    command.add_argument("--output-dir", type=Path, required=True, help="the study's folder")
+    for name, default in _study_parameters().items():
+        several = isinstance(default, tuple)
+        words = " ".join(map(str, default)) if isinstance(default, tuple) else default
+        command.add_argument(
+            f"--{name.lower().replace('_', '-')}",
+            dest=name.lower(),
+            nargs="+" if several else None,
+            help=f"default: {words}",
+        )
+    command.add_argument("--jobs", help="arms at a time, default: 1")
+    command.set_defaults(do=_study)
+
+    command = commands.add_parser("plan", help="write the parameter files of a study")
+    command.add_argument("--out", type=Path, required=True)
+    command.add_argument("--jobs", default="1")
+    command.add_argument("assignments", nargs="*", metavar="NAME=value")
+    command.set_defaults(do=_plan)
+
+    command = commands.add_parser("run", help="execute one notebook")
+    command.add_argument("notebook", type=Path)
+    command.add_argument("output", type=Path)
+    command.add_argument("--parameters", type=Path, required=True, help="YAML file")
+    command.add_argument("--log", type=Path, required=True)
+    command.add_argument("--jobs", type=int, default=1, help="notebooks that share the cores")
+    command.set_defaults(do=_run)
+
+    for name, do, words in (
+        ("report", _report, "write the report for a browser, and the verdict"),
+        ("verify", _verify, "judge a study and print the verdict"),
+        ("status", _status, "show how far a study is"),
+    ):
+        command = commands.add_parser(name, help=words)
+        command.add_argument("out", type=Path)
+        command.set_defaults(do=do)
+    return top
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command line; a wrong value or file is one message and exit status 2."""
+    options = parser().parse_args(words)
+    try:
+        return int(options.do(options))
+    except ValueError as error:
+        print(f"ptycho: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

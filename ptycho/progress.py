@@ -1,0 +1,114 @@
+"""How far a study is: what a running notebook tells of itself, and the table of `make status`."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ptycho.files import write_json
+
+RUNNING = ".partial.json"
+"""Suffix of the file, beside a notebook being made, that says which process makes it and since when."""
+
+
+def write_progress(
+    arm_dir: str | os.PathLike[str],
+    *,
+    stage: str,
+    epoch: int,
+    nepochs: int,
+    seconds_per_epoch: float | None = None,
+    **details: float,
+) -> None:
+    """Write `arm_dir`/progress.json: `epoch` of `nepochs` are done, `stage` is under way; `details` are kept beside."""
+    values = {"pid": os.getpid(), "stage": stage, "epoch": epoch, "nepochs": nepochs}
+    write_json(Path(arm_dir) / "progress.json", {**values, "seconds_per_epoch": seconds_per_epoch, **details})
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the status table; times in seconds, None where unknown."""
+
+    name: str
+    state: str
+    step: str = ""
+    elapsed: float | None = None
+    eta: float | None = None
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _alive(pid: Any) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:
+        return True
+    except (OSError, TypeError, ValueError):
+        return False
+    return True
+
+
+def _time(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def state_of(name: str, notebook: Path, parameters: Path, now: float) -> Row:
+    """Return how the stage `name` stands: done, running, failed, stopped or pending.
+
+    `notebook` is its rendered notebook, `parameters` the file it was or will be run with.
+    """
+    running = _read(notebook.with_suffix(RUNNING))
+    if _alive(running.get("pid")):
+        elapsed = now - running["started"]
+        progress_file = notebook.with_name("progress.json")
+        progress = _read(progress_file)
+        if not progress or _time(progress_file) < running["started"]:
+            return Row(name, "running", "", elapsed)
+        left, seconds = progress["nepochs"] - progress["epoch"], progress.get("seconds_per_epoch")
+        step = f"{progress['stage']} {progress['epoch']}/{progress['nepochs']}"
+        return Row(name, "running", step, elapsed, left * seconds if seconds is not None else None)
+    if notebook.exists() and _time(notebook) >= _time(parameters):
+        duration = _read(notebook).get("metadata", {}).get("papermill", {}).get("duration")
+        return Row(name, "done", "", duration)
+    if _time(notebook.with_suffix(".failed.ipynb")) > _time(parameters):
+        return Row(name, "failed")
+    return Row(name, "stopped" if running else "pending")
+
+
+def survey(out: str | os.PathLike[str], arm_names: Sequence[str], now: float | None = None) -> list[Row]:
+    """Return how each stage of the study in `out` stands."""
+    out, now = Path(out), time.time() if now is None else now
+    rows = [state_of("simulate", out / "simulate.ipynb", out / "simulate.yaml", now)]
+    rows += [state_of(name, out / name / "train-arm.ipynb", out / name / "arm.yaml", now) for name in arm_names]
+    return [*rows, state_of("compare", out / "compare.ipynb", out / "study.yaml", now)]
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return `rows` as text, a line each under a heading; times as minutes:seconds."""
+    lines = [f"{'stage':14s} {'state':8s} {'step':18s} {'elapsed':>8s} {'ETA':>8s}"]
+    for row in rows:
+        times = f"{_duration(row.elapsed):>8s} {_duration(row.eta):>8s}"
+        lines.append(f"{row.name:14s} {row.state:8s} {row.step:18s} {times}")
+    return "\n".join(lines)

@@ -1,0 +1,200 @@
+"""Runs one notebook as one stage of a study: whole output or none, all that it prints kept, failures explained.
+
+The parent, here, is nothing but the standard library, so that it survives what happens to the child: it starts
+:mod:`ptycho.execute`, copies its output to the terminal and to the log, and puts the files in their place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO, Any
+
+from ptycho.failures import Failure, diagnose, report
+from ptycho.files import write_json, write_text
+from ptycho.progress import RUNNING
+from ptycho.provenance import THREADS, usable_cores, utc_now
+from ptycho.results import add_failure, mark_unfinished
+
+ROOT = Path(__file__).resolve().parents[1]
+GRACE = 10.0
+"""Seconds that an interrupted child has to stop its kernel before it is killed."""
+
+
+class Log:
+    """Copies lines, each marked with the stage it comes from, to the terminal and to the end of a file.
+
+    Stages that run side by side share the file: a line is written in one go, at the file's end. A terminal or a disk
+    that takes no more does not stop the stage.
+    """
+
+    def __init__(self, path: Path, label: str):
+        self.label = label
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        self._lock = threading.Lock()
+
+    def line(self, text: str) -> None:
+        marked = f"{self.label} | {text.rstrip()}\n"
+        with self._lock:
+            for target in (self._file, 1):
+                try:
+                    os.write(target, marked.encode(errors="replace"))
+                except OSError:
+                    continue
+
+    def copy(self, stream: IO[str]) -> None:
+        for text in stream:
+            self.line(text)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def kernel_environment(jobs: int) -> dict[str, str]:
+    """Return the environment of a notebook that runs beside ``jobs - 1`` others: its share of the cores, the package."""
+    threads = str(max(1, usable_cores() // jobs))
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    # a kernel of the same name in the user's home would run another Python than this one
+    # TensorFlow's warnings are kept, its notes on every start are not
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1"), "JUPYTER_PREFER_ENV_PATH": "1"}
+    return {**os.environ, **dict.fromkeys(THREADS, threads), **quiet, "PYTHONPATH": path}
+
+
+def _told(pipe: int) -> Mapping[str, str]:
+    with open(pipe, encoding="utf-8") as stream:
+        text = stream.read()
+    return json.loads(text) if text else {}
+
+
+def _start(notebook: Path, partial: Path, parameters: Path, jobs: int, log: Log) -> tuple[int, Mapping[str, str], int]:
+    """Run the child to its end; return its exit status, what it told of a failure, and the signal this process got."""
+    receive, send = os.pipe()
+    command = [sys.executable, "-m", "ptycho.execute", str(notebook), str(partial), str(parameters), str(send)]
+    got: list[int] = []
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env=kernel_environment(jobs),
+        pass_fds=(send,),
+        start_new_session=True,  # the terminal's interrupt comes here only, and is passed on once
+    ) as child:
+        os.close(send)
+
+        def forward(number: int, frame: Any) -> None:
+            if not got:
+                threading.Timer(GRACE, child.kill).start()
+            got.append(number)
+            child.terminate()
+
+        previous = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        copies = [threading.Thread(target=log.copy, args=(stream,)) for stream in (child.stdout, child.stderr)]
+        for copy in copies:
+            copy.start()
+        status = child.wait()
+        for copy in copies:
+            copy.join()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    return status, _told(receive), got[0] if got else 0
+
+
+def _fallback(status: int, told: Mapping[str, str]) -> tuple[str, str, str]:
+    """Return (name, message, traceback) of a failure that no cell of the notebook holds."""
+    if status < 0:
+        name = "Killed" if -status == signal.SIGKILL else signal.Signals(-status).name
+        return name, f"the process was ended by signal {-status}", ""
+    if told.get("name") == "DeadKernelError":
+        return "Killed", "the kernel died, most likely because memory ran out", told["traceback"]
+    return told.get("name", "Error"), told.get("message", f"exit status {status}"), told.get("traceback", "")
+
+
+def _write_report(out: Path, failure: Failure, label: str, failed: Path) -> Path:
+    """Write the failure report into `out`, under a name of its own; return its path."""
+    text = report(failure, label, os.path.relpath(failed, out), utc_now(), "make study")
+    while True:
+        path = out / f"blocked_{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%fZ}.md"
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        write_text(path, text)
+        return path
+
+
+def _older(path: Path, *others: Path) -> bool:
+    return path.exists() and any(path.stat().st_mtime < other.stat().st_mtime for other in others)
+
+
+def _fail(failure: Failure, label: str, notebook: Path, output: Path, parameters: Path, out: Path) -> None:
+    """Leave behind what tells of `failure`; a result that is older than what it was made from goes."""
+    failed, partial = output.with_suffix(".failed.ipynb"), output.with_suffix(".partial.ipynb")
+    message = f"\n{label}: {failure.stage} failed: {failure.summary}\n"
+    try:
+        if partial.exists():
+            os.replace(partial, failed)
+        if _older(output, notebook, parameters):
+            output.unlink()
+        path = _write_report(out, failure, label, failed)
+        add_failure(out, f"{label}: {failure.stage} failed: {failure.summary} (see {path.name})")
+        message += f"{label}: what happened and what to try: {path}\n"
+    except OSError as error:
+        message += f"{label}: no report could be written in {out}: {error.strerror}\n"
+    print(message, file=sys.stderr)
+
+
+def run(notebook: Path, output: Path, parameters: Path, log_file: Path, jobs: int = 1) -> int:
+    """Execute `notebook` with the YAML file `parameters` into `output`; return the exit status, 0 for success.
+
+    `output` appears only when all went well, dated to the start of the run: what changed meanwhile is newer. The folder
+    of `log_file` is the study's; `jobs` is how many notebooks share the cores. After a failure there are
+    X.failed.ipynb, blocked_<UTC time>.md and status.txt; after an interruption there is nothing to clear away.
+    """
+    out = log_file.parent
+    label = output.stem if output.parent.resolve() == out.resolve() else output.parent.name
+    partial, marker = output.with_suffix(".partial.ipynb"), output.with_suffix(RUNNING)
+    started = time.time()
+    try:
+        log = Log(log_file, label)
+        write_json(marker, {"pid": os.getpid(), "started": started})
+        mark_unfinished(out, after_success=True)
+    except OSError as error:
+        print(f"{label}: {error.filename or out} cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
+    try:
+        log.line(f"=== {notebook.name} started {utc_now()}")
+        status, told, interrupted = _start(notebook, partial, parameters, jobs, log)
+        if interrupted and status != 0:
+            partial.unlink(missing_ok=True)
+            log.line("=== interrupted; `make study` resumes here")
+            return 128 + interrupted
+        if status == 0:
+            os.utime(partial, (started, started))
+            os.replace(partial, output)
+            output.with_suffix(".failed.ipynb").unlink(missing_ok=True)
+            log.line(f"=== {notebook.name} done in {time.time() - started:.1f} s")
+            return 0
+        failure = diagnose(_load(partial), notebook.stem, _fallback(status, told))
+        log.line(f"=== {notebook.name} failed: {failure.summary}")
+        _fail(failure, label, notebook, output, parameters, out)
+        return 1
+    finally:
+        marker.unlink(missing_ok=True)
+        log.close()
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,131 @@
+"""A study's files: which arms it has, where they lie, what parameters their notebooks get, and what they found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ptycho.config import Arm, ConfigError, StudyConfig
+from ptycho.files import read_json, write_if_changed, write_json
+from ptycho.progress import write_progress
+from ptycho.provenance import provenance
+from ptycho.results import check_arm, mark_unfinished
+
+__all__ = ["arms", "collect", "plan", "provenance", "write_json", "write_progress"]
+
+MEASURED = "siemens-star"
+"""The measured scan that has a name; every other SCAN is a file."""
+
+
+def arms(doses: Iterable[str], losses: Iterable[str]) -> tuple[Arm, ...]:
+    """Return the arms of a study, by dose and then by loss."""
+    losses = tuple(losses)
+    return tuple(Arm(dose, loss) for dose in doses for loss in losses)
+
+
+def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
+    """Return {file: parameters} for each parameter file of a study, relative to its folder `out`.
+
+    A notebook runs in the folder of its output, so the paths it gets are relative to that: nothing depends on where
+    the study lies.
+    """
+    scan = config.scan
+    if scan is not None and scan != MEASURED:
+        scan = os.path.relpath(scan, out)
+    files: dict[str, dict[str, Any]] = {
+        "simulate.yaml": {
+            "out": ".",
+            "N": config.N,
+            "n_train": config.n_train,
+            "n_test": config.n_test,
+            "doses": list(config.doses),
+            "seed": config.seed,
+            "phase": config.phase,
+            "scan": scan,
+        }
+    }
+    for arm in config.arms:
+        files[f"{arm.name}/arm.yaml"] = {
+            "out": "..",
+            "arm": arm.name,
+            "dose": arm.dose,
+            "loss": arm.loss,
+            "nepochs": config.nepochs,
+            "gridsize": config.gridsize,
+            "architecture": config.architecture,
+            "seed": config.seed,
+        }
+    files["study.yaml"] = {
+        "out": ".",
+        "doses": list(config.doses),
+        "losses": list(config.losses),
+        "nepochs": config.nepochs,
+    }
+    return files
+
+
+def plan(out: str | os.PathLike[str], config: StudyConfig) -> list[Path]:
+    """Write the parameter files of a study into its folder `out`; return those whose content changed.
+
+    A file that holds what it should keeps its time, so that make redoes only what a change of parameters touches.
+    Raises ConfigError when the scan is not there or `out` cannot be written.
+    """
+    import yaml  # here, so that `import ptycho.study` stays within the standard library
+
+    out = Path(out)
+    if config.scan not in (None, MEASURED) and not Path(str(config.scan)).is_file():
+        raise ConfigError(
+            f"SCAN={config.scan!r}: there is no such file; expected one by the NPZ contract or {MEASURED!r}"
+        )
+    changed = []
+    try:
+        for name, values in parameters(config, out).items():
+            path = out / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if write_if_changed(path, yaml.safe_dump(values, sort_keys=False)):
+                changed.append(path)
+        mark_unfinished(out, after_success=False)
+        if changed:
+            mark_unfinished(out, after_success=True)
+    except OSError as error:
+        raise ConfigError(
+            f"OUT={str(out)!r} cannot be written: {error.strerror}; expected a folder to write in"
+        ) from error
+    return changed
+
+
+def planned(out: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the parameters of the study in `out`: out, doses, losses, nepochs.
+
+    Raises ConfigError when there is no study, ValueError when its file is not one.
+    """
+    import yaml
+
+    path = Path(out) / "study.yaml"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"OUT={str(out)!r}: there is no study in it ({path.name}: {error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(values, dict) or not {"doses", "losses", "nepochs"} <= values.keys():
+        raise ValueError(f"{path}: expected doses, losses and nepochs, found {values!r}")
+    return values
+
+
+def collect(out: str | os.PathLike[str], names: Iterable[str]) -> dict[str, Any]:
+    """Return the content of `out`/metrics.json, put together from the metrics.json of each arm in `names`.
+
+    Raises ValueError naming the arm's file when it is missing, corrupt or against the schema.
+    """
+    found = []
+    for name in names:
+        path = Path(out) / name / "metrics.json"
+        entry = read_json(path)
+        check_arm(entry, path, name)
+        found.append(entry)
+    if not found:
+        raise ValueError(f"{out}: a study needs at least one arm")
+    return {"schema": 1, "arms": found}
