@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
+import io
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ptycho import losses, optics
+from ptycho import files, losses, optics
 from ptycho.config import TrainingConfig
 from ptycho.groups import Groups, steps_per_epoch
 
@@ -104,33 +105,38 @@ def fit(
 
     Raises
     ------
+    ValueError
+        The scan's ``intensity_scale`` is not known.
     TrainingError
         The loss became NaN or infinite.
     """
+    if groups.data.intensity_scale is None:
+        raise ValueError("intensity_scale of the scan is None; expected s, with counts = (s * diff3d)^2, to train on")
     folder.mkdir(parents=True, exist_ok=True)
-    backup = folder / "backup" / _fingerprint(groups, config)
-    begin = _finished_epochs(backup)
-    history = History(folder / "history.csv", begin, config.nepochs, len(groups) * groups.indices.shape[1], report)
+    backup = Backup(folder / "backup", _fingerprint(groups, config))
+    rows = read_history(folder / "history.csv")[: backup.epochs]
+    if len(rows) < backup.epochs:  # somebody removed the history: without it the training is not whole
+        rows = []
+    begin = len(rows)
+    steps = steps_per_epoch(len(groups), config.batch_size)
+    model = trainer(autoencoder, config, groups.data.intensity_scale, steps * config.nepochs)
+    if begin:
+        backup.restore(model)
+    patterns = len(groups) * groups.indices.shape[1]
+    history = History(folder / "history.csv", rows, config.nepochs, patterns, report)
     if begin < config.nepochs:
-        steps = steps_per_epoch(len(groups), config.batch_size)
-        model = trainer(autoencoder, config, groups.data.intensity_scale, steps * config.nepochs)
         outputs = len(model.outputs)
         data = groups.dataset(config.batch_size, epochs=range(begin, config.nepochs), seed=config.seed)
         model.fit(
             data.map(lambda inputs, amplitude: (inputs, (amplitude,) * outputs)),
+            initial_epoch=begin,
             epochs=config.nepochs,
             steps_per_epoch=steps,
             shuffle=False,  # the pipeline shuffles
-            callbacks=[
-                keras.callbacks.TerminateOnNaN(),
-                history,
-                keras.callbacks.BackupAndRestore(str(backup), delete_checkpoint=False),
-                *callbacks,
-            ],
+            # the history refuses what is not finite before the backup could keep it
+            callbacks=[keras.callbacks.TerminateOnNaN(), history, backup, *callbacks],
             verbose=0,
         )
-    else:
-        _restore(autoencoder, config, groups, backup)
     require_finished(history.rows, config.nepochs)
     return history.rows
 
@@ -138,19 +144,29 @@ def fit(
 def require_finished(rows: Sequence[dict[str, float]], nepochs: int) -> None:
     """Raise TrainingError unless ``rows`` are the finite losses of ``nepochs`` epochs."""
     for row in rows:
-        if not math.isfinite(row["loss"]):
-            raise TrainingError(f"the loss of epoch {row['epoch']:.0f} is {row['loss']}; expected a finite number")
+        _require_finite(row)
     if len(rows) != nepochs:
         raise TrainingError(f"the history holds {len(rows)} epochs of {nepochs}; training stopped early")
 
 
-class History(keras.callbacks.Callback):
-    """Keeps ``history.csv``, a row an epoch, those of an interrupted training included; prints a line for each."""
+def _require_finite(row: dict[str, float]) -> None:
+    if not math.isfinite(row["loss"]):
+        raise TrainingError(f"the loss of epoch {row['epoch']:.0f} is {row['loss']}; expected a finite number")
 
-    def __init__(self, path: Path, begin: int, nepochs: int, patterns: int, report: Callable[[dict[str, Any]], None]):
+
+class History(keras.callbacks.Callback):
+    """Keeps ``history.csv``, a row an epoch, after the ``rows`` of an interrupted training; prints a line for each."""
+
+    def __init__(
+        self,
+        path: Path,
+        rows: list[dict[str, float]],
+        nepochs: int,
+        patterns: int,
+        report: Callable[[dict[str, Any]], None],
+    ):
         super().__init__()
-        self.path, self.nepochs, self.patterns, self.report = path, nepochs, patterns, report
-        self.rows = read_history(path)[:begin] if begin else []
+        self.path, self.rows, self.nepochs, self.patterns, self.report = path, rows, nepochs, patterns, report
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._started = time.perf_counter()
@@ -158,10 +174,12 @@ class History(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         seconds = time.perf_counter() - self._started
         self.rows.append({"epoch": epoch + 1, "loss": float((logs or {})["loss"]), "seconds": seconds})
-        with open(self.path, "w", newline="") as file:
-            writer = csv.DictWriter(file, ("epoch", "loss", "seconds"))
-            writer.writeheader()
-            writer.writerows(self.rows)
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, ("epoch", "loss", "seconds"), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        files.write_text(self.path, table.getvalue())
+        _require_finite(self.rows[-1])
         left = seconds * (self.nepochs - epoch - 1)
         speed = self.patterns / seconds
         loss = self.rows[-1]["loss"]
@@ -173,8 +191,51 @@ class History(keras.callbacks.Callback):
         self.report({"epoch": epoch + 1, "nepochs": self.nepochs, **progress})
 
 
+class Backup(keras.callbacks.Callback):
+    """Keeps the state after the last whole epoch in one file, named by training and epoch and replaced at once.
+
+    Keras' own ``BackupAndRestore`` writes weights and epoch to two files, in place: a process killed in between goes on
+    from other weights than it should, or not at all.
+    """
+
+    def __init__(self, folder: Path, training: str):
+        super().__init__()
+        self.folder, self.training = folder, training
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of this training that are kept; none is 0."""
+        kept = self.folder.glob(f"{self.training}-*.weights.h5")
+        return max((int(path.name.split("-")[1].split(".")[0]) for path in kept), default=0)
+
+    def restore(self, model: keras.Model) -> None:
+        """Bring weights and optimizer of ``model`` back to where they were."""
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(self._path(self.epochs))
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for other in self.folder.glob("*.weights.h5"):
+            if not other.name.startswith(self.training):  # the history it goes with is about to be written over
+                other.unlink()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        partial, previous = self.folder / "partial.weights.h5", self._path(self.epochs)
+        try:
+            self.model.save_weights(partial)
+            os.replace(partial, self._path(epoch + 1))
+        finally:
+            partial.unlink(missing_ok=True)
+        previous.unlink(missing_ok=True)
+
+    def _path(self, epochs: int) -> Path:
+        return self.folder / f"{self.training}-{epochs}.weights.h5"
+
+
 def read_history(path: Path) -> list[dict[str, float]]:
-    """The rows of a ``history.csv``."""
+    """The rows of a ``history.csv``; none where there is no file."""
+    if not path.exists():
+        return []
     with open(path, newline="") as file:
         return [
             {"epoch": int(r["epoch"]), "loss": float(r["loss"]), "seconds": float(r["seconds"])}
@@ -184,19 +245,7 @@ def read_history(path: Path) -> list[dict[str, float]]:
 
 def _fingerprint(groups: Groups, config: TrainingConfig) -> str:
     """Names a backup after what it is a backup of: another configuration or scan starts anew."""
-    digest = hashlib.sha256(repr(config).encode())
-    for array in (groups.data.diff3d, groups.coords_relative, groups.data.probeGuess):
+    digest = hashlib.sha256(repr((config, groups.data.intensity_scale)).encode())
+    for array in (groups.data.diff3d, groups.indices, groups.coords_relative, groups.data.probeGuess):
         digest.update(array.tobytes())
     return digest.hexdigest()[:12]
-
-
-def _finished_epochs(backup: Path) -> int:
-    metadata = backup / "training_metadata.json"
-    return int(json.loads(metadata.read_text())["epoch"]) if metadata.exists() else 0
-
-
-def _restore(autoencoder: keras.Model, config: TrainingConfig, groups: Groups, backup: Path) -> None:
-    """Take the weights of a training that had finished when its process was stopped."""
-    model = trainer(autoencoder, config, groups.data.intensity_scale, 1)
-    model.optimizer.build(model.trainable_variables)
-    model.load_weights(backup / "latest.weights.h5")
