@@ -110,7 +110,7 @@ def _end_with(parent: int) -> None:
 
 
 def main(notebook: str, output: str, parameters_file: str, outcome: str) -> int:
-    """Execute; write {name, message, traceback} of a failure to the file descriptor `outcome`; return the exit status."""
+    """Execute; write {name, message, traceback} of a failure to the file descriptor `outcome`; return the status."""
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     try:
         execute(Path(notebook), Path(output), Path(parameters_file))

@@ -45,8 +45,8 @@ def advice(failure: Failure) -> str:
     everything = f"{failure.name}: {failure.message}\n{failure.traceback}"
     if failure.name == "Killed" or _MEMORY.search(everything):
         return (
-            "Memory ran out, as far as can be told. Try a smaller N_TRAIN and N_TEST, a smaller GRIDSIZE or N, or fewer "
-            "arms at a time (JOBS=1); each change is an option of `make study`."
+            "Memory ran out, as far as can be told. Try a smaller N_TRAIN and N_TEST, a smaller GRIDSIZE or N, or "
+            "fewer arms at a time (JOBS=1); each is an option of `make study`."
         )
     if _DISK.search(everything):
         return "The disk is full. Free some space, or put the study elsewhere with OUT=<folder>."

@@ -28,7 +28,10 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def write_if_changed(path: str | os.PathLike[str], text: str) -> bool:
-    """Write `text` to `path` unless it holds just that already; its time stays, so nothing made from it is made again."""
+    """Write `text` to `path` unless it holds just that; its time stays, so that nothing made from it is made again.
+
+    Returns whether it was written. Raises OSError.
+    """
     try:
         if Path(path).read_text(encoding="utf-8") == text:
             return False
@@ -39,7 +42,10 @@ def write_if_changed(path: str | os.PathLike[str], text: str) -> bool:
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write `value` as JSON, whole or not at all. Raises ValueError, naming `path`, for NaN, infinity and foreign types."""
+    """Write `value` as JSON, whole or not at all.
+
+    Raises ValueError, naming `path`, for NaN, infinity and types that JSON does not have.
+    """
     try:
         text = json.dumps(value, indent=2, allow_nan=False)
     except (TypeError, ValueError) as error:

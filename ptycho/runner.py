@@ -59,7 +59,7 @@ class Log:
 
 
 def kernel_environment(jobs: int) -> dict[str, str]:
-    """Return the environment of a notebook that runs beside ``jobs - 1`` others: its share of the cores, the package."""
+    """Return the environment of a notebook that runs beside ``jobs - 1`` others: its cores, the package."""
     threads = str(max(1, usable_cores() // jobs))
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     # a kernel of the same name in the user's home would run another Python than this one

@@ -76,9 +76,7 @@ def plan(out: str | os.PathLike[str], config: StudyConfig) -> list[Path]:
 
     out = Path(out)
     if config.scan not in (None, MEASURED) and not Path(str(config.scan)).is_file():
-        raise ConfigError(
-            f"SCAN={config.scan!r}: there is no such file; expected one by the NPZ contract or {MEASURED!r}"
-        )
+        raise ConfigError(f"SCAN={config.scan!r}: there is no such file; expected a scan's .npz or {MEASURED!r}")
     changed = []
     try:
         for name, values in parameters(config, out).items():
@@ -90,9 +88,7 @@ def plan(out: str | os.PathLike[str], config: StudyConfig) -> list[Path]:
         if changed:
             mark_unfinished(out, after_success=True)
     except OSError as error:
-        raise ConfigError(
-            f"OUT={str(out)!r} cannot be written: {error.strerror}; expected a folder to write in"
-        ) from error
+        raise ConfigError(f"OUT={str(out)!r} cannot be written ({error.strerror}); expected a folder") from error
     return changed
 
 
