@@ -23,6 +23,11 @@ EARLIER_BLOCKS = 0.1
 """Weight of the loss of every block but the last."""
 
 
+LARGEST_BATCH = 32
+STEPS_PER_EPOCH = 60
+"""Fewer in an epoch, and a short training of a small scan ends before it has learned its step sizes."""
+
+
 class TrainingError(RuntimeError):
     """A training that did not end with the finite losses of all its epochs."""
 
@@ -57,6 +62,11 @@ class DiffractionLoss(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         return {"loss": self.loss, "intensity_scale": self.intensity_scale}
+
+
+def batch_size(groups: int) -> int:
+    """Groups a step: as many as leave 60 steps in an epoch, 4 to 32."""
+    return max(4, min(LARGEST_BATCH, groups // STEPS_PER_EPOCH))
 
 
 def trainer(autoencoder: keras.Model, config: TrainingConfig, intensity_scale: float, steps: int) -> keras.Model:
