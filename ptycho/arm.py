@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ptycho import exposure
 from ptycho.metrics import Evaluation, evaluate
@@ -20,10 +21,17 @@ PARTS = ("train", "heldout", "direct")
 """The network on both splits, and on the training split the fit without a network."""
 
 
+def truth(data: RawData) -> NDArray[np.complex64]:
+    """The object that a scan's reconstructions are judged by. Raises DataError for a scan without one."""
+    if data.objectGuess is None:
+        raise DataError("objectGuess is missing; expected the object that reconstructions are compared with")
+    return data.objectGuess
+
+
 def judge(reconstruction: Reconstruction, data: RawData) -> Evaluation:
     """The reconstruction against the scan's ``objectGuess``, and its deviance against the scan's counts."""
     deviance = exposure.deviance(data, reconstruction.object, reconstruction.origin_yx)
-    return evaluate(reconstruction, data.objectGuess, float(data.counts().sum()), deviance)
+    return evaluate(reconstruction, truth(data), float(data.counts().sum()), deviance)
 
 
 def entry(
@@ -64,7 +72,7 @@ def entry(
 def save_reconstructions(path: str | os.PathLike[str], parts: Mapping[str, Reconstruction]) -> None:
     """Write ``<part>_object``, ``<part>_coverage`` and ``<part>_origin_yx`` of each part, whole or not at all."""
     path = Path(path)
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for part, found in parts.items():
         arrays[f"{part}_object"] = np.asarray(found.object, np.complex64)
         arrays[f"{part}_coverage"] = np.asarray(found.coverage, np.float32)

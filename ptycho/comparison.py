@@ -41,7 +41,7 @@ def load(out: Path, arm: Arm) -> Compared:
     scan = RawData.load(out / "data" / f"{arm.dose_name}_train.npz")
     found = arms.load_reconstructions(out / arm.name / "reconstruction.npz")
     photons = float(scan.counts().sum())
-    judged = {part: evaluate(found[part], scan.objectGuess, photons) for part in ("train", "direct")}
+    judged = {part: evaluate(found[part], arms.truth(scan), photons) for part in ("train", "direct")}
     return Compared(arm, scan, judged["train"], judged["direct"])
 
 
@@ -159,7 +159,8 @@ def rows(compared: Mapping[str, Compared]) -> list[DoseRow]:
     for members in by_dose.values():
         scan = members[0].scan
         counts = scan.counts()
+        photons = counts.sum(axis=(1, 2))
         members = sorted(members, key=lambda one: one.arm.loss == "nll")
         panels = tuple(ReconstructionPanel(one.arm.loss, one.network) for one in members)
-        found.append(DoseRow(float(scan.nphotons), counts[counts.sum(axis=(1, 2)).argmax()], panels))
+        found.append(DoseRow(float(photons.mean()), counts[photons.argmax()], panels))
     return found

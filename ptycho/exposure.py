@@ -189,9 +189,9 @@ def normalise(
 def deviance(data: RawData, object: NDArray[np.complexfloating], origin_yx: NDArray[np.floating]) -> float:
     """Return how well an object explains a scan's counts: mean Poisson deviance per lit detector pixel.
 
-    `object` (H, W), its pixel [0, 0] at `origin_yx` of the scan's frame, is illuminated by the scan's probe and compared
-    with the counts: 2 (n ln(n/l) - (n - l)), which is 1 on average when the object is true and l is above a few photons
-    (McCullagh and Nelder 1989, section 2.3). Lit pixels are those predicted to receive a photon or more; if there are
+    `object` (H, W), its pixel [0, 0] at `origin_yx` of the scan's frame, is illuminated by the scan's probe and
+    compared with the counts: 2 (n ln(n/l) - (n - l)), which is 1 on average when the object is true and l is above a
+    few photons (McCullagh and Nelder 1989, section 2.3). Lit pixels are those predicted to receive a photon or more; if there are
     none, all count. Raises DataError if the counts are not known.
     """
     margin = data.N // 2
@@ -200,6 +200,7 @@ def deviance(data: RawData, object: NDArray[np.complexfloating], origin_yx: NDAr
     x, y = data.xcoords - origin_yx[1] + margin, data.ycoords - origin_yx[0] + margin
     amplitude = ideal_amplitude(padded, data.probeGuess, x, y)
     counts = data.counts()
+    assert data.intensity_scale is not None  # or there were no counts
     rate = np.square(amplitude.astype(np.float64) * data.intensity_scale)
     lit = rate >= 1 if (rate >= 1).any() else np.ones_like(rate, bool)
     n, rate = counts[lit].astype(np.float64), np.maximum(rate[lit], 1e-6)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
+import zipfile
+from contextlib import suppress
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -18,6 +20,9 @@ from ptycho.networks import layers
 from ptycho.networks.cnn import EncoderDecoder
 from ptycho.networks.unrolled import Unrolled
 from ptycho.training import DiffractionLoss
+
+_UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile)
+"""What Keras raises for a file that is damaged, of another kind, or asks for code to be run."""
 
 
 def build(config: ModelConfig, probe: np.ndarray | None = None) -> tuple[keras.Model, keras.Model]:
@@ -94,14 +99,23 @@ def _known(config: type, cfg: dict[str, Any]) -> dict[str, Any]:
 
 
 def save(autoencoder: keras.Model, path: str | Path) -> None:
-    """Write the autoencoder, probe included, to one ``.keras`` file, whole or not at all."""
+    """Write the autoencoder, probe included, to one ``.keras`` file, whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        ``path`` cannot be written; a file that was there is left as it was.
+    """
     path = Path(path)
     partial = path.with_name(f"{path.stem}.partial.keras")
     try:
         autoencoder.save(partial)
         os.replace(partial, path)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be written ({error.strerror or error}); expected a writable path") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # after the rename, or where it could not be opened, there is nothing to remove
+            partial.unlink()
 
 
 def load(path: str | Path) -> tuple[keras.Model, keras.Model]:
@@ -110,13 +124,18 @@ def load(path: str | Path) -> tuple[keras.Model, keras.Model]:
     Raises
     ------
     ValueError
-        The file is missing, or holds no model of this package.
+        The file is missing or damaged, or holds no model of this package.
     """
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: there is no such file; expected a .keras file of this package")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: damaged, truncated or no .keras file; expected one of this package")
     try:
         autoencoder = keras.saving.load_model(path, compile=False, safe_mode=True)
         return autoencoder, _object_model(autoencoder)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} is no model of this package: {error}") from error
+    except _UNREADABLE as error:
+        reason = str(error).strip('"').partition(". ")[0]
+        raise ValueError(f"{path}: damaged, or no model of this package ({reason}); expected a whole one") from error
 
 
 def _object_model(autoencoder: keras.Model) -> keras.Model:

@@ -187,7 +187,7 @@ def test_the_measured_scan_fits_in_our_reading_and_in_no_other(star):
     def misfit(x, y):
         rows, columns = (np.rint(c - c.min()).astype(int) for c in (y, x))
         P = part.probeGuess.copy()
-        O = np.ones((rows.max() + 128, columns.max() + 128), np.complex64)  # noqa: E741
+        O = np.ones((rows.max() + 128, columns.max() + 128), np.complex64)
         for _ in range(5):
             total = 0.0
             for k in order:
