@@ -191,8 +191,8 @@ def deviance(data: RawData, object: NDArray[np.complexfloating], origin_yx: NDAr
 
     `object` (H, W), its pixel [0, 0] at `origin_yx` of the scan's frame, is illuminated by the scan's probe and
     compared with the counts: 2 (n ln(n/l) - (n - l)), which is 1 on average when the object is true and l is above a
-    few photons (McCullagh and Nelder 1989, section 2.3). Lit pixels are those predicted to receive a photon or more; if there are
-    none, all count. Raises DataError if the counts are not known.
+    few photons (McCullagh and Nelder 1989, section 2.3). Lit pixels are those predicted to receive a photon or more;
+    if there are none, all count. Raises DataError if the counts are not known.
     """
     margin = data.N // 2
     # empty space around it: the faint rim of a probe may reach beyond what was reconstructed

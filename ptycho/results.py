@@ -192,7 +192,7 @@ def verify(out: str | os.PathLike[str], arms: Sequence[Arm], nepochs: int) -> tu
     ]
 
 
-def _study_faults(out: Path, names: Iterable[str], entries: Mapping[str, Any], panels: int) -> list[str]:
+def _study_faults(out: Path, names: Iterable[str], entries: Mapping[str, Any], rows: int) -> list[str]:
     faults = []
     try:
         study = read_json(out / "metrics.json")
@@ -209,7 +209,7 @@ def _study_faults(out: Path, names: Iterable[str], entries: Mapping[str, Any], p
         faults += [f"run.log: {line}" for line in shape_errors(out / "run.log")]
     except OSError as error:
         faults.append(f"run.log: cannot be read ({error.strerror})")
-    figure = _figure_fault(out, panels)
+    figure = _figure_fault(out, rows)
     return faults + ([figure] if figure else [])
 
 
