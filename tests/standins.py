@@ -1,0 +1,146 @@
+"""Stand-in notebooks: those of a study, with its parameters and files, in a second instead of minutes.
+
+A cell can be made to go wrong with the environment variable ``FAIL``: "<arm or notebook> <stage> <how>".
+"""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).resolve().parents[1]
+
+FAIL = """
+import os, signal, sys, time
+def perhaps(who, stage):
+    where, when, *how = os.environ.get("FAIL", "- -").split(" ", 2)
+    if (where, when) == (who, stage):
+        exec(how[0])
+"""
+
+SIMULATE = {
+    "parameters": 'out = "."\nN = 64\nn_train = 1\nn_test = 1\ndoses = []\nseed = 1\nphase = 0.0\nscan = None',
+    "# The scans": "markdown",
+    "stage:simulation": """
+from pathlib import Path
+print("to stdout"); print("to stderr", file=sys.stderr); os.write(2, b"to descriptor 2\\n")
+perhaps("simulate", "simulation")
+Path(out, "data").mkdir(exist_ok=True)
+for dose in doses:
+    stem = {"1e9": "high", "1e4": "low"}.get(dose, dose)
+    for split in ("train", "test"):
+        path = Path(out, "data", f"{stem}_{split}.npz")
+        content = f"{dose} {split} {seed}"
+        if not path.exists() or path.read_text() != content:
+            path.write_text(content)
+""",
+}
+
+TRAIN = {
+    "parameters": 'out = ".."\narm = ""\ndose = ""\nloss = ""\nnepochs = 1\ngridsize = 2\n'
+    'architecture = "unrolled"\nseed = 1',
+    "# One arm\n\nwords": "markdown",
+    "stage:training": """
+from pathlib import Path
+import warnings
+from ptycho import study
+folder = Path(out, arm)
+print("threads", os.environ["TF_NUM_INTRAOP_THREADS"], "in", Path.cwd())
+with open(folder / "ran", "a") as file: file.write("once\\n")
+for epoch in range(nepochs):
+    study.write_progress(folder, stage="training", epoch=epoch + 1, nepochs=nepochs, seconds_per_epoch=0.1, loss=1.0)
+perhaps(arm, "training")
+(folder / "history.csv").write_text("epoch,loss\\n" + "".join(f"{e + 1},{1 / (e + 1)}\\n" for e in range(nepochs)))
+""",
+    "## Reconstruction": "markdown",
+    "stage:inference": """
+perhaps(arm, "inference")
+for name in ("model.keras", "reconstruction.npz"): (folder / name).write_text("stand-in")
+""",
+    "## Figures": "markdown",
+    "stage:visualisation": """
+perhaps(arm, "visualisation")
+split = dict(amplitude_frc50=0.5, phase_frc50=None, amplitude_psnr_db=30.0, amplitude_ssim=0.9, amplitude_pearson=0.9,
+             phase_pearson=None, relative_mse=0.1, photon_bound=0.01, deviance=1.0)
+study.provenance(folder, {"arm": arm, "seed": seed})
+study.write_json(folder / "metrics.json", dict(
+    name=arm, nphotons=float(dose), loss=loss, seed=seed, architecture=architecture, status="ok", train_seconds=1.0,
+    patterns_per_second=1.0, train=split, heldout=split, direct=split))
+""",
+}
+
+COMPARE = {
+    "parameters": 'out = "."\ndoses = []\nlosses = []\nnepochs = 1',
+    "# The arms compared, $A$": "markdown",
+    "stage:visualisation": """
+from pathlib import Path
+from PIL import Image
+from ptycho import study
+perhaps("compare", "visualisation")
+metrics = study.collect(out, [arm.name for arm in study.arms(doses, losses)])
+image = Image.effect_noise((64, 48), 40)
+image.save(Path(out, "dose_comparison.png")); image.save(Path(out, "dose_comparison.pdf"))
+Path(out, "dose_comparison.csv").write_text(
+    "panel,peak\\n" + "".join(f"{d} {c},1.5\\n" for d in doses for c in ("pattern", *losses)))
+print("a verdict")
+study.write_json(Path(out, "metrics.json"), metrics)
+""",
+}
+
+
+def notebook(cells: dict[str, str], path: Path) -> Path:
+    """Write a notebook: of each item, the key is the tag and the value the code, or the key is Markdown."""
+    made = nbformat.v4.new_notebook()
+    made.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    for key, value in cells.items():
+        if value == "markdown":
+            made.cells.append(nbformat.v4.new_markdown_cell(key))
+        else:
+            made.cells.append(nbformat.v4.new_code_cell(value.strip(), metadata={"tags": [key]}))
+            if key == "parameters":
+                made.cells.append(nbformat.v4.new_code_cell(FAIL.strip()))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(made, path)
+    return path
+
+
+def checkout(folder: Path) -> Path:
+    """Make a copy of the project in `folder` whose notebooks are stand-ins."""
+    folder.mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy2(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "ptycho", folder / "ptycho", ignore=shutil.ignore_patterns("__pycache__"))
+    for name, cells in (("simulate", SIMULATE), ("train-arm", TRAIN), ("compare", COMPARE)):
+        notebook(cells, folder / "notebooks" / f"{name}.ipynb")
+    return folder
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment variables under which a user has this Python's environment active."""
+    ours = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONPATH")}
+    return {**ours, "VIRTUAL_ENV": sys.prefix, "PYTHONDONTWRITEBYTECODE": "1", **more}
+
+
+def entry(name: str = "high_nll", **changes) -> dict:
+    """An arm's metrics by the schema."""
+    split = dict.fromkeys(
+        ("amplitude_psnr_db", "amplitude_ssim", "amplitude_pearson", "relative_mse", "photon_bound", "deviance"), 0.5
+    )
+    split |= {"amplitude_frc50": 0.9, "phase_frc50": None, "phase_pearson": None}
+    made = {
+        "name": name,
+        "nphotons": 1e9 if name.startswith("high") else 1e4,
+        "loss": name.split("_")[1],
+        "seed": 1,
+        "architecture": "unrolled",
+        "status": "ok",
+        "train_seconds": 1.5,
+        "patterns_per_second": 100.0,
+        "train": dict(split),
+        "heldout": dict(split),
+        "direct": dict(split),
+    }
+    return json.loads(json.dumps({**made, **changes}))
