@@ -116,12 +116,18 @@ def fit(
     Raises
     ------
     ValueError
-        The scan's ``intensity_scale`` is not known.
+        The scan's ``intensity_scale`` is not known, or a pattern lies farther from its group's centre than the
+        network's canvas reaches.
     TrainingError
         The loss became NaN or infinite.
     """
     if groups.data.intensity_scale is None:
         raise ValueError("intensity_scale of the scan is None; expected s, with counts = (s * diff3d)^2, to train on")
+    if groups.max_offset > config.model.max_offset:  # what falls off the canvas would read as an opaque object
+        raise ValueError(
+            f"max_offset={config.model.max_offset} is not accepted: patterns lie up to {groups.max_offset:.2f} pixels "
+            "from their group's centre"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     backup = Backup(folder / "backup", _fingerprint(groups, config))
     rows = read_history(folder / "history.csv")[: backup.epochs]

@@ -225,6 +225,12 @@ def test_a_scan_of_unknown_scale_is_refused(groups, tmp_path):
         training.fit(network(), dataclasses.replace(groups, data=data), CONFIG, tmp_path)
 
 
+def test_a_canvas_too_small_for_the_groups_is_refused(groups, tmp_path):
+    config = dataclasses.replace(CONFIG, model=dataclasses.replace(NETWORK, max_offset=5.0))
+    with pytest.raises(ValueError, match=r"^max_offset=5\.0 is not accepted: patterns lie up to 8\.74 pixels"):
+        training.fit(network(), groups, config, tmp_path)
+
+
 @pytest.mark.parametrize("loss", ["nll", "mae", "mse"])
 def test_the_objective_is_the_log_of_the_mean_loss_of_photons(loss):
     rng, s = np.random.default_rng(0), 30.0
