@@ -93,7 +93,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(required=True, metavar="command")
 
-    command = commands.add_parser("study", help="run a dose study; the same as `make study`")
+    command = commands.add_parser("study", help="run a dose study; the same as `make study`", allow_abbrev=False)
     command.add_argument("--output-dir", type=Path, required=True, help="the study's folder")
     for name, default in _study_parameters().items():
         several = isinstance(default, tuple)
@@ -140,6 +140,8 @@ def main(words: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"ptycho: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import socket
 import sys
 import threading
@@ -106,7 +105,7 @@ def _end_with(parent: int) -> None:
     """End this process, and with it its kernel, when the process `parent` is gone."""
     while os.getppid() == parent:
         time.sleep(0.5)
-    os.kill(os.getpid(), signal.SIGTERM)
+    os._exit(1)
 
 
 def main(notebook: str, output: str, parameters_file: str, outcome: str) -> int:

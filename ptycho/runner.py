@@ -25,8 +25,8 @@ from ptycho.provenance import THREADS, usable_cores, utc_now
 from ptycho.results import add_failure, mark_unfinished
 
 ROOT = Path(__file__).resolve().parents[1]
-GRACE = 10.0
-"""Seconds that an interrupted child has to stop its kernel before it is killed."""
+DRAIN = 10.0
+"""Seconds to wait, when the child has ended, for the last of what its kernel prints."""
 
 
 class Log:
@@ -92,18 +92,17 @@ def _start(notebook: Path, partial: Path, parameters: Path, jobs: int, log: Log)
         os.close(send)
 
         def forward(number: int, frame: Any) -> None:
-            if not got:
-                threading.Timer(GRACE, child.kill).start()
             got.append(number)
-            child.terminate()
+            child.kill()  # a kernel whose parent is gone ends itself within a second, whatever its cell is doing
 
         previous = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-        copies = [threading.Thread(target=log.copy, args=(stream,)) for stream in (child.stdout, child.stderr)]
+        streams = (child.stdout, child.stderr)
+        copies = [threading.Thread(target=log.copy, args=(stream,), daemon=True) for stream in streams]
         for copy in copies:
             copy.start()
         status = child.wait()
         for copy in copies:
-            copy.join()
+            copy.join(DRAIN)
         for number, handler in previous.items():
             signal.signal(number, handler)
     return status, _told(receive), got[0] if got else 0
@@ -128,7 +127,11 @@ def _write_report(out: Path, failure: Failure, label: str, failed: Path) -> Path
             path.touch(exist_ok=False)
         except FileExistsError:
             continue
-        write_text(path, text)
+        try:
+            write_text(path, text)
+        except OSError:
+            path.unlink()
+            raise
         return path
 
 

@@ -48,7 +48,7 @@ from pathlib import Path
 import warnings
 from ptycho import study
 folder = Path(out, arm)
-print("threads", os.environ["TF_NUM_INTRAOP_THREADS"], "in", Path.cwd())
+print("threads", os.environ["TF_NUM_INTRAOP_THREADS"], "in the arm's folder:", Path.cwd().name == arm)
 with open(folder / "ran", "a") as file: file.write("once\\n")
 for epoch in range(nepochs):
     study.write_progress(folder, stage="training", epoch=epoch + 1, nepochs=nepochs, seconds_per_epoch=0.1, loss=1.0)
