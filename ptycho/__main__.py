@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from pathlib import Path
 
 from ptycho import __version__
@@ -76,20 +77,20 @@ def _study(options: argparse.Namespace) -> int:
             words[name] = " ".join(value) if isinstance(value, list) else value
     if Path(words.get("SCAN", "")).is_file():
         words["SCAN"] = str(Path(words["SCAN"]).resolve())
+    if shutil.which("make") is None or not (ROOT / "Makefile").exists():
+        raise ConfigError("a study needs make and the project's checkout, with its Makefile and notebooks")
     command = ["make", "-C", str(ROOT), "--no-print-directory", "study", *(f"{name}={words[name]}" for name in words)]
     return subprocess.run(command, env={**os.environ, "VIRTUAL_ENV": sys.prefix}, check=False).returncode
 
 
 def _study_parameters() -> dict[str, object]:
     """The Makefile's names of what a study is made of, with their defaults."""
-    names = {("arch" if f.name == "architecture" else f.name).upper(): f.default for f in fields(StudyConfig)}
-    assert MISSING not in names.values()
-    return names
+    return {("arch" if f.name == "architecture" else f.name).upper(): f.default for f in fields(StudyConfig)}
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    top = argparse.ArgumentParser(prog="python -m ptycho", description=sys.modules["ptycho"].__doc__)
+    top = argparse.ArgumentParser(prog="python -m ptycho", description="Dose-response studies for ptychography.")
     top.add_argument("--version", action="version", version=__version__)
     commands = top.add_subparsers(required=True, metavar="command")
 

@@ -100,8 +100,8 @@ def diagnose(notebook: Mapping[str, Any], stem: str, fallback: tuple[str, str, s
     return Failure(stage, last_step, name, message, traceback)
 
 
-def report(failure: Failure, label: str, notebook: Path | str, when: str, again: str) -> str:
-    """Return the failure report, in Markdown: `label` is the arm or the notebook, `again` how to resume."""
+def report(failure: Failure, label: str, notebook: Path | str, when: str) -> str:
+    """Return the failure report, in Markdown; `label` is the arm or the notebook, `notebook` what it left behind."""
     return f"""# Blocked: {failure.stage} of {label}
 
 - When: {when}
@@ -115,7 +115,7 @@ def report(failure: Failure, label: str, notebook: Path | str, when: str, again:
 
 {advice(failure)}
 
-Then run `{again}` again: it resumes where it stopped; nothing that was finished is done again.
+Then give the same `make study` again: it resumes where it stopped; nothing that was finished is done again.
 
 ## Traceback
 

@@ -6,6 +6,7 @@ The parent, here, is nothing but the standard library, so that it survives what 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
 
-from ptycho.failures import Failure, diagnose, report
+from ptycho.failures import Failure, advice, diagnose, report
 from ptycho.files import write_json, write_text
 from ptycho.progress import RUNNING
 from ptycho.provenance import THREADS, usable_cores, utc_now
@@ -120,7 +121,7 @@ def _fallback(status: int, told: Mapping[str, str]) -> tuple[str, str, str]:
 
 def _write_report(out: Path, failure: Failure, label: str, failed: Path) -> Path:
     """Write the failure report into `out`, under a name of its own; return its path."""
-    text = report(failure, label, os.path.relpath(failed, out), utc_now(), "make study")
+    text = report(failure, label, os.path.relpath(failed, out), utc_now())
     while True:
         path = out / f"blocked_{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%fZ}.md"
         try:
@@ -133,6 +134,19 @@ def _write_report(out: Path, failure: Failure, label: str, failed: Path) -> Path
             path.unlink()
             raise
         return path
+
+
+def _claim(folder: Path) -> int:
+    """Lock `folder` for as long as the returned descriptor is open. Raises BlockingIOError when another has it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    except OSError:  # a file system without locks
+        pass
+    return descriptor
 
 
 def _older(path: Path, *others: Path) -> bool:
@@ -152,7 +166,7 @@ def _fail(failure: Failure, label: str, notebook: Path, output: Path, parameters
         add_failure(out, f"{label}: {failure.stage} failed: {failure.summary} (see {path.name})")
         message += f"{label}: what happened and what to try: {path}\n"
     except OSError as error:
-        message += f"{label}: no report could be written in {out}: {error.strerror}\n"
+        message += f"{label}: no report could be written in {out}: {error.strerror}\n{advice(failure)}\n"
     print(message, file=sys.stderr)
 
 
@@ -168,9 +182,13 @@ def run(notebook: Path, output: Path, parameters: Path, log_file: Path, jobs: in
     partial, marker = output.with_suffix(".partial.ipynb"), output.with_suffix(RUNNING)
     started = time.time()
     try:
+        claim = _claim(output.parent)
         log = Log(log_file, label)
         write_json(marker, {"pid": os.getpid(), "started": started})
         mark_unfinished(out, after_success=True)
+    except BlockingIOError:
+        print(f"{label}: another `make study` is at work in {output.parent}", file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"{label}: {error.filename or out} cannot be written: {error.strerror}", file=sys.stderr)
         return 1
@@ -194,6 +212,7 @@ def run(notebook: Path, output: Path, parameters: Path, log_file: Path, jobs: in
     finally:
         marker.unlink(missing_ok=True)
         log.close()
+        os.close(claim)
 
 
 def _load(path: Path) -> Mapping[str, Any]:

@@ -179,6 +179,14 @@ def test_a_folder_that_cannot_be_written_is_one_message(out, capfd, tmp_path):
     assert "cannot be written: Not a directory" in message and message.count("\n") == 1
 
 
+def test_two_studies_in_one_folder_do_not_mix(out, capfd):
+    claim = runner._claim(out / ARM)
+    assert run_arm(out) == 1
+    os.close(claim)
+    assert "another `make study` is at work" in capfd.readouterr().err
+    assert not beside(out) & {"train-arm.partial.json", "ran"} and not (out / "run.log").exists()
+
+
 def test_a_full_disk_is_one_message(out, monkeypatch, capfd):
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -264,7 +272,7 @@ def test_diagnosis_without_a_notebook():
 def test_advice(name, message, word):
     failure = Failure("training", "none", name, message, "")
     assert word in failures.advice(failure)
-    assert word in failures.report(failure, ARM, "x.ipynb", "now", "make study")
+    assert word in failures.report(failure, ARM, "x.ipynb", "now")
 
 
 def test_summary_of_a_long_error_is_one_line():
