@@ -36,12 +36,8 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
 def anonymous(text: str) -> str:
     """Return `text` without what tells where and by whom it was made: folders, host name, addresses in memory."""
     text = re.sub(r"/[^\s'\"]*/ipykernel_\d+/\d+\.py", "<cell>", text)
-    for folder, name in (
-        (str(ROOT), "."),
-        (sys.prefix, "<env>"),
-        (sys.base_prefix, "<python>"),
-        (str(Path.home()), "~"),
-    ):
+    folders = {str(ROOT): ".", sys.prefix: "<env>", sys.base_prefix: "<python>", str(Path.home()): "~"}
+    for folder, name in sorted(folders.items(), key=lambda item: -len(item[0])):  # one may lie within another
         if len(folder) > 1:
             text = re.sub(re.escape(folder) + r"(?=[/\s'\":,)]|$)", name, text)
     host = socket.gethostname()
