@@ -10,9 +10,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ptycho import optics, probes
+from ptycho.callbacks import TrainingError
 from ptycho.rawdata import RawData
 from ptycho.registration import Reconstruction
-from ptycho.training import DiffractionLoss, TrainingError
+from ptycho.training import DiffractionLoss
 
 MARGIN = 2
 """Pixels of empty space around the outermost patches."""

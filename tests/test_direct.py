@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ptycho import acquisition, arm, direct, probes
-from ptycho.training import TrainingError
+from ptycho.callbacks import TrainingError
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ptycho import losses, model, probes, training
+from ptycho import callbacks, losses, model, probes, training
 from ptycho.config import ModelConfig, TrainingConfig
 from ptycho.exposure import expose, ideal_amplitude
 from ptycho.groups import make_groups
@@ -72,7 +72,7 @@ def test_the_loss_falls_every_epoch_and_the_history_is_on_disk(whole):
     assert [row["epoch"] for row in history] == [1, 2, 3, 4]
     values = [row["loss"] for row in history]
     assert np.isfinite(values).all() and (np.diff(values) < 0).all()
-    assert training.read_history(folder / "history.csv") == history
+    assert callbacks.read_history(folder / "history.csv") == history
     assert (folder / "history.csv").read_text().splitlines()[0] == "epoch,loss,seconds"
 
 
@@ -102,7 +102,7 @@ def test_interrupted_and_resumed_is_bit_for_bit_the_uninterrupted_training(whole
     _, expected, history, _ = whole
     with pytest.raises(Interrupted):
         training.fit(network(), groups, CONFIG, tmp_path, callbacks=[InterruptAfter(2)])
-    assert losses_of(training.read_history(tmp_path / "history.csv")) == losses_of(history[:2])
+    assert losses_of(callbacks.read_history(tmp_path / "history.csv")) == losses_of(history[:2])
     resumed = network(seed=99)  # a fresh process: what it starts from does not matter
     reports = []
     rows = training.fit(resumed, groups, CONFIG, tmp_path, report=reports.append)
@@ -178,7 +178,7 @@ def test_a_backup_half_written_when_the_process_was_killed_is_not_used(whole, ke
 
 def test_a_full_disk_keeps_the_last_backup(whole, kept, monkeypatch):
     (name,) = (path.name for path in (kept / "backup").iterdir())
-    backup = training.Backup(kept / "backup", name.split("-")[0])
+    backup = callbacks.Backup(kept / "backup", name.split("-")[0])
 
     def full(self, path, *args):
         path.write_bytes(b"half")
@@ -193,7 +193,7 @@ def test_a_full_disk_keeps_the_last_backup(whole, kept, monkeypatch):
 
 def test_another_training_in_the_folder_ends_the_backup_of_the_first(kept):
     """Its history is written over: going back to it must not take the other's rows for its own."""
-    backup = training.Backup(kept / "backup", "another")
+    backup = callbacks.Backup(kept / "backup", "another")
     backup.on_train_begin()
     assert not list((kept / "backup").iterdir())
 
@@ -202,21 +202,21 @@ def test_trap_nan_loss_reported_as_success(groups, tmp_path):
     autoencoder = network()
     alpha = next(w for w in autoencoder.trainable_weights if w.path.endswith("alpha"))
     alpha.assign(np.full(alpha.shape, np.nan))
-    with pytest.raises(training.TrainingError, match="the loss of epoch 1 is nan; expected a finite number"):
+    with pytest.raises(callbacks.TrainingError, match="the loss of epoch 1 is nan; expected a finite number"):
         training.fit(autoencoder, groups, CONFIG, tmp_path)
-    (row,) = training.read_history(tmp_path / "history.csv")  # what happened is on record
+    (row,) = callbacks.read_history(tmp_path / "history.csv")  # what happened is on record
     assert np.isnan(row["loss"])
     assert not list((tmp_path / "backup").iterdir())  # and nothing would go on from it
 
 
 def test_trap_an_epoch_missing_from_the_history_unnoticed():
     rows = [{"epoch": 1, "loss": 0.5, "seconds": 1.0}]
-    training.require_finished(rows, 1)
-    with pytest.raises(training.TrainingError, match="1 epochs of 2"):
-        training.require_finished(rows, 2)
+    callbacks.require_finished(rows, 1)
+    with pytest.raises(callbacks.TrainingError, match="1 epochs of 2"):
+        callbacks.require_finished(rows, 2)
     for value in (np.nan, np.inf, -np.inf):
-        with pytest.raises(training.TrainingError, match="epoch 1 is"):
-            training.require_finished([{**rows[0], "loss": value}], 1)
+        with pytest.raises(callbacks.TrainingError, match="epoch 1 is"):
+            callbacks.require_finished([{**rows[0], "loss": value}], 1)
 
 
 def test_a_scan_of_unknown_scale_is_refused(groups, tmp_path):
@@ -268,7 +268,7 @@ def test_earlier_blocks_weigh_lightly_and_the_last_one_fully(groups):
 
 
 def test_progress_is_printed_for_the_log(tmp_path):
-    history = training.History(tmp_path / "history.csv", [], 3, 100, lambda progress: None)
+    history = callbacks.History(tmp_path / "history.csv", [], 3, 100, lambda progress: None)
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.stdout", printed)
