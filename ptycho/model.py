@@ -21,7 +21,16 @@ from ptycho.networks.cnn import EncoderDecoder
 from ptycho.networks.unrolled import Unrolled
 from ptycho.training import DiffractionLoss
 
-_UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, zipfile.BadZipFile)
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RuntimeError,
+    AssertionError,
+    zipfile.BadZipFile,
+)
 """What Keras raises for a file that is damaged, of another kind, or asks for code to be run."""
 
 

@@ -166,7 +166,7 @@ def test_cnn_draws_a_centre_of_half_the_frame_inside_a_coarse_border(N, gridsize
     before = max(0, (m - N // 2) // 2)
     central[before : before + N // 2, before : before + N // 2] = True
     for head, moved in (("fine", central), ("border", ~central)):
-        kernel = network.decoders["amplitude"][head].bias
+        kernel = getattr(network.amplitude, head).bias
         kernel.assign(kernel + 1.0)
         other = network(tf.constant(amplitude), tf.constant(relative), tf.ones((1, 4, 4), tf.complex64)).numpy()
         kernel.assign(kernel - 1.0)

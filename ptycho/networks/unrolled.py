@@ -44,19 +44,21 @@ class Unrolled(ConfiguredLayer):
         constant = keras.initializers.Constant
         self.alpha = self.add_weight(shape=(blocks, steps), initializer=constant(1.0), name="alpha")
         self.beta = self.add_weight(shape=(blocks, steps), initializer=constant(0.5), name="beta")
-        self.regularisers = [
-            [
+        # one flat list: Keras 3.12, the last for Python 3.10, does not save the weights of layers in nested lists
+        self.convolutions = [
+            convolution
+            for k in range(blocks)
+            for convolution in (
                 keras.layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"block{k}_in"),
                 keras.layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"block{k}_mid"),
                 keras.layers.Conv2D(8, 3, padding="same", kernel_initializer="zeros", name=f"block{k}_out"),
-            ]
-            for k in range(blocks)
+            )
         ]
 
     def build(self, *_: Any) -> None:
-        for convolutions in self.regularisers:
+        for k in range(self.blocks):
             shape = (None, self.m // 2, self.m // 2, 5 * 4)
-            for convolution in convolutions:
+            for convolution in self._regulariser(k):
                 convolution.build(shape)
                 shape = convolution.compute_output_shape(shape)
         self.built = True
@@ -81,10 +83,13 @@ class Unrolled(ConfiguredLayer):
             estimates.append(O)
         return tf.stack(estimates, axis=1)
 
+    def _regulariser(self, k: int) -> list[keras.layers.Layer]:
+        return self.convolutions[3 * k : 3 * k + 3]
+
     def _residual(self, k: int, O: tf.Tensor, G: tf.Tensor, coverage: tf.Tensor) -> tf.Tensor:
         seen = [tf.math.real(O) - 1, tf.math.imag(O), tf.math.real(G), tf.math.imag(G), coverage]
         x = tf.nn.space_to_depth(tf.stack(seen, axis=-1), 2)
-        for convolution in self.regularisers[k]:
+        for convolution in self._regulariser(k):
             x = convolution(x)
         pair = tf.nn.depth_to_space(x, 2)
         return tf.complex(pair[..., 0], pair[..., 1])
