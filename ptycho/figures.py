@@ -25,7 +25,7 @@ from ptycho.drawing import (
     styled,
 )
 from ptycho.metrics import Evaluation
-from ptycho.resolution import FRCCurve, period_px, threshold
+from ptycho.resolution import FRCCurve, period_px, running_median, threshold
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,13 +143,18 @@ def dose_comparison_rows(rows: Sequence[DoseRow], phase: bool = False) -> list[d
 
 @styled
 def frc_curves(curves: Mapping[str, FRCCurve], thresholds: Sequence[str] = ("0.5",)) -> Figure:
-    """Fourier ring correlation against spatial frequency, one line a label, with threshold curves dashed in grey."""
+    """Fourier ring correlation against spatial frequency, a colour and style a label; threshold curves in grey.
+
+    The thick line is the running median, which crosses the threshold 0.5 at FRC50; the thin one is every ring.
+    """
     if not curves:
         raise ValueError("no data: no FRC curve to draw")
     figure = Figure(figsize=(5.6, 3.4), layout="constrained")
     axes = figure.subplots()
     for number, (label, curve) in enumerate(curves.items()):
-        axes.plot(curve.frequency, curve.correlation, LINE_STYLES[number // 7 % 4], linewidth=1.4, label=label)
+        median, style = running_median(curve.correlation), LINE_STYLES[number // 7 % 4]
+        (thick,) = axes.plot(curve.frequency, median, style, linewidth=1.4, label=label)
+        axes.plot(curve.frequency, curve.correlation, color=thick.get_color(), linewidth=0.5, alpha=0.5)
     longest = max(curves.values(), key=lambda curve: curve.frequency.size)
     for kind, style in zip(thresholds, ("--", ":", "-."), strict=False):
         line = threshold(longest.n, kind)

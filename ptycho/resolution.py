@@ -11,6 +11,7 @@ import numpy as np
 from scipy import fft, ndimage, sparse
 
 EDGE_FRACTION = 1 / 8  # of the box: width of the taper at the outline of the area
+BAND = 0.1  # of Nyquist: the rings that decide together whether a curve has crossed a threshold
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,23 +114,46 @@ def threshold(n: np.ndarray, kind: str) -> np.ndarray:
     raise ValueError(f"unknown FRC threshold {kind!r}; accepted are '0.5', 'half-bit' and 'one-bit'")
 
 
-def threshold_crossing(curve: FRCCurve, kind: str) -> float:
-    """First crossing below a threshold, interpolated linearly, as a fraction of Nyquist; 1.0 when there is none.
+def running_median(values: np.ndarray) -> np.ndarray:
+    """Median over the rings within BAND / 2 of each ring.
 
-    Before the first ring the correlation is taken as 1 and the threshold as that of the first ring.
+    A falling curve stays as it is, to both ends: below the first ring, where a correlation starts from 1, every value
+    counts as higher, and beyond Nyquist, where nothing was measured, as lower. A mean or a local polynomial (loess over
+    the same width: Nieuwenhuizen et al., Nature Methods 10 (2013) 557-562) is drawn into a dip as deep as it is.
+
+    values: (rings,). Returns float64 (rings,); the values themselves when there are fewer than 2 / BAND.
     """
-    excess = curve.correlation - threshold(curve.n, kind)
+    half = int(BAND / 2 * values.size)
+    padded = np.pad(np.asarray(values, np.float64), half, constant_values=(np.inf, -np.inf))
+    return np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1)
+
+
+def threshold_crossing(curve: FRCCurve, kind: str) -> float:
+    """The first frequency, as a fraction of Nyquist, about which most rings of a band lie below a threshold.
+
+    That is where the running median of the correlation's excess over the threshold first falls below zero, interpolated
+    linearly between rings; 1.0 when it never does. An excess that only falls crosses there ring by ring too, and m of
+    its rings, if they are no more than fit in BAND / 2, move the crossing by less than m + 1 whatever becomes of them:
+    neither a narrow dip at low frequency, where rings hold few Fourier pixels, nor a ring of noise at high decides it.
+
+    kind: as of threshold. Before the first ring the correlation is taken as 1 and the threshold as that of the first.
+    """
+    limit = threshold(curve.n, kind)
+    excess = running_median(curve.correlation - limit)
     below = np.flatnonzero(excess < 0)
     if below.size == 0:
         return 1.0
     k = int(below[0])
     f1, e1 = curve.frequency[k], excess[k]
-    f0, e0 = (curve.frequency[k - 1], excess[k - 1]) if k else (0.0, 1.0 - threshold(curve.n, kind)[0])
+    f0, e0 = (curve.frequency[k - 1], excess[k - 1]) if k else (0.0, 1.0 - limit[0])
     return float(min(1.0, f0 + (f1 - f0) * e0 / (e0 - e1)))
 
 
 def frc50(curve: FRCCurve) -> float:
-    """First crossing of the correlation below 0.5, as a fraction of Nyquist; 1.0 when it never falls below."""
+    """The first frequency at which the correlation's running median over a tenth of Nyquist falls below one half.
+
+    As a fraction of Nyquist; 1.0 when it never does. See threshold_crossing.
+    """
     return threshold_crossing(curve, "0.5")
 
 

@@ -19,7 +19,7 @@ from ptycho.drawing import counts_norm, dose_label
 from ptycho.figures import DoseRow, ReconstructionPanel
 from ptycho.metrics import evaluate
 from ptycho.registration import Reconstruction
-from ptycho.resolution import FRCCurve
+from ptycho.resolution import FRCCurve, frc50
 
 RNG = np.random.default_rng(0)
 
@@ -225,7 +225,9 @@ def test_frc_figure_draws_each_curve_and_threshold():
         "threshold half-bit",
         "threshold one-bit",
     ]
-    assert np.array_equal(axes.lines[1].get_ydata(), NOISY.amplitude_frc.correlation)
+    for (median, rings), curve in zip((axes.lines[:2], axes.lines[2:4]), curves.values(), strict=True):
+        assert np.array_equal(rings.get_ydata(), curve.correlation) and rings.get_color() == median.get_color()
+        assert np.interp(frc50(curve), median.get_xdata(), median.get_ydata()) == pytest.approx(0.5)
     assert axes.get_xlabel() == "spatial frequency (fraction of Nyquist)"
     with pytest.raises(ValueError, match="no FRC curve"):
         figures.frc_curves({})
@@ -236,7 +238,7 @@ def test_frc_figure_draws_each_curve_and_threshold():
 def test_many_frc_curves_can_be_told_apart():
     curve = FRCCurve(np.array([0.5, 1.0]), np.array([1.0, 0.0]), np.array([8, 16]))
     axes = figures.frc_curves({f"arm {k}": curve for k in range(20)}).axes[0]
-    assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines[:20]}) == 20
+    assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines[:40:2]}) == 20
 
 
 def test_loss_curve_is_logarithmic_where_it_can_be():

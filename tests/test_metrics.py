@@ -10,16 +10,7 @@ from scipy import fft, ndimage
 
 from ptycho.metrics import contrast_ratio, evaluate, pearson, photon_bound, psnr, ssim
 from ptycho.registration import NonFiniteError, Reconstruction, evaluation_region, remove_gauge
-from ptycho.resolution import (
-    FRCCurve,
-    evaluation_window,
-    fill_holes,
-    frc,
-    frc50,
-    period_px,
-    threshold,
-    threshold_crossing,
-)
+from ptycho.resolution import evaluation_window, fill_holes, frc, frc50, threshold
 
 SIZE = 128
 KEYS = {
@@ -313,20 +304,6 @@ def test_frc_refuses_what_it_cannot_use():
         frc(good * np.nan, good, good)
     with pytest.raises(ValueError, match="not empty"):
         frc(good, good, np.zeros((8, 8)))
-
-
-def curve_of(correlation, n=10**6):
-    rings = len(correlation)
-    return FRCCurve(np.arange(1, rings + 1) / rings, np.array(correlation, float), np.full(rings, n))
-
-
-def test_crossings_are_interpolated_and_the_first_counts():
-    assert frc50(curve_of([1, 0.8, 0.4, 0.9])) == pytest.approx(0.5 + 0.25 * 0.75)
-    assert frc50(curve_of([0.9, 0.9, 0.9])) == 1.0
-    assert frc50(curve_of([0.0, 0.0])) == pytest.approx(0.25)
-    assert threshold_crossing(curve_of([1, 0.0]), "half-bit") == pytest.approx(0.5 + 0.5 * (1 - 0.1716), abs=2e-3)
-    assert threshold_crossing(curve_of([1, 0.0]), "one-bit") == pytest.approx(0.5 + 0.5 * (1 - 1 / 3), abs=2e-3)
-    assert (period_px(1.0), period_px(0.25), period_px(0.0)) == (2.0, 8.0, float("inf"))
 
 
 def test_thresholds_follow_from_the_bits_of_information():
