@@ -39,7 +39,7 @@ class ModelConfig:
     max_offset: float = 8.0
     blocks: int = 2
     steps: int = 3
-    filters: int = 32
+    filters: int = 16
     filters_scale: float = 1.0
     probe_trainable: bool = False
 
@@ -67,8 +67,8 @@ class TrainingConfig:
     nphotons: float = 1e9
     loss: str = "nll"
     nepochs: int = 5
-    batch_size: int = 32
-    learning_rate: float = 2e-3
+    batch_size: int = 8
+    learning_rate: float = 8e-3
     seed: int = 1
 
     def __post_init__(self) -> None:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from ptycho import optics, probes
 from ptycho.callbacks import TrainingError
+from ptycho.cores import in_parts, parts_of
+from ptycho.objective import DiffractionLoss
 from ptycho.rawdata import RawData
 from ptycho.registration import Reconstruction
-from ptycho.training import DiffractionLoss
 
 MARGIN = 2
 """Pixels of empty space around the outermost patches."""
@@ -136,14 +137,24 @@ class _Problem:
         if refine_probe:
             fitted.append((self._probe, adam(self._probe, learning_rate / 10)))
 
+        weights = [variable.value for variable, _ in fitted]
+
         @tf.function(jit_compile=True)
-        def step(chosen: tf.Tensor) -> tf.Tensor:
+        def gradients(chosen: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
             with tf.GradientTape() as tape:
                 loss = self._loss(chosen)
-            gradients = tape.gradient(loss, [variable.value for variable, _ in fitted])
-            for (variable, optimizer), gradient in zip(fitted, gradients, strict=True):
-                optimizer.apply([tf.convert_to_tensor(gradient)], [variable])
-            return loss
+            return loss, [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
+
+        @tf.function(jit_compile=True)
+        def update(gradients: list[list[tf.Tensor]]) -> None:
+            for (variable, optimizer), parts in zip(fitted, zip(*gradients, strict=True), strict=True):
+                optimizer.apply([tf.add_n(parts) / len(parts)], [variable])
+
+        @tf.function
+        def step(chosen: tf.Tensor) -> tf.Tensor:
+            losses, found = zip(*in_parts(gradients, parts_of(batch_size), chosen), strict=True)
+            update(list(found))
+            return tf.reduce_mean(tf.stack(losses))
 
         history = np.empty((passes, steps))
         for p in range(passes):
@@ -156,7 +167,7 @@ class _Problem:
         P = self.unit * tf.complex(*tf.unstack(self._probe.value))
         first, fraction = tf.gather(self.first, chosen), tf.gather(self.fraction, chosen)
         patches = optics.bilinear_patches(O, first, fraction, P.shape[-1])
-        return self.loss.call(tf.gather(self.amplitude, chosen), optics.diffract(patches, P, self.N))
+        return self.loss(tf.gather(self.amplitude, chosen), optics.diffract(patches, P, self.N))
 
 
 def _with_modes(P: NDArray[np.complex64], modes: int) -> NDArray[np.complex64]:

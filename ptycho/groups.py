@@ -47,39 +47,31 @@ class Groups:
         """Amplitudes (B, N, N, C) and positions (B, 1, 2, C), float32, of the chosen groups."""
         return np.moveaxis(self.data.diff3d[self.indices[chosen]], 1, -1), self.coords_relative[chosen]
 
-    def dataset(self, batch_size: int, *, epochs: range | None = None, seed: int = 0) -> tf.data.Dataset:
-        """Batches of ((amplitudes, positions), amplitudes).
+    def dataset(self, batch_size: int, batches: range, seed: int = 0) -> tf.data.Dataset:
+        """The given ones of an endless row of batches, amplitudes (B, N, N, C) and positions (B, 1, 2, C).
 
-        Without ``epochs`` each group comes once, in order. With them, each epoch of the range is its own permutation,
-        drawn from (seed, epoch): a training that resumes at epoch 3 sees what it would have seen. The last, smaller
-        batch of an epoch is filled up from the start of the permutation, so that every step has one shape.
+        The row shows all groups, in an order drawn from ``seed``, then all in another order, and so on: a training
+        that resumes at batch 300 sees what it would have seen.
         """
         import tensorflow as tf
 
         patterns = tf.constant(self.data.diff3d)
         indices, relative = tf.constant(self.indices), tf.constant(self.coords_relative)
 
-        def load(chosen: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], tf.Tensor]:
-            amplitude = tf.transpose(tf.gather(patterns, tf.gather(indices, chosen)), (0, 2, 3, 1))
-            return (amplitude, tf.gather(relative, chosen)), amplitude
+        def load(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return tf.transpose(tf.gather(patterns, tf.gather(indices, chosen)), (0, 2, 3, 1)), tf.gather(
+                relative, chosen
+            )
 
-        if epochs is None:
-            order = tf.data.Dataset.range(len(self)).batch(batch_size)
-        else:
-            steps = steps_per_epoch(len(self), batch_size)
-            permutations = np.stack([_permutation(len(self), steps * batch_size, seed, epoch) for epoch in epochs])
-            order = tf.data.Dataset.from_tensor_slices(permutations.reshape(-1, batch_size))
+        places = np.arange(batches.start * batch_size, batches.stop * batch_size)
+        order = tf.data.Dataset.from_tensor_slices(self._shuffled(places, seed).reshape(-1, batch_size))
         return order.map(load, num_parallel_calls=1, deterministic=True).prefetch(2)
 
-
-def steps_per_epoch(groups: int, batch_size: int) -> int:
-    """Batches that show every group at least once."""
-    return -(-groups // batch_size)
-
-
-def _permutation(groups: int, length: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    order = np.random.default_rng((seed, epoch)).permutation(groups)
-    return np.resize(order, length)
+    def _shuffled(self, places: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+        """The groups at ``places`` of an endless row of permutations."""
+        rounds, within = np.divmod(places, len(self))
+        permutations = {k: np.random.default_rng((seed, k)).permutation(len(self)) for k in np.unique(rounds)}
+        return np.array([permutations[k][i] for k, i in zip(rounds, within, strict=True)])
 
 
 def make_groups(data: RawData, gridsize: int, n_neighbours: int = 5, seed: int = 0) -> Groups:

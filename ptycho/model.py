@@ -19,7 +19,7 @@ from ptycho.config import ModelConfig, TrainingConfig
 from ptycho.networks import layers
 from ptycho.networks.cnn import EncoderDecoder
 from ptycho.networks.unrolled import Unrolled
-from ptycho.training import DiffractionLoss
+from ptycho.objective import DiffractionLoss
 
 _UNREADABLE = (
     OSError,

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ptycho import __version__
+from ptycho.cores import THREADS, usable_cores
 from ptycho.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "scikit-image", "matplotlib", "papermill")
-THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
 
 def utc_now() -> str:
@@ -61,13 +61,6 @@ def git_state(root: Path = ROOT) -> dict[str, Any] | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return {"commit": commit.strip(), "dirty": bool(changed.strip())}
-
-
-def usable_cores() -> int:
-    """Return the number of processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _git(root: Path, *words: str) -> str:

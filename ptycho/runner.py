@@ -19,10 +19,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
 
+from ptycho.cores import THREADS, usable_cores
 from ptycho.failures import Failure, advice, diagnose, report
 from ptycho.files import write_json, write_text
 from ptycho.progress import RUNNING
-from ptycho.provenance import THREADS, usable_cores, utc_now
+from ptycho.provenance import utc_now
 from ptycho.results import add_failure, mark_unfinished
 
 ROOT = Path(__file__).resolve().parents[1]

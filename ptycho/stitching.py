@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ptycho import optics, probes
+from ptycho.cores import in_parts, parts_of
 from ptycho.groups import Groups
 from ptycho.networks.layers import offsets_from_relative
 from ptycho.registration import Reconstruction
@@ -17,10 +20,20 @@ SWEEPS = 3
 """Times that every group's phase is turned to the average of all, after the first, sequential alignment."""
 
 
-def reconstruct(diffraction_to_obj: keras.Model, groups: Groups, batch_size: int = 64) -> Reconstruction:
-    """The object of a whole scan: the network's estimate of every group, stitched."""
-    objects = diffraction_to_obj.predict(groups.dataset(batch_size).map(lambda inputs, _: (inputs,)), verbose=0)
-    return stitch(objects[..., 0], groups, groups.data.probeGuess)
+def reconstruct(
+    diffraction_to_obj: keras.Model, scans: Mapping[str, Groups], batch_size: int = 64
+) -> dict[str, Reconstruction]:
+    """The object of each scan: the network's estimate of every group, stitched."""
+    parts = parts_of(batch_size)
+    compiled = tf.function(lambda *inputs: diffraction_to_obj(inputs), jit_compile=True)
+    estimate = tf.function(lambda *inputs: tf.concat(in_parts(compiled, parts, *inputs), axis=0))
+    found = {}
+    for name, groups in scans.items():
+        # the last batch is filled up: one shape, compiled once
+        chosen = np.resize(np.arange(len(groups)), (-(-len(groups) // batch_size), batch_size))
+        objects = [estimate(*map(tf.constant, groups.batch(batch))).numpy() for batch in chosen]
+        found[name] = stitch(np.concatenate(objects)[: len(groups), ..., 0], groups, groups.data.probeGuess)
+    return found
 
 
 def stitch(objects: NDArray[np.complex64], groups: Groups, probe: NDArray[np.complex64]) -> Reconstruction:

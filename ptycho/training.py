@@ -10,10 +10,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ptycho import losses, optics
 from ptycho.callbacks import Backup, History, read_history, require_finished
 from ptycho.config import TrainingConfig
-from ptycho.groups import Groups, steps_per_epoch
+from ptycho.cores import in_parts, parts_of
+from ptycho.groups import Groups
+from ptycho.objective import DiffractionLoss
 
 EARLIER_BLOCKS = 0.1
 """Weight of the loss of every block but the last."""
@@ -24,58 +25,68 @@ STEPS_PER_EPOCH = 60
 """Fewer in an epoch, and a short training of a small scan ends before it has learned its step sizes."""
 
 
-@keras.saving.register_keras_serializable(package="ptycho")
-class DiffractionLoss(keras.losses.Loss):
-    """Logarithm of the batch's mean loss per detector pixel, between measured amplitude and predicted intensity.
-
-    ``nll`` takes the Poisson deviance of counts (its gradient is twice that of the negative log-likelihood); ``mae``
-    and ``mse`` the absolute and squared error of amplitudes in sqrt(photons). The logarithm is the same for every
-    loss: it takes the range of 1e5 between doses out of the gradient and moves no minimum.
-
-    Parameters
-    ----------
-    loss : {'nll', 'mae', 'mse'}
-    intensity_scale : float
-        s: counts are (s A)^2.
-    """
-
-    def __init__(self, loss: str, intensity_scale: float):
-        super().__init__(name=loss, reduction="sum")
-        self.loss, self.intensity_scale = loss, intensity_scale
-
-    def call(self, amplitude: tf.Tensor, intensity: tf.Tensor) -> tf.Tensor:
-        s = self.intensity_scale
-        if self.loss == "nll":
-            elementwise = losses.poisson_deviance(tf.square(s * amplitude), s**2 * intensity)
-        else:
-            error = losses.amplitude_mae if self.loss == "mae" else losses.amplitude_mse
-            elementwise = error(s * amplitude, s * optics.amplitude(intensity))
-        return tf.math.log(tf.reduce_mean(elementwise))
-
-    def get_config(self) -> dict[str, Any]:
-        return {"loss": self.loss, "intensity_scale": self.intensity_scale}
-
-
-def batch_size(groups: int) -> int:
+def batch_size(groups: Groups) -> int:
     """Groups a step: as many as leave 60 steps in an epoch, 4 to 32."""
-    return max(4, min(LARGEST_BATCH, groups // STEPS_PER_EPOCH))
+    return max(4, min(LARGEST_BATCH, _groups_per_epoch(groups) // STEPS_PER_EPOCH))
 
 
-def trainer(autoencoder: keras.Model, config: TrainingConfig, intensity_scale: float, steps: int) -> keras.Model:
-    """A compiled model over the same weights with one output a block: the intensity that its estimate predicts."""
-    amplitude, positions = autoencoder.inputs
-    estimates = autoencoder.get_layer("reconstruction").output
-    P, measure = autoencoder.get_layer("probe").output, autoencoder.get_layer("intensity")
-    blocks = estimates.shape[1]
-    intensities = [measure(estimates[:, k], positions, P) for k in range(blocks)]
-    model = keras.Model([amplitude, positions], intensities, name="trainer")
+def steps_per_epoch(groups: Groups, batch_size: int) -> int:
+    """Batches that show every pattern once, on average, for a group shows gridsize**2 of them; 60 at least."""
+    return max(STEPS_PER_EPOCH, -(-_groups_per_epoch(groups) // batch_size))
+
+
+def patterns_per_epoch(groups: Groups, batch_size: int) -> int:
+    """Patterns that an epoch shows."""
+    return steps_per_epoch(groups, batch_size) * batch_size * groups.indices.shape[1]
+
+
+def _groups_per_epoch(groups: Groups) -> int:
+    return -(-len(groups) // groups.indices.shape[1])
+
+
+class Trainer(keras.Model):
+    """The network behind its objective: one intensity a block, and a training step cut in a part for each core."""
+
+    def __init__(self, autoencoder: keras.Model, loss: str, intensity_scale: float, parts: int):
+        amplitude, positions = autoencoder.inputs
+        estimates = autoencoder.get_layer("reconstruction").output
+        P, measure = autoencoder.get_layer("probe").output, autoencoder.get_layer("intensity")
+        intensities = [measure(estimates[:, k], positions, P) for k in range(estimates.shape[1])]
+        super().__init__([amplitude, positions], intensities, name="trainer")
+        self.parts = parts
+        self.objective = DiffractionLoss(loss, intensity_scale)
+        self.mean_loss = keras.metrics.Mean(name="loss")
+        self.gradients = tf.function(self._gradients, jit_compile=True)
+        self.update = tf.function(self._update, jit_compile=True)
+
+    def _gradients(self, amplitude: tf.Tensor, positions: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The objective of a part of the batch, scalar, and its gradient in every weight."""
+        with tf.GradientTape() as tape:
+            *earlier, last = (self.objective(amplitude, I) for I in tf.nest.flatten(self([amplitude, positions])))
+            loss = last + EARLIER_BLOCKS * sum(earlier)
+        return loss, tape.gradient(loss, [weight.value for weight in self.trainable_variables])
+
+    def _update(self, gradients: list[tf.Tensor]) -> None:
+        self.optimizer.apply(gradients)
+
+    def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        parts = in_parts(self.gradients, self.parts, *batch)
+        losses, gradients = zip(*parts, strict=True)
+        self.update([tf.add_n(group) / self.parts for group in zip(*gradients, strict=True)])
+        self.mean_loss.update_state(tf.add_n(losses) / self.parts)
+        return {"loss": self.mean_loss.result()}
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return [self.mean_loss]
+
+
+def trainer(autoencoder: keras.Model, config: TrainingConfig, intensity_scale: float, steps: int) -> Trainer:
+    """A compiled :class:`Trainer` over the same weights, its learning rate falling to zero along a cosine."""
+    model = Trainer(autoencoder, config.loss, intensity_scale, parts_of(config.batch_size))
     schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, decay_steps=steps)
-    model.compile(
-        optimizer=keras.optimizers.Adam(schedule),
-        loss=[DiffractionLoss(config.loss, intensity_scale) for _ in range(blocks)],
-        loss_weights=[EARLIER_BLOCKS] * (blocks - 1) + [1.0],
-        jit_compile=True,
-    )
+    model.compile(optimizer=keras.optimizers.Adam(schedule), jit_compile=False)
+    model.optimizer.build(model.trainable_variables)
     return model
 
 
@@ -126,17 +137,16 @@ def fit(
     if len(rows) < backup.epochs:  # somebody removed the history: without it the training is not whole
         rows = []
     begin = len(rows)
-    steps = steps_per_epoch(len(groups), config.batch_size)
+    steps = steps_per_epoch(groups, config.batch_size)
     model = trainer(autoencoder, config, groups.data.intensity_scale, steps * config.nepochs)
     if begin:
         backup.restore(model)
-    patterns = len(groups) * groups.indices.shape[1]
+    patterns = patterns_per_epoch(groups, config.batch_size)
     history = History(folder / "history.csv", rows, config.nepochs, patterns, report)
     if begin < config.nepochs:
-        outputs = len(model.outputs)
-        data = groups.dataset(config.batch_size, epochs=range(begin, config.nepochs), seed=config.seed)
+        data = groups.dataset(config.batch_size, range(begin * steps, config.nepochs * steps), config.seed)
         model.fit(
-            data.map(lambda inputs, amplitude: (inputs, (amplitude,) * outputs)),
+            data,
             initial_epoch=begin,
             epochs=config.nepochs,
             steps_per_epoch=steps,

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptycho import probes
-from ptycho.groups import make_groups, steps_per_epoch
+from ptycho.groups import make_groups
 from ptycho.networks.layers import offsets_from_relative
 from ptycho.rawdata import RawData
 
@@ -109,37 +109,34 @@ def test_a_batch_holds_amplitudes_and_positions_by_channel():
     np.testing.assert_array_equal(relative, groups.coords_relative[chosen])
 
 
-def test_dataset_without_epochs_shows_each_group_once_in_order():
+def shown(groups, batch_size, batches, seed):
+    """For each batch the members of its groups, read from the patterns."""
+    return np.array([a[:, 0, 0, :].numpy() for a, _ in groups.dataset(batch_size, batches, seed)])
+
+
+def test_a_batch_holds_amplitudes_and_positions_of_its_groups():
     groups = make_groups(random_scan(10), 2)
-    batches = list(groups.dataset(4))
-    assert [len(target) for _, target in batches] == [4, 4, 2]
-    for start, ((amplitude, relative), target) in zip((0, 4, 8), batches, strict=True):
-        expected = groups.batch(np.arange(start, min(start + 4, 10)))
+    for amplitude, relative in groups.dataset(4, range(5)):
+        members = amplitude[:, 0, 0, :].numpy().astype(int)
+        chosen = [int(np.flatnonzero((groups.indices == row).all(axis=1))[0]) for row in members]
+        expected = groups.batch(np.array(chosen))
         np.testing.assert_array_equal(amplitude, expected[0])
         np.testing.assert_array_equal(relative, expected[1])
-        np.testing.assert_array_equal(target, expected[0])
-
-
-def shown(groups, batch_size, epochs, seed):
-    """For each batch the members of its groups, read from the patterns."""
-    return np.array([a[:, 0, 0, :].numpy() for (a, _), _ in groups.dataset(batch_size, epochs=epochs, seed=seed)])
 
 
 @given(M=st.integers(4, 20), batch_size=st.integers(1, 50), seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=15)
-def test_every_group_is_seen_each_epoch_in_steps_of_one_shape(M, batch_size, seed):
+def test_every_group_is_seen_before_any_is_seen_again(M, batch_size, seed):
     groups = make_groups(random_scan(M), 2)
-    batches, steps = shown(groups, batch_size, range(2), seed), steps_per_epoch(M, batch_size)
-    assert batches.shape == (2 * steps, batch_size, 4)
-    assert (steps - 1) * batch_size < M <= steps * batch_size
-    for epoch in np.split(batches, 2):
-        assert {tuple(members) for members in epoch.reshape(-1, 4)} == {tuple(members) for members in groups.indices}
+    batches = shown(groups, batch_size, range(-(-2 * M // batch_size)), seed)
+    assert batches.shape[1:] == (batch_size, 4)
+    for turn in np.split(batches.reshape(-1, 4)[: 2 * M], 2):
+        assert {tuple(members) for members in turn} == {tuple(members) for members in groups.indices}
 
 
-def test_resumed_epochs_are_the_tail_of_all_epochs():
+def test_resumed_batches_are_the_tail_of_all_batches():
     groups = make_groups(random_scan(21), 2)
-    whole = shown(groups, 8, range(5), 11)
-    steps = steps_per_epoch(21, 8)
-    np.testing.assert_array_equal(shown(groups, 8, range(3, 5), 11), whole[3 * steps :])
-    assert (whole[:steps] != whole[steps : 2 * steps]).any()  # each epoch has its own order
-    assert (shown(groups, 8, range(1), 12) != whole[:steps]).any()  # and each seed
+    whole = shown(groups, 7, range(15), 11)
+    np.testing.assert_array_equal(shown(groups, 7, range(8, 15), 11), whole[8:])
+    assert (whole[:3] != whole[3:6]).any()  # each turn has its own order
+    assert (shown(groups, 7, range(3), 12) != whole[:3]).any()  # and each seed

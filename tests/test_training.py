@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ptycho import callbacks, losses, model, probes, training
+from ptycho import callbacks, losses, model, objective, probes, training
 from ptycho.config import ModelConfig, TrainingConfig
+from ptycho.cores import in_parts, parts_of, usable_cores
 from ptycho.exposure import expose, ideal_amplitude
 from ptycho.groups import make_groups
 from ptycho.objects import make_object
@@ -81,7 +82,7 @@ def test_progress_is_reported_after_each_epoch(whole, groups):
     assert [r["epoch"] for r in reports] == [1, 2, 3, 4] and {r["nepochs"] for r in reports} == {4}
     for report, row in zip(reports, history, strict=True):
         assert report["loss"] == row["loss"] and report["seconds_per_epoch"] == row["seconds"]
-        assert report["patterns_per_second"] == pytest.approx(len(groups) * 4 / row["seconds"])
+        assert report["patterns_per_second"] == pytest.approx(60 * CONFIG.batch_size * 4 / row["seconds"])  # 60 steps
 
 
 def test_trap_weights_saved_untrained_or_copied_by_list_slice(whole, tmp_path):
@@ -232,10 +233,10 @@ def test_a_canvas_too_small_for_the_groups_is_refused(groups, tmp_path):
 
 
 @pytest.mark.parametrize("loss", ["nll", "mae", "mse"])
-def test_the_objective_is_the_log_of_the_mean_loss_of_photons(loss):
+def test_the_objective_is_the_mean_log_of_each_groups_mean_loss_of_photons(loss):
     rng, s = np.random.default_rng(0), 30.0
     a, intensity = (rng.random((2, 8, 8, 4)).astype(np.float32) for _ in range(2))
-    value = training.DiffractionLoss(loss, s)(tf.constant(a), tf.constant(intensity))
+    value = objective.DiffractionLoss(loss, s)(tf.constant(a), tf.constant(intensity))
     a, intensity = a.astype(float), intensity.astype(float)
     n, rate = (s * a) ** 2, s**2 * intensity + losses.RATE_FLOOR
     elementwise = {
@@ -243,12 +244,14 @@ def test_the_objective_is_the_log_of_the_mean_loss_of_photons(loss):
         "mae": np.abs(s * a - s * np.sqrt(intensity)),
         "mse": (s * a - s * np.sqrt(intensity)) ** 2,
     }[loss]
-    assert value.shape == () and float(value) == pytest.approx(np.log(elementwise.mean()), rel=1e-5)
+    assert value.shape == () and float(value) == pytest.approx(
+        np.log(elementwise.mean(axis=(1, 2, 3))).mean(), rel=1e-5
+    )
 
 
 def test_the_objective_comes_back_from_its_configuration():
-    one = training.DiffractionLoss("mae", 12.5)
-    other = training.DiffractionLoss.from_config(json.loads(json.dumps(one.get_config())))
+    one = objective.DiffractionLoss("mae", 12.5)
+    other = objective.DiffractionLoss.from_config(json.loads(json.dumps(one.get_config())))
     assert (other.loss, other.intensity_scale, other.name) == ("mae", 12.5, "mae")
 
 
@@ -261,10 +264,39 @@ def test_earlier_blocks_weigh_lightly_and_the_last_one_fully(groups):
     amplitude, positions = groups.batch(np.arange(2))
     per_block = trainer([amplitude, positions])
     np.testing.assert_allclose(per_block[-1], autoencoder([amplitude, positions])[2], rtol=1e-5, atol=1e-6)
-    objective = training.DiffractionLoss("nll", 1.0)
-    expected = training.EARLIER_BLOCKS * objective(amplitude, per_block[0]) + objective(amplitude, per_block[1])
-    value = trainer.compute_loss(y=(amplitude, amplitude), y_pred=per_block)
-    assert float(value) == pytest.approx(float(expected), rel=1e-5)
+    loss = objective.DiffractionLoss(CONFIG.loss, 1.0)
+    expected = training.EARLIER_BLOCKS * loss(amplitude, per_block[0]) + loss(amplitude, per_block[1])
+    assert float(trainer.gradients(amplitude, positions)[0]) == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_a_step_in_parts_is_the_step_as_a_whole(groups, parts):
+    amplitude, positions = (tf.constant(array) for array in groups.batch(np.arange(8)))
+    keras.utils.set_random_seed(5)
+    trainer = training.trainer(network(), CONFIG, 1.0, steps=10)
+    loss, whole = trainer.gradients(amplitude, positions)
+    losses, cut = zip(*in_parts(trainer.gradients, parts, amplitude, positions), strict=True)
+    assert float(tf.reduce_mean(losses)) == pytest.approx(float(loss), rel=1e-5)
+    for gradient, pieces in zip(whole, zip(*cut, strict=True), strict=True):
+        np.testing.assert_allclose(np.mean(pieces, axis=0), gradient, rtol=1e-3, atol=1e-5 * np.abs(gradient).max())
+
+
+def test_a_batch_is_cut_into_a_part_for_each_thread(monkeypatch):
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
+    assert [parts_of(size) for size in (1, 2, 4, 6, 9)] == [1, 2, 2, 3, 3]
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "0")  # TensorFlow's word for all
+    assert parts_of(usable_cores()) == usable_cores()
+
+
+def test_an_epoch_shows_every_pattern_once_and_is_never_shorter_than_sixty_steps(groups):
+    def sizes(M):
+        many = dataclasses.replace(groups, indices=np.zeros((M, 4), np.int64))
+        batch_size = training.batch_size(many)
+        return batch_size, training.steps_per_epoch(many, batch_size), training.patterns_per_epoch(many, batch_size)
+
+    assert sizes(2000) == (8, 63, 63 * 8 * 4)
+    assert sizes(100) == (4, 60, 60 * 4 * 4)
+    assert sizes(100_000) == (32, 782, 782 * 32 * 4)
 
 
 def test_progress_is_printed_for_the_log(tmp_path):

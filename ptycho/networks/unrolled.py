@@ -6,8 +6,8 @@ and momentum (the update of rPIE, Maiden et al., Optica 4 (2017) 736, Eq. 15, fo
     v <- beta v + sum_c T_c^H dL/dO_c / ((1 - a) coverage + a max coverage)
     O <- O - alpha v
 
-The CNN of a block sees the object, its last gradient and the coverage at half the resolution. Its last layer starts at
-zero, so an untrained network is plain physics.
+The CNN of a block sees the object, its last gradient and the coverage at a quarter of the resolution, 4 x 4 pixels
+as channels. Its last layer starts at zero, so an untrained network is plain physics.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from ptycho.networks.layers import ConfiguredLayer, offsets_from_relative
 COVERAGE_FLOOR = 0.1
 """rPIE's a: where the probe hardly reaches, steps fade out instead of amplifying noise."""
 
+COARSE = 4
+"""Pixels along a side that become the channels of one: measured to lose nothing against 2, at 0.7 of the time."""
+
 
 @keras.saving.register_keras_serializable(package="ptycho")
 class Unrolled(ConfiguredLayer):
@@ -31,7 +34,7 @@ class Unrolled(ConfiguredLayer):
     Parameters
     ----------
     m : int
-        Side of the canvas, a multiple of 4.
+        Side of the canvas, a multiple of COARSE.
     blocks, steps : int
         Blocks, and gradient steps in each.
     filters : int
@@ -51,13 +54,13 @@ class Unrolled(ConfiguredLayer):
             for convolution in (
                 keras.layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"block{k}_in"),
                 keras.layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"block{k}_mid"),
-                keras.layers.Conv2D(8, 3, padding="same", kernel_initializer="zeros", name=f"block{k}_out"),
+                keras.layers.Conv2D(2 * COARSE**2, 3, padding="same", kernel_initializer="zeros", name=f"block{k}_out"),
             )
         ]
 
     def build(self, *_: Any) -> None:
         for k in range(self.blocks):
-            shape = (None, self.m // 2, self.m // 2, 5 * 4)
+            shape = (None, self.m // COARSE, self.m // COARSE, 5 * COARSE**2)
             for convolution in self._regulariser(k):
                 convolution.build(shape)
                 shape = convolution.compute_output_shape(shape)
@@ -88,10 +91,10 @@ class Unrolled(ConfiguredLayer):
 
     def _residual(self, k: int, O: tf.Tensor, G: tf.Tensor, coverage: tf.Tensor) -> tf.Tensor:
         seen = [tf.math.real(O) - 1, tf.math.imag(O), tf.math.real(G), tf.math.imag(G), coverage]
-        x = tf.nn.space_to_depth(tf.stack(seen, axis=-1), 2)
+        x = tf.nn.space_to_depth(tf.stack(seen, axis=-1), COARSE)
         for convolution in self._regulariser(k):
             x = convolution(x)
-        pair = tf.nn.depth_to_space(x, 2)
+        pair = tf.nn.depth_to_space(x, COARSE)
         return tf.complex(pair[..., 0], pair[..., 1])
 
     def compute_output_spec(self, diffraction: Any, coords_relative: Any, P: Any) -> keras.KerasTensor:

@@ -1,0 +1,47 @@
+"""The processor's cores: how many there are, and how a batch is spread over them.
+
+XLA compiles a step for one core: on two, the same step takes as long. Compiled calls that do not depend on one another
+do run side by side, so a batch is cut and every part is given to the same compiled function.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+T = TypeVar("T")
+
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+"""Environment variables that bound the threads of a process; the runner sets them for each notebook."""
+
+
+def usable_cores() -> int:
+    """The processor cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def threads() -> int:
+    """The threads that this process computes with: those it was given, else one a core."""
+    given = os.environ.get(THREADS[0], "")
+    return int(given) if given.isdigit() and int(given) else usable_cores()
+
+
+def parts_of(batch_size: int) -> int:
+    """Into how many equal parts a batch is cut: one a thread, or as many fewer as divide it."""
+    return max(k for k in range(1, min(threads(), batch_size) + 1) if batch_size % k == 0)
+
+
+def in_parts(compiled: Callable[..., T], parts: int, *batch: tf.Tensor) -> list[T]:
+    """What ``compiled`` makes of each of ``parts`` equal parts of the tensors ``batch`` (B, ...), in order.
+
+    To be called within a graph: there, the calls do not wait for one another.
+    """
+    import tensorflow as tf
+
+    return [compiled(*pieces) for pieces in zip(*(tf.split(tensor, parts) for tensor in batch), strict=True)]
