@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 PATTERN_KEYS = ("diff3d", "diffraction", "counts")  # the contract's name, its alias, and photon counts
-OPTIONAL_KEYS = ("objectGuess", "scan_index", "xcoords_start", "ycoords_start", "nphotons", "intensity_scale")
+OPTIONAL_KEYS = (
+    *("objectGuess", "scan_index", "xcoords_start", "ycoords_start", "nphotons", "intensity_scale"),
+    *("mask", "pixel_size"),
+)
 
 
 class DataError(ValueError):
@@ -32,6 +35,8 @@ class RawData:
     xcoords_start, ycoords_start  (M,) float64, nominal positions before any correction
     nphotons         expected photons per pattern, mean over the scan
     intensity_scale  s, with counts = (s * diff3d)^2
+    mask             (N, N) bool, True where the detector is to be believed
+    pixel_size       side of an object pixel, metres
 
     Wider and narrower floats are converted to these types. Raises DataError, naming the field, for anything else.
     """
@@ -46,6 +51,8 @@ class RawData:
     ycoords_start: NDArray[np.float64] | None = None
     nphotons: float | None = None
     intensity_scale: float | None = None
+    mask: NDArray[np.bool_] | None = None
+    pixel_size: float | None = None
 
     def __post_init__(self) -> None:
         diff3d = _convert("diff3d", self.diff3d, np.float32, "f", "an amplitude of floats", (3,))
@@ -74,7 +81,9 @@ class RawData:
             guess = _convert("objectGuess", self.objectGuess, np.complex64, "fc", "complex numbers", (2,))
             values["objectGuess"] = guess
             _require_inside(values["xcoords"], values["ycoords"], guess.shape)
-        for name in ("nphotons", "intensity_scale"):
+        if self.mask is not None:
+            values["mask"] = _valid_pixels(self.mask, N)
+        for name in ("nphotons", "intensity_scale", "pixel_size"):
             if (value := getattr(self, name)) is not None:
                 values[name] = _positive_scalar(name, value)
         for name, value in values.items():
@@ -204,7 +213,7 @@ def _interpret(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
             raise DataError(f"{key} is missing; expected the keys diff3d, xcoords, ycoords and probeGuess")
     key = given[0]
     arguments: dict[str, Any] = {name: array for name, array in arrays.items() if name != key}
-    for name in ("nphotons", "intensity_scale"):
+    for name in ("nphotons", "intensity_scale", "pixel_size"):
         if name in arrays:
             arguments[name] = _positive_scalar(name, arrays[name])
     patterns = _stack_first(key, arrays[key], arrays["xcoords"])
@@ -249,6 +258,17 @@ def _positive_scalar(name: str, value: Any) -> float:
         found = array.item() if array.size == 1 else f"an array of shape {array.shape}"
         raise DataError(f"{name} is {found}; expected one finite number > 0")
     return float(array.item())
+
+
+def _valid_pixels(mask: Any, N: int) -> NDArray[np.bool_]:
+    valid = np.asarray(mask)
+    if valid.dtype.kind not in "biu" or valid.shape != (N, N) or not np.isin(valid, (0, 1)).all():
+        raise DataError(
+            f"mask is {valid.dtype} {valid.shape}; expected (N, N) of True where valid, N = {N} as in diff3d"
+        )
+    if not valid.any():
+        raise DataError("mask leaves no valid pixel; expected True where the detector is to be believed")
+    return valid.astype(bool, copy=False)
 
 
 def _require_inside(x: NDArray[np.float64], y: NDArray[np.float64], shape: tuple[int, ...]) -> None:
