@@ -3,7 +3,7 @@
 import os
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -17,6 +17,8 @@ OPTIONAL_KEYS = (
     *("objectGuess", "scan_index", "xcoords_start", "ycoords_start", "nphotons", "intensity_scale"),
     *("mask", "pixel_size"),
 )
+
+KEYS = (*PATTERN_KEYS, "xcoords", "ycoords", "probeGuess", *OPTIONAL_KEYS)
 
 
 class DataError(ValueError):
@@ -161,9 +163,8 @@ class RawData:
             raise DataError(message if message.startswith(f"{path}: ") else f"{path}: {message}") from error.__cause__
 
 
-def read_npz(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
-    """Return the arrays of the contract's keys that the NPZ file `path` holds; DataError if it cannot be read."""
-    known = (*PATTERN_KEYS, "xcoords", "ycoords", "probeGuess", *OPTIONAL_KEYS)
+def read_npz(path: str | os.PathLike[str], known: Collection[str] = KEYS) -> dict[str, NDArray[Any]]:
+    """Return the arrays of the keys `known` that the NPZ file `path` holds; DataError if it cannot be read."""
     damage = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, MemoryError, RuntimeError)
     arrays = {}
     try:
@@ -216,7 +217,7 @@ def _interpret(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     for name in ("nphotons", "intensity_scale", "pixel_size"):
         if name in arrays:
             arguments[name] = _positive_scalar(name, arrays[name])
-    patterns = _stack_first(key, arrays[key], arrays["xcoords"])
+    patterns = stack_first(key, arrays[key], arrays["xcoords"])
     if key == "counts" or patterns.dtype.kind in "iu":
         patterns = np.sqrt(as_counts(patterns, key).astype(np.float64))
         arguments["intensity_scale"] = 1.0  # whatever scale is stored with them, counts are counts
@@ -225,7 +226,7 @@ def _interpret(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     return {"diff3d": patterns, **arguments}
 
 
-def _stack_first(key: str, patterns: NDArray[Any], xcoords: NDArray[Any]) -> NDArray[Any]:
+def stack_first(key: str, patterns: NDArray[Any], xcoords: NDArray[Any]) -> NDArray[Any]:
     """Return the patterns as (M, N, N); an (N, N, M) stack is recognised by the M positions."""
     if patterns.ndim != 3 or patterns.shape[1] == patterns.shape[2] or xcoords.ndim != 1:
         return patterns
