@@ -67,6 +67,15 @@ def _status(options: argparse.Namespace) -> int:
     return 0
 
 
+def _convert(options: argparse.Namespace) -> int:
+    from ptycho import formats
+
+    for note in formats.convert(options.source, options.target, options.to, options.drop, options.pixel_size):
+        print(f"left aside: {note}")
+    print(options.target)
+    return 0
+
+
 def _study(options: argparse.Namespace) -> int:
     """Hand over to the Makefile, which knows what follows from what, with this interpreter's environment."""
     out = options.output_dir.resolve()
@@ -121,6 +130,16 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--log", type=Path, required=True)
     command.add_argument("--jobs", type=int, default=1, help="notebooks that share the cores")
     command.set_defaults(do=_run)
+
+    command = commands.add_parser("convert", help="write a scan or a reconstruction in another format")
+    command.add_argument("source", type=Path, metavar="IN")
+    command.add_argument("target", type=Path, metavar="OUT", help="its suffix names the format")
+    command.add_argument("--to", metavar="NAME", help="the format, where the suffix of OUT does not name it")
+    command.add_argument(
+        "--drop", nargs="+", default=[], metavar="PART", help="what to go without: patterns, probe ..."
+    )
+    command.add_argument("--pixel-size", type=float, metavar="METRES", help="object pixel, where IN does not tell")
+    command.set_defaults(do=_convert)
 
     for name, do, words in (
         ("report", _report, "write the report for a browser, and the verdict"),
