@@ -70,7 +70,8 @@ def _status(options: argparse.Namespace) -> int:
 def _convert(options: argparse.Namespace) -> int:
     from ptycho import formats
 
-    for note in formats.convert(options.source, options.target, options.to, options.drop, options.pixel_size):
+    words = {k: getattr(options, k) for k in ("to", "drop", "pixel_size", "of", "part")}
+    for note in formats.convert(options.source, options.target, **words):
         print(f"left aside: {note}")
     print(options.target)
     return 0
@@ -139,6 +140,8 @@ def parser() -> argparse.ArgumentParser:
         "--drop", nargs="+", default=[], metavar="PART", help="what to go without: patterns, probe ..."
     )
     command.add_argument("--pixel-size", type=float, metavar="METRES", help="object pixel, where IN does not tell")
+    command.add_argument("--of", type=Path, metavar="SCAN", help="the scan of an arm's reconstruction.npz")
+    command.add_argument("--part", default="train", help="of an arm's reconstruction: train, heldout or direct")
     command.set_defaults(do=_convert)
 
     for name, do, words in (

@@ -9,11 +9,12 @@ import h5py
 import numpy as np
 import pytest
 
-from ptycho import exposure, formats
+from ptycho import arm, exposure, formats
 from ptycho.__main__ import main
 from ptycho.formats import npz, ptychi, ptychodus_diffraction, ptychodus_product
 from ptycho.formats.scan import Scan, Stack
 from ptycho.rawdata import DataError, RawData
+from ptycho.registration import Reconstruction
 
 
 def write(name, folder):
@@ -344,12 +345,31 @@ def test_containers_of_something_else_are_refused(tmp_path):
         formats.read(tmp_path / "other.npy")
 
 
+@pytest.mark.parametrize("name", ["product.h5", "product.npz", "object.cxi"])
+def test_the_reconstruction_of_an_arm_is_exported_in_its_place(name, tmp_path, capsys):
+    scan = write("npz", tmp_path)
+    top, left = -3, 7  # the reconstruction's frame is not that of the scan's own object
+    found = Reconstruction(foreign.OBJECT[:90, :100], np.ones((90, 100), np.float32), np.array([top, left], float))
+    source, out = tmp_path / "reconstruction.npz", tmp_path / name
+    arm.save_reconstructions(source, dict.fromkeys(arm.PARTS, found))
+    assert main(["convert", str(source), str(out)]) == 2
+    assert "expected their scan's file after --of" in capsys.readouterr().err
+    assert main(["convert", str(source), str(out), "--of", str(scan), "--part", "test"]) == 2
+    assert "no part 'test'; expected one of train, heldout, direct" in capsys.readouterr().err
+    assert main(["convert", str(source), str(out), "--of", str(scan), "--part", "heldout"]) == 0
+    back = formats.read(out).in_pixels()
+    assert np.array_equal(back.object, found.object) and np.array_equal(back.probe, foreign.PROBE)
+    np.testing.assert_allclose(back.x, foreign.LEFT + foreign.N // 2 - left, atol=1e-6)
+    np.testing.assert_allclose(back.y, foreign.TOP + foreign.N // 2 - top, atol=1e-6)
+    assert back.pixel == pytest.approx(foreign.PIXEL)
+
+
 # what ptychodus itself makes of our files
 
 
 @pytest.fixture(scope="module")
 def ptychodus():
-    return pytest.importorskip("ptychodus.api.io", reason="ptychodus is not installed: pip install --no-deps ptychodus")
+    return pytest.importorskip("ptychodus.api.io", reason="needs ptychodus and pydantic, which the study does not")
 
 
 def exported(tmp_path, name):

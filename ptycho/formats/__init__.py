@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ptycho.formats import cxi, h5, npz, ptychodus_diffraction, ptychodus_product, ptychovit, ptyd
+from ptycho.formats import cxi, h5, npz, ptychodus_diffraction, ptychodus_product, ptychovit, ptyd, reconstruction
 from ptycho.formats.scan import Scan
 from ptycho.rawdata import DataError, RawData
 
@@ -78,8 +78,12 @@ def convert(
     to: str | None = None,
     drop: Collection[str] = (),
     pixel_size: float | None = None,
+    of: str | os.PathLike[str] | None = None,
+    part: str = "train",
 ) -> list[str]:
     """Read `source`, write `target` in the format `to` or that of its suffix, and return what was left aside.
+
+    An arm's reconstruction.npz needs the scan `of` which it is one, and which `part` of it is wanted.
 
     What the target cannot hold is refused unless it is named in `drop` (of PARTS). `pixel_size`, metres, is for a
     source that does not know its own. The target is there whole or not at all. Raises DataError.
@@ -87,7 +91,13 @@ def convert(
     source, target = Path(source), Path(target)
     if source.exists() and target.exists() and source.samefile(target):
         raise DataError(f"{target}: this is the source itself; expected another path")
-    kind, scan = by_name(target, to), read(source)
+    kind = by_name(target, to)
+    if reconstruction.recognises(source):
+        if of is None:
+            raise DataError(f"{source}: the reconstructions of an arm; expected their scan's file after --of")
+        scan = reconstruction.read(source, load(of), part)
+    else:
+        scan = read(source)
     if unknown := sorted(set(drop) - set(PARTS)):
         raise DataError(f"--drop {' '.join(unknown)}: expected some of {', '.join(PARTS)}")
     gone: dict[str, Any] = {PARTS[part]: None for part in drop}
