@@ -152,7 +152,7 @@ def _of_geometry(scan: Scan, found: Statistics | None, lit: bool) -> list[tuple[
 def _figure(scan: Scan, found: Statistics | None, probe: NDArray[np.complexfloating] | None) -> Figure:
     """Mean pattern, pixels' range, positions and probe."""
     assert found is not None
-    figure = Figure(figsize=(12, 3.2), layout="constrained")
+    figure = Figure(figsize=(12, 3.4), layout="compressed")
     axes = figure.subplots(1, 4)
     for place, image, title in ((0, found.mean, "mean pattern"), (1, found.high, "brightest of the scan")):
         shown = np.maximum(image, 0)
