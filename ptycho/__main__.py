@@ -67,6 +67,31 @@ def _status(options: argparse.Namespace) -> int:
     return 0
 
 
+def _convert(options: argparse.Namespace) -> int:
+    from ptycho import formats
+
+    words = {k: getattr(options, k) for k in ("to", "drop", "pixel_size", "of", "part")}
+    for note in formats.convert(options.source, options.target, **words):
+        print(f"left aside: {note}")
+    print(options.target)
+    return 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from ptycho import display, inspection
+
+    found = inspection.inspect(options.file)
+    print(found)
+    if found.figure is not None:
+        png = options.png or options.file.with_name(f"{options.file.name}.inspect.png")
+        try:
+            display.save_png(found.figure, png)
+        except OSError as error:
+            raise ConfigError(f"{png}: cannot be written ({error.strerror}); name another with --png") from error
+        print(f"picture: {png}")
+    return 1 if found.wrong else 0
+
+
 def _study(options: argparse.Namespace) -> int:
     """Hand over to the Makefile, which knows what follows from what, with this interpreter's environment."""
     out = options.output_dir.resolve()
@@ -121,6 +146,23 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--log", type=Path, required=True)
     command.add_argument("--jobs", type=int, default=1, help="notebooks that share the cores")
     command.set_defaults(do=_run)
+
+    command = commands.add_parser("convert", help="write a scan or a reconstruction in another format")
+    command.add_argument("source", type=Path, metavar="IN")
+    command.add_argument("target", type=Path, metavar="OUT", help="its suffix names the format")
+    command.add_argument("--to", metavar="NAME", help="the format, where the suffix of OUT does not name it")
+    command.add_argument(
+        "--drop", nargs="+", default=[], metavar="PART", help="what to go without: patterns, probe ..."
+    )
+    command.add_argument("--pixel-size", type=float, metavar="METRES", help="object pixel, where IN does not tell")
+    command.add_argument("--of", type=Path, metavar="SCAN", help="the scan of an arm's reconstruction.npz")
+    command.add_argument("--part", default="train", help="of an arm's reconstruction: train, heldout or direct")
+    command.set_defaults(do=_convert)
+
+    command = commands.add_parser("inspect", help="say what a scan's file holds, what is missing and what looks wrong")
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.add_argument("--png", type=Path, help="where its picture goes, default: FILE.inspect.png")
+    command.set_defaults(do=_inspect)
 
     for name, do, words in (
         ("report", _report, "write the report for a browser, and the verdict"),

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho import exposure, objects, probes, seeds, siemens, trajectories
+from ptycho import exposure, formats, objects, probes, seeds, siemens, trajectories
 from ptycho.config import PATTERN_SIZES
 from ptycho.rawdata import DataError, RawData
 
@@ -110,7 +110,8 @@ def measure(scan: str, folder: Path, seed: int) -> dict[str, Measured]:
     Parameters
     ----------
     scan : str
-        ``'siemens-star'``, or a file by the NPZ contract, relative to ``folder``.
+        ``'siemens-star'``, or a file of any of ``formats.FORMATS``, relative to ``folder``. Where it has no probe, one
+        is estimated from the mean pattern for the fit to start from.
     folder : Path
     seed : int
 
@@ -155,7 +156,7 @@ def _load(scan: str, folder: Path) -> RawData:
         home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return siemens.load_siemens_star(siemens.fetch(Path(home) / "ptycho"))
     path = folder / scan
-    data = RawData.load(path)
+    data = formats.load(path)
     if data.N not in PATTERN_SIZES:
         raise DataError(f"{path}: patterns of {data.N} pixels; the networks take {PATTERN_SIZES}")
     if len(data) < 8:
@@ -163,7 +164,7 @@ def _load(scan: str, folder: Path) -> RawData:
     counts = _counts(path, data)
     # only now is the scale of probe and object known to be of order one
     normal = exposure.normalise(counts, data.xcoords, data.ycoords, data.probeGuess)
-    return replace(normal, objectGuess=data.objectGuess)
+    return replace(normal, objectGuess=data.objectGuess, mask=data.mask, pixel_size=data.pixel_size)
 
 
 def _counts(path: Path, data: RawData) -> NDArray[np.int64]:

@@ -120,8 +120,8 @@ _DOSE = re.compile(r"[1-9](\.\d*[1-9])?e(0|[1-9]\d?)")  # one spelling a number:
 class StudyConfig:
     """The parameters of a dose study; the names in upper case are the Makefile's variables.
 
-    ``scan`` is None for a simulated study, otherwise a file by the NPZ contract or ``'siemens-star'``. ``N`` is None
-    when the scan decides it.
+    ``scan`` is None for a simulated study, otherwise a file of any of ``formats.FORMATS`` or ``'siemens-star'``.
+    ``N`` is None when the scan decides it.
     """
 
     nepochs: int = 5

@@ -53,6 +53,17 @@ def save(figure: Figure, stem: str | os.PathLike[str], rows: Sequence[Mapping[st
     return written[0], written[1], written[2]
 
 
+def save_png(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write the figure alone, as PNG, whole or not at all. Raises OSError."""
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(_png(figure))
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 @dataclass(frozen=True)
 class Shown:
     """A figure for a notebook's output: an HTML image with alternative text, which also is its text form."""

@@ -133,24 +133,26 @@ def thin_to_dose(data: RawData, nphotons: float, rng: np.random.Generator) -> Ra
 
 
 def measured_dose(data: RawData, probe: NDArray[np.complexfloating]) -> Dose:
-    """Return the dose that the counts of a scan amount to.
-
-    A pixel of the object counts as illuminated if its coverage C = sum_k |P|^2, at positions rounded to pixels, is at
-    least a tenth of sum C^2 / sum C, the coverage where a photon lands on average: the faint surroundings of a probe
-    do not.
-    Raises DataError if the counts are not known.
-    """
+    """Return the dose that the counts of a scan amount to. Raises DataError if the counts are not known."""
     counts = data.counts()
     total = float(counts.sum())
-    N = data.N
-    rows = np.rint(data.ycoords - data.ycoords.min()).astype(int)
-    columns = np.rint(data.xcoords - data.xcoords.min()).astype(int)
+    area = illuminated_area(data.xcoords, data.ycoords, probe)
+    return Dose(total / len(data), total / counts.size, total / area)
+
+
+def illuminated_area(x: NDArray[np.floating], y: NDArray[np.floating], probe: NDArray[np.complexfloating]) -> int:
+    """Return how many pixels of the object a scan at `x`, `y` (M,) illuminates with `probe` (N, N) or (L, N, N).
+
+    A pixel counts if its coverage C = sum_k |P|^2, at positions rounded to pixels, is at least a tenth of
+    sum C^2 / sum C, the coverage where a photon lands on average: the faint surroundings of a probe do not.
+    """
+    N = probe.shape[-1]
+    rows, columns = (np.rint(v - v.min()).astype(int) for v in (y, x))
     visits = np.zeros((rows.max() + 1, columns.max() + 1))
     np.add.at(visits, (rows, columns), 1)
     coverage = signal.fftconvolve(visits, (np.abs(probe.astype(np.complex128)) ** 2).reshape(-1, N, N).sum(0))
     typical = np.square(coverage).sum() / coverage.sum()
-    area = int(np.count_nonzero(coverage >= 0.1 * typical))
-    return Dose(total / len(data), total / counts.size, total / area)
+    return int(np.count_nonzero(coverage >= 0.1 * typical))
 
 
 def normalise(

@@ -67,6 +67,38 @@ def support_size(probe: NDArray[np.complexfloating], energy: float = 0.9999) -> 
     return 2 * int(np.argmax(held >= energy * held[-1]))
 
 
+def estimate(mean_intensity: NDArray[np.floating], rounds: int = 20) -> NDArray[np.complex64]:
+    """Return a first probe (N, N), in units in which sum |P|^2 is that of the mean pattern, from that pattern alone.
+
+    `mean_intensity` (N, N) is a scan's mean counts or intensity, zero frequency at N//2. Its inverse transform is the
+    mean autocorrelation of the exit waves, which for a flat disk of radius a falls to a quarter at 1.265 a (Goodman,
+    Introduction to Fourier Optics, 3rd ed., eq. 6-31). In the disk so found, a little enlarged, error reduction
+    (Fienup, Applied Optics 21 (1982) 2758) seeks a probe with the mean amplitude, from a flat one. It finds compact
+    probes of little curvature; the phase of a strongly defocused one is not in the mean pattern.
+    Raises ValueError for another shape, an odd N or one below 16, values below zero or not finite, or no light.
+    """
+    if mean_intensity.ndim != 2 or mean_intensity.shape[0] != mean_intensity.shape[1]:
+        raise ValueError(f"mean intensity has shape {mean_intensity.shape}; expected (N, N)")
+    intensity = mean_intensity.astype(np.float64)
+    if not (np.isfinite(intensity).all() and intensity.min() >= 0 and intensity.max() > 0):
+        raise ValueError("mean intensity holds negative or infinite values, or no light; expected values >= 0")
+    r = _distance(len(intensity))
+    ring = np.rint(r).astype(int).ravel()
+    correlation = np.abs(fft.fftshift(fft.ifft2(fft.ifftshift(intensity))))
+    profile = np.bincount(ring, correlation.ravel()) / np.bincount(ring)
+    profile /= profile[0]
+    k = max(1, int(np.argmax(profile < 0.25)))  # no ring below: light in one pixel, a probe that fills the frame
+    fallen = k - (0.25 - profile[k]) / (profile[k - 1] - profile[k]) if profile[k] < 0.25 else len(intensity) / 2
+    radius = max(fallen / 1.265, 1.0)
+    amplitude = fft.ifftshift(np.sqrt(intensity))
+    probe = (r < 1.1 * radius).astype(np.complex128)
+    for _ in range(rounds):
+        wave = amplitude * np.exp(1j * np.angle(fft.fft2(fft.ifftshift(probe))))
+        probe = fft.fftshift(fft.ifft2(wave, norm="ortho")) * (r < 1.3 * radius)
+    probe *= np.sqrt(intensity.sum() / np.sum(np.abs(probe) ** 2))
+    return probe.astype(np.complex64)
+
+
 def _distance(N: int) -> NDArray[np.float64]:
     """Return the distance in pixels of each pixel of an (N, N) frame from index N//2."""
     if N < 16 or N % 2:

@@ -3,7 +3,7 @@
 import os
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -13,7 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 PATTERN_KEYS = ("diff3d", "diffraction", "counts")  # the contract's name, its alias, and photon counts
-OPTIONAL_KEYS = ("objectGuess", "scan_index", "xcoords_start", "ycoords_start", "nphotons", "intensity_scale")
+OPTIONAL_KEYS = (
+    *("objectGuess", "scan_index", "xcoords_start", "ycoords_start", "nphotons", "intensity_scale"),
+    *("mask", "pixel_size"),
+)
+
+KEYS = (*PATTERN_KEYS, "xcoords", "ycoords", "probeGuess", *OPTIONAL_KEYS)
 
 
 class DataError(ValueError):
@@ -32,6 +37,8 @@ class RawData:
     xcoords_start, ycoords_start  (M,) float64, nominal positions before any correction
     nphotons         expected photons per pattern, mean over the scan
     intensity_scale  s, with counts = (s * diff3d)^2
+    mask             (N, N) bool, True where the detector is to be believed
+    pixel_size       side of an object pixel, metres
 
     Wider and narrower floats are converted to these types. Raises DataError, naming the field, for anything else.
     """
@@ -46,6 +53,8 @@ class RawData:
     ycoords_start: NDArray[np.float64] | None = None
     nphotons: float | None = None
     intensity_scale: float | None = None
+    mask: NDArray[np.bool_] | None = None
+    pixel_size: float | None = None
 
     def __post_init__(self) -> None:
         diff3d = _convert("diff3d", self.diff3d, np.float32, "f", "an amplitude of floats", (3,))
@@ -74,7 +83,9 @@ class RawData:
             guess = _convert("objectGuess", self.objectGuess, np.complex64, "fc", "complex numbers", (2,))
             values["objectGuess"] = guess
             _require_inside(values["xcoords"], values["ycoords"], guess.shape)
-        for name in ("nphotons", "intensity_scale"):
+        if self.mask is not None:
+            values["mask"] = _valid_pixels(self.mask, N)
+        for name in ("nphotons", "intensity_scale", "pixel_size"):
             if (value := getattr(self, name)) is not None:
                 values[name] = _positive_scalar(name, value)
         for name, value in values.items():
@@ -152,9 +163,8 @@ class RawData:
             raise DataError(message if message.startswith(f"{path}: ") else f"{path}: {message}") from error.__cause__
 
 
-def read_npz(path: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
-    """Return the arrays of the contract's keys that the NPZ file `path` holds; DataError if it cannot be read."""
-    known = (*PATTERN_KEYS, "xcoords", "ycoords", "probeGuess", *OPTIONAL_KEYS)
+def read_npz(path: str | os.PathLike[str], known: Collection[str] = KEYS) -> dict[str, NDArray[Any]]:
+    """Return the arrays of the keys `known` that the NPZ file `path` holds; DataError if it cannot be read."""
     damage = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, MemoryError, RuntimeError)
     arrays = {}
     try:
@@ -204,10 +214,10 @@ def _interpret(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
             raise DataError(f"{key} is missing; expected the keys diff3d, xcoords, ycoords and probeGuess")
     key = given[0]
     arguments: dict[str, Any] = {name: array for name, array in arrays.items() if name != key}
-    for name in ("nphotons", "intensity_scale"):
+    for name in ("nphotons", "intensity_scale", "pixel_size"):
         if name in arrays:
             arguments[name] = _positive_scalar(name, arrays[name])
-    patterns = _stack_first(key, arrays[key], arrays["xcoords"])
+    patterns = stack_first(key, arrays[key], arrays["xcoords"])
     if key == "counts" or patterns.dtype.kind in "iu":
         patterns = np.sqrt(as_counts(patterns, key).astype(np.float64))
         arguments["intensity_scale"] = 1.0  # whatever scale is stored with them, counts are counts
@@ -216,7 +226,7 @@ def _interpret(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     return {"diff3d": patterns, **arguments}
 
 
-def _stack_first(key: str, patterns: NDArray[Any], xcoords: NDArray[Any]) -> NDArray[Any]:
+def stack_first(key: str, patterns: NDArray[Any], xcoords: NDArray[Any]) -> NDArray[Any]:
     """Return the patterns as (M, N, N); an (N, N, M) stack is recognised by the M positions."""
     if patterns.ndim != 3 or patterns.shape[1] == patterns.shape[2] or xcoords.ndim != 1:
         return patterns
@@ -249,6 +259,17 @@ def _positive_scalar(name: str, value: Any) -> float:
         found = array.item() if array.size == 1 else f"an array of shape {array.shape}"
         raise DataError(f"{name} is {found}; expected one finite number > 0")
     return float(array.item())
+
+
+def _valid_pixels(mask: Any, N: int) -> NDArray[np.bool_]:
+    valid = np.asarray(mask)
+    if valid.dtype.kind not in "biu" or valid.shape != (N, N) or not np.isin(valid, (0, 1)).all():
+        raise DataError(
+            f"mask is {valid.dtype} {valid.shape}; expected (N, N) of True where valid, N = {N} as in diff3d"
+        )
+    if not valid.any():
+        raise DataError("mask leaves no valid pixel; expected True where the detector is to be believed")
+    return valid.astype(bool, copy=False)
 
 
 def _require_inside(x: NDArray[np.float64], y: NDArray[np.float64], shape: tuple[int, ...]) -> None:

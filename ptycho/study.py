@@ -76,7 +76,7 @@ def plan(out: str | os.PathLike[str], config: StudyConfig) -> list[Path]:
 
     out = Path(out)
     if config.scan not in (None, MEASURED) and not Path(str(config.scan)).is_file():
-        raise ConfigError(f"SCAN={config.scan!r}: there is no such file; expected a scan's .npz or {MEASURED!r}")
+        raise ConfigError(f"SCAN={config.scan!r}: there is no such file; expected a scan's file or {MEASURED!r}")
     changed = []
     try:
         for name, values in parameters(config, out).items():

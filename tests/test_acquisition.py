@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from ptycho import acquisition
+from ptycho import acquisition, formats
 from ptycho.rawdata import DataError, RawData
 
 
@@ -82,6 +82,31 @@ def test_the_files_own_object_is_the_truth(measured_file, tmp_path):
     scan.save(tmp_path / "known.npz")
     train = acquisition.measure("known.npz", tmp_path, seed=1)["train"]
     assert np.array_equal(train.object, scan.objectGuess)
+
+
+def test_a_foreign_scan_with_a_mask_is_measured_like_the_contracts(measured_file, tmp_path, monkeypatch):
+    path, _, counts = measured_file
+    mask = np.ones((64, 64), bool)
+    mask[3, 5] = False
+    known = RawData.load(path)
+    foreign = formats.Scan(
+        patterns=counts,
+        x=known.xcoords * 1e-8,
+        y=known.ycoords * 1e-8,
+        probe=known.probeGuess,
+        mask=mask,
+        pixel_size=1e-8,
+    )
+    formats.by_name(tmp_path / "scan.cxi").write(tmp_path / "scan.cxi", foreign)
+    monkeypatch.setattr(acquisition, "REFERENCE_PASSES", 5)
+    parts = acquisition.measure("scan.cxi", tmp_path, seed=1)
+    expected = acquisition.measure(path.name, path.parent, seed=1)
+    for split, part in parts.items():
+        full = part.expose("full")
+        assert np.array_equal(full.counts(), expected[split].expose("full").counts())
+        assert np.array_equal(full.mask, mask) and np.array_equal(part.expose("1e4").mask, mask)
+        assert full.pixel_size == pytest.approx(1e-8)
+        np.testing.assert_allclose(np.diff(part.x), np.diff(expected[split].x), atol=1e-9)
 
 
 @pytest.mark.parametrize(

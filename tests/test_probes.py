@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptycho.probes import PROBES, disk, gaussian, make_probe, support_size, zone_plate
+from ptycho import exposure, objects, trajectories
+from ptycho.probes import PROBES, disk, estimate, gaussian, make_probe, support_size, zone_plate
 
 
 @pytest.mark.parametrize("kind", PROBES)
@@ -86,6 +87,32 @@ def test_support_of_one_pixel_reaches_it(y, x):
     assert all(inside) and not all(smaller)
 
 
+def overlap(one, other):
+    return abs(np.vdot(one, other)) / (np.linalg.norm(one) * np.linalg.norm(other))
+
+
+@pytest.mark.parametrize("phase", [0.0, 1.0])
+@pytest.mark.parametrize(("kind", "least"), [("disk", 0.9), ("gaussian", 0.95)])
+@pytest.mark.parametrize("N", [64, 128])
+def test_a_compact_probe_is_estimated_from_the_mean_pattern(kind, least, N, phase):
+    P, O = make_probe(kind, N), objects.make_object("lines", 4 * N, 3, phase)
+    x, y = trajectories.make_scan("random", 100, 4 * N, N, np.random.default_rng(0))
+    mean = np.square(exposure.ideal_amplitude(O, P, x, y), dtype=np.float64).mean(0)
+    found = estimate(np.random.default_rng(1).poisson(mean * (1e4 / mean.sum()), (20, N, N)).mean(0))
+    assert found.shape == (N, N) and found.dtype == np.complex64
+    assert overlap(P, found) > least
+    assert np.sum(np.abs(found) ** 2) == pytest.approx(1e4, rel=0.01)
+    if kind == "disk":  # whose transform changes sign: the mean amplitude without phases is a much smaller spot
+        focus = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(np.sqrt(mean))))
+        assert overlap(P, focus) < least - 0.05
+
+
+def test_a_mean_pattern_of_one_pixel_still_gives_a_probe():
+    mean = np.zeros((32, 32))
+    mean[16, 16] = 1
+    assert np.isfinite(estimate(mean)).all() and np.abs(estimate(mean)).sum() > 0
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -99,6 +126,9 @@ def test_support_of_one_pixel_reaches_it(y, x):
         (lambda: support_size(np.zeros((16, 16), np.complex64)), "probe energy is 0.0"),
         (lambda: support_size(np.full((16, 16), np.nan, np.complex64)), "probe energy is nan"),
         (lambda: support_size(disk(16), energy=1.5), "energy is 1.5"),
+        (lambda: estimate(np.ones((32, 16))), r"mean intensity has shape \(32, 16\)"),
+        (lambda: estimate(np.zeros((32, 32))), "no light"),
+        (lambda: estimate(np.full((32, 32), np.nan)), "infinite"),
     ],
 )
 def test_bad_arguments_are_named(call, message):

@@ -36,7 +36,9 @@ def write(path, **changes):
     M=st.integers(1, 6),
     N=st.sampled_from([2, 8, 16]),
     modes=st.sampled_from([None, 1, 3]),
-    optional=st.sets(st.sampled_from(["objectGuess", "scan_index", "start", "nphotons", "intensity_scale"])),
+    optional=st.sets(
+        st.sampled_from(["objectGuess", "scan_index", "start", "nphotons", "intensity_scale", "mask", "pixel_size"])
+    ),
     seed=st.integers(0, 2**16),
 )
 def test_round_trip_is_exact(tmp_path_factory, M, N, modes, optional, seed):
@@ -53,6 +55,8 @@ def test_round_trip_is_exact(tmp_path_factory, M, N, modes, optional, seed):
         ycoords_start=rng.random(M) if "start" in optional else None,
         nphotons=float(rng.exponential(1e6)) if "nphotons" in optional else None,
         intensity_scale=float(rng.exponential(1e3)) if "intensity_scale" in optional else None,
+        mask=rng.random((N, N)) < 0.9 if "mask" in optional else None,
+        pixel_size=float(rng.exponential(1e-8)) if "pixel_size" in optional else None,
     )
     path = tmp_path_factory.mktemp("round") / "scan.npz"
     data.save(path)
@@ -213,6 +217,11 @@ BAD_ARRAYS = {
     "nphotons 0": ({"nphotons": 0.0}, "nphotons is 0.0; expected one finite number > 0"),
     "nphotons NaN": ({"nphotons": np.nan}, "nphotons is nan"),
     "nphotons text": ({"nphotons": "1e9"}, "nphotons is 1e9; expected one finite number"),
+    "mask of other N": ({"mask": np.ones((8, 8), bool)}, r"mask is bool \(8, 8\); expected \(N, N\) .* N = 16"),
+    "mask of numbers": ({"mask": np.full((N, N), 0.5)}, "mask is float64"),
+    "mask of bits": ({"mask": np.full((N, N), 16)}, "expected .* True where valid"),
+    "mask of nothing": ({"mask": np.zeros((N, N), bool)}, "mask leaves no valid pixel"),
+    "pixel_size 0": ({"pixel_size": 0}, "pixel_size is 0; expected one finite number > 0"),
     "two scales": ({"intensity_scale": np.ones(2)}, r"intensity_scale is an array of shape \(2,\)"),
 }
 
