@@ -15,6 +15,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from ptycho.files import replacing
+
 DPI = 100
 
 
@@ -43,12 +45,8 @@ def save(figure: Figure, stem: str | os.PathLike[str], rows: Sequence[Mapping[st
     written = []
     for suffix, content in contents.items():
         path = Path(f"{os.fspath(stem)}{suffix}")
-        partial = path.with_name(f".{path.name}.partial")
-        try:
+        with replacing(path) as partial:
             partial.write_bytes(content)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
         written.append(path)
     return written[0], written[1], written[2]
 
