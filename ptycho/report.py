@@ -9,9 +9,10 @@ import os
 import re
 from pathlib import Path
 
+from ptycho.config import arms
 from ptycho.files import write_text
 from ptycho.results import verify, write_status
-from ptycho.study import arms, planned
+from ptycho.study import planned
 
 _TEMPLATE = """
 {%- extends 'basic/index.html.j2' -%}
