@@ -14,6 +14,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from PIL import Image
 
 from ptycho.files import replacing
 
@@ -21,9 +22,16 @@ DPI = 100
 
 
 def _png(figure: Figure) -> bytes:
-    """Without the version of matplotlib in its metadata: the same picture is the same file."""
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=DPI, metadata={"Software": None}, pil_kwargs={"compress_level": 9})
+    """In the 256 colours that suit the figure best: a third of the size, a few of 255 levels off where it has more.
+
+    Nothing in it tells of versions or times: the same picture is the same file.
+    """
+    drawn, png = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DPI)
+    with Image.open(drawn) as image:
+        # this method serves the rare colours too: median cut drew some 50 levels off
+        few = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
+    few.save(png, "PNG", optimize=True, dpi=(DPI, DPI))
     return png.getvalue()
 
 
