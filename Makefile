@@ -142,7 +142,7 @@ clean:
 	@test ! -e '$O' || test -f '$O/study.yaml' || { echo "'$O' does not look like a study: nothing removed" >&2; exit 1; }
 	@for arm in '$O'/*/arm.yaml; do test ! -f "$$arm" || rm -rf "$${arm%/arm.yaml}"; done
 	@rm -rf '$O/data' '$O/run.log' '$O/status.txt' '$O/metrics.json' '$O/index.html' '$O'/blocked_*.md \
-	  '$O'/dose_comparison.* '$O'/simulate.* '$O'/compare.* '$O/study.yaml'
+	  '$O'/dose_comparison.* '$O'/simulate.* '$O'/compare.* '$O'/.partial.* '$O/study.yaml'
 	@test ! -d '$O' || rmdir '$O' 2>/dev/null || echo "'$O' holds other files: they stay"
 
 ## make requirements.lock from pyproject.toml anew, with the newest versions (needs network)

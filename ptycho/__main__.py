@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from ptycho import __version__
-from ptycho.config import ConfigError, StudyConfig
+from ptycho.config import ConfigError, StudyConfig, arms
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,7 +62,7 @@ def _status(options: argparse.Namespace) -> int:
     from ptycho import progress, study
 
     plan = study.planned(options.out)
-    names = [arm.name for arm in study.arms(plan["doses"], plan["losses"])]
+    names = [arm.name for arm in arms(plan["doses"], plan["losses"])]
     print(progress.table(progress.survey(options.out, names)))
     return 0
 

@@ -222,6 +222,7 @@ def test_clean_leaves_what_a_study_did_not_make(root):
     out = root / "out"
     out.mkdir()
     (out / "study.yaml").write_text("")
+    (out / ".partial.0123.status.txt").write_text("left by a process that was killed")
     (out / "notes.txt").write_text("mine")
     done = make("clean", "OUT=out", cwd=root)
     assert done.returncode == 0 and os.listdir(out) == ["notes.txt"]
