@@ -61,6 +61,7 @@ def test_success_leaves_one_clean_notebook_and_a_full_log(out, capfd):
     for line in ("to stdout", "to stderr", "to descriptor 2"):
         assert log.count(f"simulate | {line}\n") == 1
     assert "=== simulate.ipynb started" in log and "=== simulate.ipynb done" in log
+    assert "IPKernelApp" not in log  # the kernel's own remarks
     assert capfd.readouterr().out == log
     rendered = nbformat.read(out / "simulate.ipynb", as_version=4)
     assert rendered.metadata["papermill"].keys() == {"duration"}
