@@ -93,7 +93,9 @@ help:
 study: $(ENVIRONMENT)
 	@$(PYTHON) -m ptycho plan --out $(call quoted,$(O)) --jobs $(call quoted,$(JOBS)) \
 	  $(foreach name,$(PLANNED),$(call quoted,$(name)=$($(name))))
-	@$(MAKE) --no-print-directory -k $(if $(filter -j%,$(MAKEFLAGS)),,-j$(strip $(JOBS))) pipeline \
+# in the background: a shell that is told to end would leave a make in its foreground running
+	@trap 'kill $$!; wait; exit 1' HUP INT TERM; \
+	  $(MAKE) --no-print-directory -k $(if $(filter -j%,$(MAKEFLAGS)),,-j$(strip $(JOBS))) pipeline & wait $$! \
 	  || { cat $(call quoted,$(O)/status.txt) 2>/dev/null; exit 1; }
 	@$(PYTHON) -m ptycho verify $(call quoted,$(O))
 

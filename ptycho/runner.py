@@ -29,6 +29,7 @@ from ptycho.results import add_failure, mark_unfinished
 ROOT = Path(__file__).resolve().parents[1]
 DRAIN = 10.0
 """Seconds to wait, when the child has ended, for the last of what its kernel prints."""
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Log:
@@ -97,11 +98,14 @@ def _start(notebook: Path, partial: Path, parameters: Path, jobs: int, log: Log)
             got.append(number)
             child.kill()  # a kernel whose parent is gone ends itself within a second, whatever its cell is doing
 
-        previous = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        previous = {number: signal.signal(number, forward) for number in INTERRUPTIONS}
         streams = (child.stdout, child.stderr)
         copies = [threading.Thread(target=log.copy, args=(stream,), daemon=True) for stream in streams]
+        # threads inherit what is blocked: only a signal to this one interrupts the wait, and lets the handler run
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
         for copy in copies:
             copy.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         status = child.wait()
         for copy in copies:
             copy.join(DRAIN)
