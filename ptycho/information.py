@@ -37,7 +37,7 @@ SAMPLES = 4
 TOLERANCE = 3e-3
 """Preconditioned residual at which the conjugate gradients stop; the error of the trace goes with its square."""
 
-MAX_ITERATIONS = 1000
+MAX_ITERATIONS = 300
 
 _BATCH_PIXELS = 2**19  # detector pixels at a time: 4 MiB complex64
 
@@ -186,9 +186,7 @@ class _Fisher:
         with tf.GradientTape() as tape:
             tape.watch(v)
             change = self._field(tf.complex(v[0], v[1]), first, fraction)
-            dA = tf.reduce_sum(
-                tf.math.real(u) * tf.math.real(change) + tf.math.imag(u) * tf.math.imag(change), axis=-3
-            )
+            dA = tf.reduce_sum(tf.math.real(u) * tf.math.real(change) + tf.math.imag(u) * tf.math.imag(change), axis=-3)
             form = tf.reduce_sum(tf.square(dA)) / 2
         return tape.gradient(form, v)
 
