@@ -85,7 +85,7 @@ def _fault(entry: Any, label: str) -> str | None:
         check_arm(entry, label)
     except ValueError as error:
         return str(error)
-    return None if _identified(entry) else f"{label}: 'nphotons' is {entry['nphotons']}, expected photons per pattern"
+    return None if _identified(entry) else f"{label}: 'nphotons' is {entry['nphotons']}, expected a number > 0"
 
 
 def first_cell(

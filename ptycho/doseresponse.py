@@ -1,9 +1,9 @@
 """Dose-response over seeds: curves, differences at equal dose, dose factors at equal resolution. NumPy and SciPy only.
 
 From the entries of ``metrics.json`` (:func:`ptycho.arm.entry`) of many doses, losses and seeds. The unit of replication
-is the seed: its own object, scan, noise and initialisation, shared by all doses and losses, which are therefore
-compared pair by pair. A collapsed arm resolves 0; a failed or missing one is left out, counted and named
-(:mod:`ptycho.armtable`).
+is the seed, which sets all that is random: noise and initialisation, and of a simulation the object and the scan. Doses
+and losses share their seeds and are therefore compared pair by pair. A collapsed arm resolves 0; a failed or missing
+one is left out, counted and named (:mod:`ptycho.armtable`).
 
 Intervals are of 95 %, each by itself; :mod:`ptycho.intervals` says how, and how often they hold the truth.
 """

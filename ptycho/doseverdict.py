@@ -34,9 +34,10 @@ def verdict(study: DoseResponse) -> list[str]:
             f"Neighbouring doses lie up to {gap:.1f} decades apart: the factors rest on straight lines between them."
         )
     sentences.append(
-        f"Seeds: {len(study.seeds)}. A seed is its own object, scan, noise and initialisation, shared by the losses "
-        "and doses compared. FRC50 is in fractions of Nyquist; a collapsed arm counts as 0. Each interval is of 95 % "
-        "by itself: of twenty such comparisons one is expected to mislead."
+        f"Seeds: {len(study.seeds)}. A seed sets all that is random in an arm: noise and initialisation, and of a "
+        "simulation the object and the scan; the losses and doses compared share it. FRC50 is in fractions of Nyquist; "
+        "a collapsed arm counts as 0. Each interval is of 95 % by itself: of twenty such comparisons one is expected "
+        "to mislead."
     )
     return sentences
 
@@ -64,7 +65,9 @@ def _lost(loss: str, point: Point) -> str:
     told = []
     if point.n_collapsed:
         low, high = share_interval(point.n_collapsed, point.n_collapsed + point.n_ok)
-        told.append(f"{point.n_collapsed} collapsed (of all trainings {100 * low:.0f} to {100 * high:.0f} % would)")
+        told.append(
+            f"{point.n_collapsed} collapsed (95 % interval of their share: {100 * low:.0f} to {100 * high:.0f} %)"
+        )
     told += [f"{n} {word}" for n, word in ((point.n_failed, "failed"), (point.n_missing, "missing")) if n]
     return f" Of {len(point.values)} {loss} arms: {', '.join(told)}." if told else ""
 
