@@ -18,7 +18,7 @@ N, SIZE = 16, 34
 
 
 @cache
-def scan(modes=1, n=120, seed=0):
+def scan(modes=1, n=300, seed=0):
     """Object, probe and positions of a scan small enough for its Fisher matrix."""
     O = make_object("lines", SIZE, seed, phase=1.0).astype(np.complex128)
     P = disk(N, 4.0)
@@ -57,22 +57,27 @@ def rates(O, A, s):
 
 
 def jacobian(O, A, s, unknown):
-    """d lambda / d theta, (patterns * N^2, 2 pixels): 2 s^2 Re(conj(Psi) dPsi), columns of real, then imaginary parts."""
+    """d lambda / d theta = 2 s^2 Re(conj(Psi) dPsi), (patterns * N^2, 2 pixels): of real, then of imaginary parts."""
     B = sum(sparse.diags_array((a @ O.ravel()).conj()) @ a for a in A).tocsc()[:, np.flatnonzero(unknown)]
-    return 2 * s**2 * np.concatenate([B.real.toarray(), -B.imag.toarray()], axis=1)
+    return 2 * s**2 * sparse.hstack([B.real, -B.imag]).tocsr()
 
 
 def scale(O, A, n, nphotons):
     return np.sqrt(nphotons * n / rates(O, A, 1.0).sum())
 
 
+@cache
 def covariance(modes, nphotons):
     """I = J^T diag(1/lambda) J and the pseudo-inverse, without the global phase."""
     O, _, x, _ = scan(modes)
     A = forward(modes)
     s = scale(O, A, len(x), nphotons)
     J = jacobian(O, A, s, bound(modes).unknown)
-    information = J.T @ (J / rates(O, A, s)[:, None])
+    J = sparse.diags_array(1 / np.sqrt(rates(O, A, s))) @ J
+    information = np.zeros((J.shape[1], J.shape[1]))
+    for start in range(0, J.shape[0], 4096):
+        some = J[start : start + 4096].toarray()
+        information += some.T @ some
     values, vectors = np.linalg.eigh(information)
     kept = values > 1e-10 * values[-1]
     return information, (vectors[:, kept] / values[kept]) @ vectors[:, kept].T
@@ -93,19 +98,18 @@ def judged_trace(C, O, unknown, mask):
     return (np.trace(C) - removed) / np.sum(np.abs(O[mask]) ** 2)
 
 
-@pytest.mark.parametrize("modes", [1, 2])
-@pytest.mark.parametrize("nphotons", [3.0, 1e5])
+@pytest.mark.parametrize(("modes", "nphotons"), [(1, 3.0), (1, 1e7), (2, 1e7)])
 def test_the_bound_is_that_of_the_dense_fisher_matrix_at_any_dose(modes, nphotons):
     found = bound(modes)
     _, C = covariance(modes, nphotons)
     exact = judged_trace(C, scan(modes)[0], found.unknown, found.mask)
-    assert found.standard_error < 0.03 * found.at_one_photon
+    assert found.standard_error < 0.02 * found.at_one_photon
     assert found.relative_mse(nphotons) == pytest.approx(exact, rel=4 * found.standard_error / found.at_one_photon)
 
 
 def test_global_phase_is_no_information():
     O, unknown = scan()[0], bound().unknown
-    information, _ = covariance(1, 1.0)
+    information, _ = covariance(1, 3.0)
     phase = np.concatenate([(1j * O[unknown]).real, (1j * O[unknown]).imag])
     brightness = np.concatenate([O[unknown].real, O[unknown].imag])
     # the pixels taken as known hold the phase too, but hardly see light
@@ -134,19 +138,21 @@ def test_between_the_pixels_information_is_lost():
 
 def test_maximum_likelihood_comes_close_and_not_below():
     """Twenty exposures fitted by Fisher scoring from the truth, judged as every reconstruction is."""
-    nphotons, draws = 1e6, 20
+    nphotons, draws = 1e7, 20
     O, P, x, _ = scan()
     A, unknown = forward(), bound().unknown
     s = scale(O, A, len(x), nphotons)
     _, C = covariance(1, nphotons)
     coverage = coverage_of(P, *scan()[2:])
+    A_transposed = A[0][:, np.flatnonzero(unknown)].T.tocsr()
     rng, errors = np.random.default_rng(5), []
     for _ in range(draws):
         counts = rng.poisson(rates(O, A, s))
         found = O.copy()
-        for _ in range(4):
-            rate = rates(found, A, s)
-            step = C @ (jacobian(found, A, s, unknown).T @ (counts / rate - 1))
+        for _ in range(6):
+            Psi = A[0] @ found.ravel()
+            score = 2 * s**2 * (A_transposed @ (Psi.conj() * (counts / (s * np.abs(Psi)) ** 2 - 1)))
+            step = C @ np.concatenate([score.real, -score.imag])
             found[unknown] += step[: unknown.sum()] + 1j * step[unknown.sum() :]
         assert np.linalg.norm(step) < 1e-3 * np.linalg.norm(found - O)  # converged
         errors.append(evaluate(Reconstruction(found, coverage, np.zeros(2)), O, counts.sum()).relative_mse)
