@@ -95,7 +95,7 @@ def isotonic(values: NDArray[np.floating], weights: NDArray[np.floating]) -> NDA
     """The non-decreasing sequences closest to (..., D) in least squares with weights (D,): (..., D).
 
     The max-min formula x_i = max_{a <= i} min_{b >= i} mean(a..b), weighted means (Barlow, Bartholomew, Bremner &
-    Brunk 1972, Statistical Inference under Order Restrictions, eq. 1.9), for all sequences at once; D is small.
+    Brunk 1972, Statistical Inference under Order Restrictions, ch. 1), for all sequences at once; D is small.
     """
     values, weights = np.asarray(values, np.float64), np.asarray(weights, np.float64)
     D = values.shape[-1]

@@ -3,6 +3,8 @@
 import copy
 import csv
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -258,3 +260,8 @@ def test_the_table_has_every_arm():
     assert back[6]["status"] == "broken: 'nphotons' is missing"
     assert back[7]["name"] == "entry 3"
     assert back[8]["status"] == "1e+04_mse_1: failed"
+
+
+def test_the_statistics_need_no_tensorflow():
+    code = "import sys, ptycho.doseverdict; print({'tensorflow', 'keras', 'matplotlib'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
