@@ -11,12 +11,13 @@ A = sqrt(lambda) and u_l = Psi_l / sqrt(sum_l |Psi_l|^2)::
     I = J^T diag(1/lambda) J,  J = d lambda / d theta
       = 4 sum_kj dA_kj dA_kj^T,   dA_kj[v] = s sum_l Re(conj(u_kjl) FFT2(P_l T_k v)_j / N)
 
-No estimator without bias has a covariance below its inverse C; one that knows what objects look like may. Global phase is not known to the data: I has no inverse
-along it, but what is judged does not depend on it, for the error is taken after the removal of its gauge.
+No estimator without bias has a covariance below its inverse C; one that knows what objects look like may. Global phase
+is not known to the data: I has no inverse along it, but what is judged does not depend on it, for the error is taken
+after the removal of its gauge.
 
 On the simulated scan of 2000 positions the bound is 3.7 times that of counting photons, which knows no scan: 3 of it
 because bilinear sampling between pixels averages neighbours. :func:`ptycho.direct.fit` reaches it within 3 % at 1e6 and
-1e9 photons per pattern, in 100 passes on the likelihood.
+1e9 photons per pattern, in 100 passes on the likelihood at a learning rate of 0.02.
 """
 
 from __future__ import annotations
