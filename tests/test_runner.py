@@ -302,3 +302,11 @@ def test_told_failures_fit_in_a_pipe(tmp_path):
     told = json.loads(os.read(receive, 65536))
     os.close(receive)
     assert told["name"] == "FileNotFoundError" and told["traceback"]
+
+
+def test_a_notebook_finds_what_was_compiled_before_and_keeps_the_users_flags(monkeypatch):
+    monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_clustering_debug")
+    first, second = (runner.kernel_environment(jobs)["TF_XLA_FLAGS"] for jobs in (1, 2))
+    user, cache = first.split()
+    assert first == second and user == "--tf_xla_clustering_debug"
+    assert cache.startswith("--tf_xla_persistent_cache_directory=") and "/.cache/xla-" in cache
