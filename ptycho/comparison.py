@@ -46,11 +46,8 @@ def load(out: Path, arm: Arm) -> Compared:
 
 
 def contrast_of(compared: Mapping[str, Compared]) -> str:
-    """``'phase'`` for an object that mostly shifts the phase, else ``'amplitude'``: what the figures show."""
-    first = next(iter(compared.values())).network
-    mask = first.aligned.mask
-    phase, amplitude = first.truth_phase[mask].std(), abs(first.aligned.truth)[mask].std()
-    return "phase" if phase > amplitude else "amplitude"
+    """``'amplitude'`` or ``'phase'``: what the study's object shows, and the study's resolution is of."""
+    return next(iter(compared.values())).network.contrast
 
 
 def curves(compared: Mapping[str, Compared]) -> dict[str, FRCCurve]:
@@ -96,15 +93,12 @@ def _cell(value: float | None, width: int, form: str) -> str:
     return f"{'-':>{width}s}" if value is None else f"{value:{width}{form}}"
 
 
-def resolution(numbers: Mapping[str, Any] | None) -> float | None:
-    """FRC50 of amplitude, or of phase where only that exists; None when collapsed or failed."""
-    if not numbers:
-        return None
-    amplitude, phase = numbers["amplitude_frc50"], numbers["phase_frc50"]
-    return amplitude if phase is None else phase if amplitude is None else max(amplitude, phase)
+def resolution(numbers: Mapping[str, Any] | None, contrast: str) -> float | None:
+    """FRC50 of ``contrast``, amplitude or phase; None when collapsed or failed."""
+    return numbers[f"{contrast}_frc50"] if numbers else None
 
 
-def verdict(metrics: Mapping[str, Any]) -> list[str]:
+def verdict(metrics: Mapping[str, Any], contrast: str) -> list[str]:
     """Sentences that follow from the numbers: per dose and scan which loss resolves more, and what stays open."""
     sentences = []
     doses: dict[float, list[Mapping[str, Any]]] = {}
@@ -112,8 +106,8 @@ def verdict(metrics: Mapping[str, Any]) -> list[str]:
         doses.setdefault(arm["nphotons"], []).append(arm)
     for nphotons, members in doses.items():
         for split, words in SPLITS.items():
-            reached = {arm["loss"]: resolution(arm.get(split)) for arm in members}
-            sentences.append(f"At {nphotons:.3g} photons per pattern, {words}: {_ranking(reached)}")
+            reached = {arm["loss"]: resolution(arm.get(split), contrast) for arm in members}
+            sentences.append(f"At {nphotons:.3g} photons per pattern, {words}: {_ranking(reached, contrast)}")
     for arm in metrics["arms"]:
         if arm["status"] != "ok":
             sentences.append(f"The arm {arm['name']} {arm['status']}.")
@@ -124,7 +118,7 @@ def verdict(metrics: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
-def _ranking(reached: Mapping[str, float | None]) -> str:
+def _ranking(reached: Mapping[str, float | None], contrast: str) -> str:
     lost = [loss for loss, value in reached.items() if value is None]
     ranked = sorted(((value, loss) for loss, value in reached.items() if value is not None), reverse=True)
     words = ", ".join(f"{loss} {value:.2f}" for value, loss in ranked)
@@ -132,19 +126,19 @@ def _ranking(reached: Mapping[str, float | None]) -> str:
     if not ranked:
         return gone.strip()
     if len(ranked) == 1:
-        return f"FRC50 is {words} of Nyquist.{gone}"
+        return f"{contrast} FRC50 is {words} of Nyquist.{gone}"
     (best, winner), (next_best, runner_up) = ranked[:2]
     if best - next_best < INDISTINCT:
-        return f"FRC50 is {words} of Nyquist; {winner} and {runner_up} are not told apart.{gone}"
+        return f"{contrast} FRC50 is {words} of Nyquist; {winner} and {runner_up} are not told apart.{gone}"
     times = f", {best / next_best:.1f} times" if next_best > 0 else ""
-    return f"FRC50 is {words} of Nyquist; {winner} resolves finer than {runner_up}{times}.{gone}"
+    return f"{contrast} FRC50 is {words} of Nyquist; {winner} resolves finer than {runner_up}{times}.{gone}"
 
 
-def caption(metrics: Mapping[str, Any]) -> str:
+def caption(metrics: Mapping[str, Any], contrast: str) -> str:
     """The six-panel figure in words, for those who cannot see it."""
     arms_ = "; ".join(
         f"{arm['name']}: "
-        + ("no resolution" if (r := resolution(arm.get("train"))) is None else f"FRC50 {r:.2f} of Nyquist")
+        + ("no resolution" if (r := resolution(arm.get("train"), contrast)) is None else f"FRC50 {r:.2f} of Nyquist")
         for arm in metrics["arms"]
     )
     return f"One row a dose: a diffraction pattern in log counts and the reconstruction of each loss. {arms_}."

@@ -60,6 +60,12 @@ class Evaluation:
     phase: np.ndarray
     truth_phase: np.ndarray
 
+    @property
+    def contrast(self) -> str:
+        """``'phase'`` for an object that mostly shifts the phase, else ``'amplitude'``: what its figures show."""
+        mask = self.aligned.mask
+        return "phase" if self.truth_phase[mask].std() > np.abs(self.aligned.truth)[mask].std() else "amplitude"
+
     def as_dict(self) -> dict[str, float | None]:
         """The numbers of one split of metrics.json, plain Python floats or None."""
         return {name: getattr(self, name) for name in NAMES}

@@ -134,11 +134,11 @@ def entry(name, loss, frc50, status="ok", nphotons=1e4):
 )
 def test_the_verdict_follows_from_the_numbers(nll, mae, words):
     arms = [entry("low_nll", "nll", nll), entry("low_mae", "mae", mae, "ok" if mae else "collapsed")]
-    said = comparison.verdict({"arms": arms})
+    said = comparison.verdict({"arms": arms}, "amplitude")
     assert words in said[0]
     assert ("low_mae collapsed" in " ".join(said)) == (mae is None)
     assert "no interval" in said[-1]
     table = comparison.table({"arms": arms})
     assert len(table.splitlines()) == 1 + 2 * len(arm.PARTS)
     assert ("0.40" in table) == (0.40 in (nll, mae))
-    assert "low_mae" in comparison.caption({"arms": arms})
+    assert "low_mae" in comparison.caption({"arms": arms}, "amplitude")
