@@ -93,7 +93,9 @@ help:
 study: $(ENVIRONMENT)
 	@$(PYTHON) -m ptycho plan --out $(call quoted,$(O)) --jobs $(call quoted,$(JOBS)) \
 	  $(foreach name,$(PLANNED),$(call quoted,$(name)=$($(name))))
-	@$(MAKE) --no-print-directory -k $(if $(filter -j%,$(MAKEFLAGS)),,-j$(strip $(JOBS))) pipeline \
+# in the background: a shell that is told to end would leave a make in its foreground running
+	@trap 'kill $$!; wait; exit 1' HUP INT TERM; \
+	  $(MAKE) --no-print-directory -k $(if $(filter -j%,$(MAKEFLAGS)),,-j$(strip $(JOBS))) pipeline & wait $$! \
 	  || { cat $(call quoted,$(O)/status.txt) 2>/dev/null; exit 1; }
 	@$(PYTHON) -m ptycho verify $(call quoted,$(O))
 
@@ -148,7 +150,7 @@ clean:
 	@test ! -e '$O' || test -f '$O/study.yaml' || { echo "'$O' does not look like a study: nothing removed" >&2; exit 1; }
 	@for arm in '$O'/*/arm.yaml; do test ! -f "$$arm" || rm -rf "$${arm%/arm.yaml}"; done
 	@rm -rf '$O/data' '$O/run.log' '$O/status.txt' '$O/metrics.json' '$O/index.html' '$O'/blocked_*.md \
-	  '$O'/dose_comparison.* '$O'/simulate.* '$O'/compare.* '$O/study.yaml'
+	  '$O'/dose_comparison.* '$O'/simulate.* '$O'/compare.* '$O'/.partial.* '$O/study.yaml'
 	@test ! -d '$O' || rmdir '$O' 2>/dev/null || echo "'$O' holds other files: they stay"
 
 ## make requirements.lock from pyproject.toml anew, with the newest versions (needs network)

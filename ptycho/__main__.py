@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import NoReturn
 
 from ptycho import __version__
-from ptycho.config import ConfigError, StudyConfig
+from ptycho.config import ConfigError, StudyConfig, arms
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,7 +62,7 @@ def _status(options: argparse.Namespace) -> int:
     from ptycho import progress, study
 
     plan = study.planned(options.out)
-    names = [arm.name for arm in study.arms(plan["doses"], plan["losses"])]
+    names = [arm.name for arm in arms(plan["doses"], plan["losses"])]
     print(progress.table(progress.survey(options.out, names)))
     return 0
 
@@ -92,7 +92,7 @@ def _inspect(options: argparse.Namespace) -> int:
     return 1 if found.wrong else 0
 
 
-def _study(options: argparse.Namespace) -> int:
+def _study(options: argparse.Namespace) -> NoReturn:
     """Hand over to the Makefile, which knows what follows from what, with this interpreter's environment."""
     out = options.output_dir.resolve()
     words = {"OUT": str(out.relative_to(ROOT) if out.is_relative_to(ROOT) else out)}
@@ -105,7 +105,8 @@ def _study(options: argparse.Namespace) -> int:
     if shutil.which("make") is None or not (ROOT / "Makefile").exists():
         raise ConfigError("a study needs make and the project's checkout, with its Makefile and notebooks")
     command = ["make", "-C", str(ROOT), "--no-print-directory", "study", *(f"{name}={words[name]}" for name in words)]
-    return subprocess.run(command, env={**os.environ, "VIRTUAL_ENV": sys.prefix}, check=False).returncode
+    # in this process's place: a signal to end it reaches make
+    os.execvpe(command[0], command, {**os.environ, "VIRTUAL_ENV": sys.prefix})
 
 
 def _study_parameters() -> dict[str, object]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho import exposure, formats, objects, probes, seeds, siemens, trajectories
+from ptycho import exposure, files, formats, objects, probes, seeds, siemens, trajectories
 from ptycho.config import PATTERN_SIZES
 from ptycho.rawdata import DataError, RawData
 
@@ -176,12 +176,10 @@ def _counts(path: Path, data: RawData) -> NDArray[np.int64]:
 
 def save_if_changed(data: RawData, path: Path) -> bool:
     """Write the scan unless the file holds it already; an unchanged file keeps its time, so nothing is trained anew."""
-    fresh = path.with_name(f".{path.stem}.fresh.npz")
-    try:
+    with files.replacing(path) as fresh:
         data.save(fresh)
-        if path.exists() and filecmp.cmp(fresh, path, shallow=False):
-            return False
-        os.replace(fresh, path)
-        return True
-    finally:
-        fresh.unlink(missing_ok=True)
+        same = path.exists() and filecmp.cmp(fresh, path, shallow=False)
+        if same:
+            before = path.stat()
+            os.utime(fresh, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return not same

@@ -6,13 +6,12 @@ import os
 import zipfile
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho import exposure
+from ptycho import exposure, files
 from ptycho.metrics import Evaluation, evaluate
 from ptycho.rawdata import DataError, RawData
 from ptycho.registration import Reconstruction
@@ -71,19 +70,13 @@ def entry(
 
 def save_reconstructions(path: str | os.PathLike[str], parts: Mapping[str, Reconstruction]) -> None:
     """Write ``<part>_object``, ``<part>_coverage`` and ``<part>_origin_yx`` of each part, whole or not at all."""
-    path = Path(path)
     arrays: dict[str, Any] = {}
     for part, found in parts.items():
         arrays[f"{part}_object"] = np.asarray(found.object, np.complex64)
         arrays[f"{part}_coverage"] = np.asarray(found.coverage, np.float32)
         arrays[f"{part}_origin_yx"] = np.asarray(found.origin_yx, np.float64)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with open(partial, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with files.replacing(path) as partial, open(partial, "wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def load_reconstructions(path: str | os.PathLike[str]) -> dict[str, Reconstruction]:

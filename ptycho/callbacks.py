@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -99,12 +98,9 @@ class Backup(keras.callbacks.Callback):
                 other.unlink()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        partial, previous = self.folder / "partial.weights.h5", self._path(self.epochs)
-        try:
+        previous = self._path(self.epochs)
+        with files.replacing(self._path(epoch + 1)) as partial:
             self.model.save_weights(partial)
-            os.replace(partial, self._path(epoch + 1))
-        finally:
-            partial.unlink(missing_ok=True)
         previous.unlink(missing_ok=True)
 
     def _path(self, epochs: int) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass, field, fields
 from math import inf
 from typing import Any
@@ -113,6 +113,12 @@ class Arm:
         return None if self.dose == "full" else float(self.dose)
 
 
+def arms(doses: Iterable[str], losses: Iterable[str]) -> tuple[Arm, ...]:
+    """The arms of a study, by dose and then by loss."""
+    losses = tuple(losses)
+    return tuple(Arm(dose, loss) for dose in doses for loss in losses)
+
+
 _DOSE = re.compile(r"[1-9](\.\d*[1-9])?e(0|[1-9]\d?)")  # one spelling a number: arms are named by it
 
 
@@ -161,7 +167,7 @@ class StudyConfig:
 
     @property
     def arms(self) -> tuple[Arm, ...]:
-        return tuple(Arm(dose, loss) for dose in self.doses for loss in self.losses)
+        return arms(self.doses, self.losses)
 
     @classmethod
     def from_strings(cls, values: Mapping[str, str]) -> StudyConfig:

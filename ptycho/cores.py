@@ -37,11 +37,18 @@ def parts_of(batch_size: int) -> int:
     return max(k for k in range(1, min(threads(), batch_size) + 1) if batch_size % k == 0)
 
 
-def in_parts(compiled: Callable[..., T], parts: int, *batch: tf.Tensor) -> list[T]:
-    """What ``compiled`` makes of each of ``parts`` equal parts of the tensors ``batch`` (B, ...), in order.
+def spread(function: Callable[..., T], xla: bool = True) -> Callable[..., list[T]]:
+    """``function`` of tensors (B, ...), compiled, as one that gives a list: its value for each part of the batch.
 
-    To be called within a graph: there, the calls do not wait for one another.
+    To be called within a graph: there, the parts do not wait for one another. Without ``xla`` there is one part, whose
+    operations TensorFlow itself spreads over the cores.
     """
     import tensorflow as tf
 
-    return [compiled(*pieces) for pieces in zip(*(tf.split(tensor, parts) for tensor in batch), strict=True)]
+    compiled = tf.function(function, jit_compile=xla)
+
+    def in_parts(*batch: tf.Tensor) -> list[T]:
+        parts = parts_of(batch[0].shape[0]) if xla else 1
+        return [compiled(*pieces) for pieces in zip(*(tf.split(tensor, parts) for tensor in batch), strict=True)]
+
+    return in_parts

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ptycho import optics, probes
 from ptycho.callbacks import TrainingError
-from ptycho.cores import in_parts, parts_of
+from ptycho.cores import spread
 from ptycho.objective import DiffractionLoss
 from ptycho.rawdata import RawData
 from ptycho.registration import Reconstruction
@@ -139,7 +139,6 @@ class _Problem:
 
         weights = [variable.value for variable, _ in fitted]
 
-        @tf.function(jit_compile=True)
         def gradients(chosen: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
             with tf.GradientTape() as tape:
                 loss = self._loss(chosen)
@@ -150,9 +149,11 @@ class _Problem:
             for (variable, optimizer), parts in zip(fitted, zip(*gradients, strict=True), strict=True):
                 optimizer.apply([tf.add_n(parts) / len(parts)], [variable])
 
+        in_parts = spread(gradients)
+
         @tf.function
         def step(chosen: tf.Tensor) -> tf.Tensor:
-            losses, found = zip(*in_parts(gradients, parts_of(batch_size), chosen), strict=True)
+            losses, found = zip(*in_parts(chosen), strict=True)
             update(list(found))
             return tf.reduce_mean(tf.stack(losses))
 

@@ -90,8 +90,9 @@ def execute(notebook: Path, output: Path, parameters_file: Path) -> None:
         stdout_file=sys.stdout,
         stderr_file=sys.stderr,
         coalesce_streams=True,
-        # what TensorFlow's C++ writes goes straight to our stderr: to the log, once, and not into the notebook
-        extra_arguments=["--IPKernelApp.capture_fd_output=False"],
+        # what TensorFlow's C++ writes goes straight to our stderr: to the log, once, and not into the notebook;
+        # the kernel's own remarks on every start (sockets on this machine, not encrypted) go nowhere
+        extra_arguments=["--IPKernelApp.capture_fd_output=False", "--IPKernelApp.log_level=ERROR"],
     )
     clean(executed)
     nbformat.write(executed, str(output))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy import fft, signal, special
+from scipy import fft, special
 
 from ptycho.probes import support_size
 from ptycho.rawdata import DataError, RawData, as_counts
@@ -150,7 +150,9 @@ def illuminated_area(x: NDArray[np.floating], y: NDArray[np.floating], probe: ND
     rows, columns = (np.rint(v - v.min()).astype(int) for v in (y, x))
     visits = np.zeros((rows.max() + 1, columns.max() + 1))
     np.add.at(visits, (rows, columns), 1)
-    coverage = signal.fftconvolve(visits, (np.abs(probe.astype(np.complex128)) ** 2).reshape(-1, N, N).sum(0))
+    light = (np.abs(probe.astype(np.complex128)) ** 2).reshape(-1, N, N).sum(axis=0)
+    shape = [side + N - 1 for side in visits.shape]
+    coverage = fft.irfft2(fft.rfft2(visits, shape) * fft.rfft2(light, shape), shape)  # convolved
     typical = np.square(coverage).sum() / coverage.sum()
     return int(np.count_nonzero(coverage >= 0.1 * typical))
 

@@ -4,9 +4,33 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a path beside `path` to write to; what is there at the end takes the place of `path`, flushed to disk.
+
+    That file is hidden, of a name no other writer has, and ends with the name of `path`, for libraries that choose a
+    format by the suffix. It inherits the permissions of the file it replaces. After any exception it is removed and
+    `path` is as it was. Raises OSError where the file that was written cannot be put in place.
+    """
+    path = Path(path)
+    partial = path.with_name(f".partial.{os.urandom(8).hex()}.{path.name}")
+    try:
+        yield partial
+        if path.exists():
+            partial.chmod(stat.S_IMODE(path.stat().st_mode))
+        with open(partial, "rb") as written:
+            os.fsync(written.fileno())
+        os.replace(partial, path)
+    finally:
+        with suppress(OSError):  # after the rename, or where it could not be opened, there is nothing to remove
+            partial.unlink()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -14,17 +38,8 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
     Raises OSError (full disk, no permission) with the old file left as it was and nothing beside it.
     """
-    path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial.tmp")
-    try:
-        with open(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        mode = path.stat().st_mode if path.exists() else 0o666 & ~_umask()
-        os.chmod(name, mode & 0o777)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def write_if_changed(path: str | os.PathLike[str], text: str) -> bool:
@@ -65,9 +80,3 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise ValueError(f"{path}: not valid JSON: {error}") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

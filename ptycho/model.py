@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 import zipfile
-from contextlib import suppress
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 
 from ptycho import params, probes
 from ptycho.config import ModelConfig, TrainingConfig
+from ptycho.files import replacing
 from ptycho.networks import layers
 from ptycho.networks.cnn import EncoderDecoder
 from ptycho.networks.unrolled import Unrolled
@@ -115,16 +114,11 @@ def save(autoencoder: keras.Model, path: str | Path) -> None:
     ValueError
         ``path`` cannot be written; a file that was there is left as it was.
     """
-    path = Path(path)
-    partial = path.with_name(f"{path.stem}.partial.keras")
     try:
-        autoencoder.save(partial)
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            autoencoder.save(partial)
     except OSError as error:
         raise ValueError(f"{path}: cannot be written ({error.strerror or error}); expected a writable path") from error
-    finally:
-        with suppress(OSError):  # after the rename, or where it could not be opened, there is nothing to remove
-            partial.unlink()
 
 
 def load(path: str | Path) -> tuple[keras.Model, keras.Model]:

@@ -4,13 +4,13 @@ import os
 import zipfile
 import zlib
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ptycho.files import replacing
 
 PATTERN_KEYS = ("diff3d", "diffraction", "counts")  # the contract's name, its alias, and photon counts
 OPTIONAL_KEYS = (
@@ -135,21 +135,13 @@ class RawData:
         The file is written under a temporary name beside `path`, flushed to disk and renamed, so that neither a full
         disk nor a crash leaves half a file or harms one that was there. Raises DataError if it cannot be written.
         """
-        path = Path(path)
         arrays = {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         try:
-            with open(partial, "wb") as file:
+            with replacing(path) as partial, open(partial, "wb") as file:
                 np.savez(file, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
         except OSError as error:
             reason = error.strerror or error
             raise DataError(f"{path}: cannot be written ({reason}); expected a writable path") from error
-        finally:
-            with suppress(OSError):  # after the rename, or if it could not be opened, there is nothing to remove
-                os.unlink(partial)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "RawData":

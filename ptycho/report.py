@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import os
-import re
 from pathlib import Path
 
+from ptycho.config import arms
 from ptycho.files import write_text
 from ptycho.results import verify, write_status
-from ptycho.study import arms, planned
+from ptycho.study import planned
 
 _TEMPLATE = """
 {%- extends 'basic/index.html.j2' -%}
@@ -54,8 +52,6 @@ _MATHS = """
 <script async src="https://cdn.jsdelivr.net/npm/mathjax@3/es5/tex-chtml.js"></script>
 """
 
-_PNG = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
-
 
 def _page(title: str, before: str, body: str) -> str:
     return (
@@ -83,17 +79,7 @@ def render(notebook: Path) -> str:
         extra_loaders=[DictLoader({"folded.html.j2": _TEMPLATE})], template_name="basic", template_file="folded.html.j2"
     )
     body: str = exporter.from_notebook_node(content)[0]
-    return _PNG.sub(_as_webp, body)
-
-
-def _as_webp(png: re.Match[str]) -> str:
-    """Return the data URL `png` as WebP, a third of the size; the notebook and the figure's own file keep all."""
-    from PIL import Image
-
-    packed = io.BytesIO()
-    with Image.open(io.BytesIO(base64.b64decode(png[1]))) as image:
-        image.convert("RGBA").save(packed, "WEBP", quality=90, method=6)
-    return f"data:image/webp;base64,{base64.b64encode(packed.getvalue()).decode()}"
+    return body
 
 
 def verdict(out: str | os.PathLike[str]) -> str:

@@ -7,8 +7,10 @@ The parent, here, is nothing but the standard library, so that it survives what 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import threading
 import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,6 +32,7 @@ from ptycho.results import add_failure, mark_unfinished
 ROOT = Path(__file__).resolve().parents[1]
 DRAIN = 10.0
 """Seconds to wait, when the child has ended, for the last of what its kernel prints."""
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Log:
@@ -64,10 +68,28 @@ def kernel_environment(jobs: int) -> dict[str, str]:
     """Return the environment of a notebook that runs beside ``jobs - 1`` others: its cores, the package."""
     threads = str(max(1, usable_cores() // jobs))
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    # a kernel of the same name in the user's home would run another Python than this one
-    # TensorFlow's warnings are kept, its notes on every start are not
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1"), "JUPYTER_PREFER_ENV_PATH": "1"}
-    return {**os.environ, **dict.fromkeys(THREADS, threads), **quiet, "PYTHONPATH": path}
+    cache = f"--tf_xla_persistent_cache_directory={_compiled()}"
+    return {
+        **os.environ,
+        **dict.fromkeys(THREADS, threads),
+        "PYTHONPATH": path,
+        "TF_XLA_FLAGS": " ".join(filter(None, (os.environ.get("TF_XLA_FLAGS"), cache))),
+        # what TensorFlow's C++ has to say raises in Python too; it calls every use of the cache an error besides
+        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
+        # a kernel of the same name in the user's home would run another Python than this one
+        "JUPYTER_PREFER_ENV_PATH": "1",
+    }
+
+
+def _compiled() -> Path:
+    """The folder of what XLA compiled before, for this very kind of processor and version: the next arm need not."""
+    try:
+        described = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        instructions = next(line for line in described.splitlines() if line.startswith(("flags", "Features")))
+    except (OSError, StopIteration):
+        instructions = platform.processor()
+    kind = hashlib.sha256(f"{platform.machine()} {instructions} {version('tensorflow')}".encode()).hexdigest()
+    return ROOT / ".cache" / f"xla-{kind[:12]}"
 
 
 def _told(pipe: int) -> Mapping[str, str]:
@@ -97,11 +119,14 @@ def _start(notebook: Path, partial: Path, parameters: Path, jobs: int, log: Log)
             got.append(number)
             child.kill()  # a kernel whose parent is gone ends itself within a second, whatever its cell is doing
 
-        previous = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        previous = {number: signal.signal(number, forward) for number in INTERRUPTIONS}
         streams = (child.stdout, child.stderr)
         copies = [threading.Thread(target=log.copy, args=(stream,), daemon=True) for stream in streams]
+        # threads inherit what is blocked: only a signal to this one interrupts the wait, and lets the handler run
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
         for copy in copies:
             copy.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         status = child.wait()
         for copy in copies:
             copy.join(DRAIN)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ptycho.exposure import normalise
+from ptycho.files import replacing
 from ptycho.rawdata import DataError, RawData
 from ptycho.trajectories import to_frame
 
@@ -39,10 +40,9 @@ def fetch(cache_dir: str | os.PathLike[str]) -> Path:
         cached.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cached.parent) as work:
             content = _download(Path(work))
-            _verify(PACKAGE, content)
-            partial = Path(work) / NAME
+        _verify(PACKAGE, content)
+        with replacing(cached) as partial:
             partial.write_bytes(content)
-            os.replace(partial, cached)
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"{cached}: cannot be written ({reason}); expected a writable cache") from error

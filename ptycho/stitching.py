@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ptycho import optics, probes
-from ptycho.cores import in_parts, parts_of
+from ptycho.cores import spread
 from ptycho.groups import Groups
-from ptycho.networks.layers import offsets_from_relative
+from ptycho.networks.layers import offsets_from_relative, uses_xla
 from ptycho.registration import Reconstruction
 
 SWEEPS = 3
@@ -24,9 +24,8 @@ def reconstruct(
     diffraction_to_obj: keras.Model, scans: Mapping[str, Groups], batch_size: int = 64
 ) -> dict[str, Reconstruction]:
     """The object of each scan: the network's estimate of every group, stitched."""
-    parts = parts_of(batch_size)
-    compiled = tf.function(lambda *inputs: diffraction_to_obj(inputs), jit_compile=True)
-    estimate = tf.function(lambda *inputs: tf.concat(in_parts(compiled, parts, *inputs), axis=0))
+    objects_of = spread(lambda *inputs: diffraction_to_obj(inputs), xla=uses_xla(diffraction_to_obj))
+    estimate = tf.function(lambda *inputs: tf.concat(objects_of(*inputs), axis=0))
     found = {}
     for name, groups in scans.items():
         # the last batch is filled up: one shape, compiled once

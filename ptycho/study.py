@@ -7,22 +7,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ptycho.config import Arm, ConfigError, StudyConfig
+from ptycho.config import ConfigError, StudyConfig
 from ptycho.files import read_json, write_if_changed, write_json
 from ptycho.progress import write_progress
 from ptycho.provenance import provenance
 from ptycho.results import check_arm, mark_unfinished
 
-__all__ = ["arms", "collect", "plan", "provenance", "write_json", "write_progress"]
+__all__ = ["collect", "plan", "provenance", "write_json", "write_progress"]
 
 MEASURED = "siemens-star"
 """The measured scan that has a name; every other SCAN is a file."""
-
-
-def arms(doses: Iterable[str], losses: Iterable[str]) -> tuple[Arm, ...]:
-    """Return the arms of a study, by dose and then by loss."""
-    losses = tuple(losses)
-    return tuple(Arm(dose, loss) for dose in doses for loss in losses)
 
 
 def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:

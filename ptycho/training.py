@@ -12,8 +12,9 @@ import tensorflow as tf
 
 from ptycho.callbacks import Backup, History, read_history, require_finished
 from ptycho.config import TrainingConfig
-from ptycho.cores import in_parts, parts_of
+from ptycho.cores import spread
 from ptycho.groups import Groups
+from ptycho.networks.layers import uses_xla
 from ptycho.objective import DiffractionLoss
 
 EARLIER_BLOCKS = 0.1
@@ -47,16 +48,15 @@ def _groups_per_epoch(groups: Groups) -> int:
 class Trainer(keras.Model):
     """The network behind its objective: one intensity a block, and a training step cut in a part for each core."""
 
-    def __init__(self, autoencoder: keras.Model, loss: str, intensity_scale: float, parts: int):
+    def __init__(self, autoencoder: keras.Model, loss: str, intensity_scale: float):
         amplitude, positions = autoencoder.inputs
         estimates = autoencoder.get_layer("reconstruction").output
         P, measure = autoencoder.get_layer("probe").output, autoencoder.get_layer("intensity")
         intensities = [measure(estimates[:, k], positions, P) for k in range(estimates.shape[1])]
         super().__init__([amplitude, positions], intensities, name="trainer")
-        self.parts = parts
         self.objective = DiffractionLoss(loss, intensity_scale)
         self.mean_loss = keras.metrics.Mean(name="loss")
-        self.gradients = tf.function(self._gradients, jit_compile=True)
+        self.gradients = spread(self._gradients, xla=uses_xla(autoencoder))
         self.update = tf.function(self._update, jit_compile=True)
 
     def _gradients(self, amplitude: tf.Tensor, positions: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
@@ -70,10 +70,9 @@ class Trainer(keras.Model):
         self.optimizer.apply(gradients)
 
     def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        parts = in_parts(self.gradients, self.parts, *batch)
-        losses, gradients = zip(*parts, strict=True)
-        self.update([tf.add_n(group) / self.parts for group in zip(*gradients, strict=True)])
-        self.mean_loss.update_state(tf.add_n(losses) / self.parts)
+        losses, gradients = zip(*self.gradients(*batch), strict=True)
+        self.update([tf.add_n(parts) / len(parts) for parts in zip(*gradients, strict=True)])
+        self.mean_loss.update_state(tf.add_n(losses) / len(losses))
         return {"loss": self.mean_loss.result()}
 
     @property
@@ -83,7 +82,7 @@ class Trainer(keras.Model):
 
 def trainer(autoencoder: keras.Model, config: TrainingConfig, intensity_scale: float, steps: int) -> Trainer:
     """A compiled :class:`Trainer` over the same weights, its learning rate falling to zero along a cosine."""
-    model = Trainer(autoencoder, config.loss, intensity_scale, parts_of(config.batch_size))
+    model = Trainer(autoencoder, config.loss, intensity_scale)
     schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, decay_steps=steps)
     model.compile(optimizer=keras.optimizers.Adam(schedule), jit_compile=False)
     model.optimizer.build(model.trainable_variables)

@@ -79,8 +79,9 @@ COMPARE = {
 from pathlib import Path
 from PIL import Image
 from ptycho import study
+from ptycho.config import arms
 perhaps("compare", "visualisation")
-metrics = study.collect(out, [arm.name for arm in study.arms(doses, losses)])
+metrics = study.collect(out, [arm.name for arm in arms(doses, losses)])
 image = Image.effect_noise((64, 48), 40)
 image.save(Path(out, "dose_comparison.png")); image.save(Path(out, "dose_comparison.pdf"))
 Path(out, "dose_comparison.csv").write_text(

@@ -3,6 +3,7 @@
 import base64
 import csv
 import dataclasses
+import io
 import re
 import time
 
@@ -12,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from PIL import Image
 from scipy import ndimage
 
 from ptycho import display, figures
@@ -204,6 +207,45 @@ def test_shown_figure_has_its_alternative_text():
     assert repr(shown) == 'Loss < 2, "falling" & done'
     with pytest.raises(ValueError, match="alternative text"):
         display.show(figures.loss_curve({"loss": [2.0, 1.0]}), "  ")
+
+
+def pixels(png):
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+
+
+def with_and_without_all_colours(draw):
+    """The PNG of a figure as matplotlib writes it, and as it is shown; each of a figure of its own."""
+    full = io.BytesIO()
+    draw().savefig(full, format="png", dpi=display.DPI)
+    return full.getvalue(), display.show(draw(), "a figure").png
+
+
+@pytest.mark.parametrize("figure", ["comparison", "truth", "scan"])
+def test_256_colours_are_less_to_store_and_look_the_same(figure):
+    rows, image = dose_rows(), RNG.normal(size=(400, 400))
+    full, few = with_and_without_all_colours(
+        {
+            "comparison": lambda: figures.dose_comparison(rows),
+            "truth": lambda: figures.reconstruction_vs_truth(GOOD),
+            "scan": lambda: figures.scan_overview(np.arange(99), np.arange(99), image, image[:64, :64] + 1j),
+        }[figure]
+    )
+    assert len(few) < 0.5 * len(full)
+    before, after = pixels(full), pixels(few)
+    assert len(np.unique(after.reshape(-1, 3), axis=0)) <= 256 < len(np.unique(before.reshape(-1, 3), axis=0))
+    assert np.abs(after - before).max() <= 16 and np.abs(after - before).mean() < 1  # of 255
+    assert np.all(after[(before == 255).all(axis=-1)] == 255)  # the paper stays white
+
+
+def test_256_greys_are_kept_as_they_are():
+    def ramp():
+        figure = Figure(figsize=(3, 3))
+        figure.add_axes((0, 0, 1, 1)).imshow(np.arange(300)[None].repeat(300, 0), cmap="gray")
+        return figure
+
+    full, few = with_and_without_all_colours(ramp)
+    assert np.array_equal(pixels(full), pixels(few))
+    assert len(np.unique(pixels(few)[..., 0])) > 200
 
 
 def test_shown_figure_is_html_in_a_notebook():

@@ -21,7 +21,7 @@ def test_trap_seeds_that_never_leave_the_flat_start(seed, tmp_path):
         keras.utils.set_random_seed(seed)
         autoencoder, diffraction_to_obj = model.build(config.model, scans["train"].probeGuess)
         training.fit(autoencoder, grouped["train"], config, tmp_path / loss)
-        for split in grouped:
-            judged = arm.judge(stitching.reconstruct(diffraction_to_obj, grouped[split]), scans[split])
+        for split, reconstruction in stitching.reconstruct(diffraction_to_obj, grouped).items():
+            judged = arm.judge(reconstruction, scans[split])
             assert not judged.collapsed, (loss, split)
             assert judged.amplitude_frc50 > 0.5, (loss, split)

@@ -1,5 +1,6 @@
 """The command line."""
 
+import os
 import subprocess
 import sys
 
@@ -13,33 +14,35 @@ from ptycho.config import StudyConfig
 
 @pytest.fixture
 def handed_over(monkeypatch):
-    """The command that `python -m ptycho study` would run."""
+    """The command that `python -m ptycho study` would become, and its environment."""
     calls = []
 
-    def record(command, **options):
-        calls.append((command, options))
-        return subprocess.CompletedProcess(command, 3)
+    def record(file, command, environment):
+        assert file == command[0]
+        calls.append((command, environment))
+        raise SystemExit(3)  # it does not return
 
-    monkeypatch.setattr(subprocess, "run", record)
+    monkeypatch.setattr(os, "execvpe", record)
     return calls
 
 
 def test_study_hands_over_to_make(handed_over, tmp_path):
-    status = __main__.main(["study", "--output-dir", str(tmp_path / "x"), "--nepochs", "7", "--n", "128"])
-    assert status == 3
-    ((command, options),) = handed_over
+    with pytest.raises(SystemExit):
+        __main__.main(["study", "--output-dir", str(tmp_path / "x"), "--nepochs", "7", "--n", "128"])
+    ((command, environment),) = handed_over
     assert command == [
         *("make", "-C", str(ROOT), "--no-print-directory", "study"),
         *(f"OUT={tmp_path / 'x'}", "NEPOCHS=7", "N=128"),
     ]
-    assert options["env"]["VIRTUAL_ENV"] == sys.prefix
+    assert environment == {**os.environ, "VIRTUAL_ENV": sys.prefix}
 
 
 def test_study_takes_every_parameter_and_keeps_paths(handed_over, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     (tmp_path / "scan.npz").write_text("")
     words = "--gridsize 1 --n-train 10 --n-test 5 --doses 1e9 1e6 --losses nll --seed 4 --arch cnn --phase 1 --jobs 2"
-    __main__.main(["study", "--output-dir", "tmp/dose_study", *words.split(), "--scan", str(tmp_path / "scan.npz")])
+    with pytest.raises(SystemExit):
+        __main__.main(["study", "--output-dir", "tmp/dose_study", *words.split(), "--scan", str(tmp_path / "scan.npz")])
     ((command, _),) = handed_over
     assert command[5:] == [
         *("OUT=tmp/dose_study", "GRIDSIZE=1", "N_TRAIN=10", "N_TEST=5", "DOSES=1e9 1e6", "LOSSES=nll", "SEED=4"),

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -212,6 +213,51 @@ def test_a_failed_arm_stops_no_other_and_is_resumed(root, tmp_path):
         assert str(tmp_path) not in (out / name).read_text()
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks processes up in /proc")
+@pytest.mark.parametrize("start", [["make", "study"], [sys.executable, "-m", "ptycho", "study", "--output-dir", "out"]])
+@pytest.mark.parametrize(
+    ("number", "whom"), [(signal.SIGTERM, os.kill), (signal.SIGTERM, os.killpg), (signal.SIGINT, os.killpg)]
+)
+def test_a_study_that_is_told_to_end_leaves_nothing_running(root, start, number, whom):
+    """By a scheduler, which knows the first process or its group; by Ctrl-C, which goes to the group."""
+    attend = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", attend, *start],  # a shell's background process would ignore Ctrl-C
+        cwd=root,
+        env=environment(FAIL="simulate simulation open('here', 'w').close(); time.sleep(120)", PYTHONPATH=str(root)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    until = time.time() + 60
+    while not list(root.glob("**/here")):
+        assert time.time() < until and process.poll() is None
+        time.sleep(0.05)
+    (out,) = (path.parent for path in root.glob("**/here"))
+    assert len(running(root)) >= 4  # make, the make of the stages, the runner, the notebook's processes
+    whom(process.pid, number)
+    assert process.wait(timeout=30) != 0
+    until = time.time() + 10  # a kernel ends itself when its parent has gone
+    while running(root) and time.time() < until:
+        time.sleep(0.1)
+    assert not running(root)
+    assert not list(out.glob("*.partial.*")) and not list(out.glob("blocked_*"))
+
+
+def running(root: Path) -> list[int]:
+    """The processes that work in `root` or below."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            if folder.resolve(strict=True).is_relative_to(root):
+                found.append(int(folder.parent.name))
+        except OSError:  # another user's, or gone
+            continue
+    return found
+
+
 def test_clean_refuses_what_is_no_study(root):
     (root / "precious").mkdir()
     (root / "precious" / "data").mkdir()
@@ -224,6 +270,7 @@ def test_clean_leaves_what_a_study_did_not_make(root):
     out = root / "out"
     out.mkdir()
     (out / "study.yaml").write_text("")
+    (out / ".partial.0123.status.txt").write_text("left by a process that was killed")
     (out / "notes.txt").write_text("mine")
     done = make("clean", "OUT=out", cwd=root)
     assert done.returncode == 0 and os.listdir(out) == ["notes.txt"]

@@ -61,6 +61,7 @@ def test_success_leaves_one_clean_notebook_and_a_full_log(out, capfd):
     for line in ("to stdout", "to stderr", "to descriptor 2"):
         assert log.count(f"simulate | {line}\n") == 1
     assert "=== simulate.ipynb started" in log and "=== simulate.ipynb done" in log
+    assert "IPKernelApp" not in log  # the kernel's own remarks
     assert capfd.readouterr().out == log
     rendered = nbformat.read(out / "simulate.ipynb", as_version=4)
     assert rendered.metadata["papermill"].keys() == {"duration"}
@@ -146,8 +147,11 @@ def gone(pid: int, seconds: float = 10.0) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks processes up in /proc")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_runner_takes_its_kernel_along(out, number):
+@pytest.mark.parametrize(
+    ("number", "thread"), [(signal.SIGINT, 0), (signal.SIGTERM, 0), (signal.SIGKILL, 0), (signal.SIGHUP, -1)]
+)
+def test_an_interrupted_runner_takes_its_kernel_along(out, number, thread):
+    """Whichever thread the system would give the signal to: of two at once, the main one gets the first at most."""
     wait = "open('pid', 'w').write(str(os.getpid())); os.rename('pid', 'kernel'); time.sleep(120)"
     command = [sys.executable, "-m", "ptycho", "run", "../train-arm.ipynb", f"{ARM}/train-arm.ipynb"]
     process = subprocess.Popen(
@@ -161,7 +165,7 @@ def test_an_interrupted_runner_takes_its_kernel_along(out, number):
     while not (out / ARM / "kernel").exists():
         assert time.time() < until and process.poll() is None
         time.sleep(0.05)
-    process.send_signal(number)
+    os.kill(sorted(map(int, os.listdir(f"/proc/{process.pid}/task")))[thread], number)
     status = process.wait(timeout=20)
     assert gone(int((out / ARM / "kernel").read_text()))
     assert not list(out.glob("blocked_*")) and "train-arm.failed.ipynb" not in beside(out)
@@ -298,3 +302,11 @@ def test_told_failures_fit_in_a_pipe(tmp_path):
     told = json.loads(os.read(receive, 65536))
     os.close(receive)
     assert told["name"] == "FileNotFoundError" and told["traceback"]
+
+
+def test_a_notebook_finds_what_was_compiled_before_and_keeps_the_users_flags(monkeypatch):
+    monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_clustering_debug")
+    first, second = (runner.kernel_environment(jobs)["TF_XLA_FLAGS"] for jobs in (1, 2))
+    user, cache = first.split()
+    assert first == second and user == "--tf_xla_clustering_debug"
+    assert cache.startswith("--tf_xla_persistent_cache_directory=") and "/.cache/xla-" in cache

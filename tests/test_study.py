@@ -1,5 +1,6 @@
 """The files of a study: parameters, metrics, verdict, progress, provenance."""
 
+import itertools
 import json
 import math
 import os
@@ -15,10 +16,10 @@ from PIL import Image
 from standins import entry
 
 from ptycho import files, progress, provenance, results, study
-from ptycho.config import ConfigError, StudyConfig
+from ptycho.config import ConfigError, StudyConfig, arms
 
 FOUR = ("high_nll", "high_mae", "low_nll", "low_mae")
-ARMS = study.arms(("1e9", "1e4"), ("nll", "mae"))
+ARMS = arms(("1e9", "1e4"), ("nll", "mae"))
 
 
 def finished(out: Path, nepochs: int = 3) -> Path:
@@ -112,7 +113,8 @@ def test_plan_withdraws_a_verdict_on_another_study(tmp_path):
 )
 def test_arms_are_those_of_the_configuration(doses, losses):
     config = StudyConfig(doses=tuple(doses), losses=tuple(losses))
-    assert study.arms(doses, losses) == config.arms
+    assert [(arm.dose, arm.loss) for arm in config.arms] == list(itertools.product(doses, losses))
+    assert arms(iter(doses), iter(losses)) == config.arms
     assert len({arm.name for arm in config.arms}) == len(doses) * len(losses)
 
 

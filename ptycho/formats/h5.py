@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho.files import replacing
 from ptycho.formats.scan import Patterns, Stack, batches
 from ptycho.rawdata import DataError
 
@@ -86,16 +87,10 @@ def put_patterns(group: h5py.Group, name: str, patterns: Patterns) -> h5py.Datas
 
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place once it is written without error; else nothing remains."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """A file beside `path` that takes its place once it is written without error; else nothing remains."""
     try:
-        yield partial
-        with open(partial, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            yield partial
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error  # HDF5 says it in three lines
         raise DataError(f"{path}: cannot be written ({reason}); expected a writable path") from error
-    finally:
-        with suppress(OSError):  # after the rename, or if it could not be opened, there is nothing to remove
-            os.unlink(partial)

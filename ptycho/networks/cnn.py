@@ -101,6 +101,8 @@ class EncoderDecoder(ConfiguredLayer):
         Multiplies the filters (64, 128, 256).
     """
 
+    xla = False  # convolutions as wide as these are faster in the processor's own library
+
     def __init__(self, m: int, filters_scale: float = 1.0, **kwargs: Any):
         super().__init__({"m": m, "filters_scale": filters_scale}, **kwargs)
         self.m = m

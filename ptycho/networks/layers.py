@@ -21,6 +21,11 @@ def offsets_from_relative(coords_relative: tf.Tensor) -> tf.Tensor:
     return -tf.reverse(tf.transpose(coords_relative[:, 0], (0, 2, 1)), axis=[-1])
 
 
+def uses_xla(model: keras.Model) -> bool:
+    """Whether the network of this model is the faster for being compiled by XLA."""
+    return model.get_layer("reconstruction").xla
+
+
 class ConfiguredLayer(keras.layers.Layer):
     """A Keras layer whose constructor arguments are its configuration: ``settings`` come back as attributes."""
 

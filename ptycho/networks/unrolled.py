@@ -41,6 +41,8 @@ class Unrolled(ConfiguredLayer):
         Filters of the residual CNN.
     """
 
+    xla = True
+
     def __init__(self, m: int, blocks: int, steps: int, filters: int, **kwargs: Any):
         super().__init__({"m": m, "blocks": blocks, "steps": steps, "filters": filters}, **kwargs)
         self.m, self.blocks, self.steps = m, blocks, steps

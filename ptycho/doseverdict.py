@@ -1,0 +1,122 @@
+"""A dose-response study in words: sentences that follow from its numbers and claim no more."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from ptycho.doseresponse import Curve, Difference, DoseResponse, Factor, Point
+from ptycho.intervals import Interval, share_interval
+
+SPLITS = {"train": "training scan", "heldout": "held-out scan"}
+
+
+def verdict(study: DoseResponse) -> list[str]:
+    """For each method its differences at equal dose, its factors at equal resolution and its efficiency; then caveats.
+
+    The numbers in brackets are the ends of 95 % intervals.
+    """
+    sentences = []
+    points = {(c.method, c.loss, p.nphotons): p for c in study.curves for p in c.points}
+    for method in dict.fromkeys(curve.method for curve in study.curves):
+        where = f"{method[0]}, {SPLITS[method[1]]}"
+        for difference in study.differences:
+            if difference.method == method:
+                pair = [points[method, loss, difference.nphotons] for loss in (difference.first, difference.second)]
+                sentences.append(f"{where}: {_difference(difference, *pair)}")
+        sentences += [f"{where}: {_factor(factor)}" for factor in study.factors if factor.method == method]
+        sentences += [f"{where}: {_efficiency(curve)}" for curve in study.efficiencies if curve.method == method]
+    for fault in study.faults:
+        sentences.append(f"Left out: {fault}.")
+    gap = _widest_gap(study)
+    if study.factors and gap > 1:
+        sentences.append(
+            f"Neighbouring doses lie up to {gap:.1f} decades apart: the factors rest on straight lines between them."
+        )
+    sentences.append(
+        f"Seeds: {len(study.seeds)}. A seed sets all that is random in an arm: noise and initialisation, and of a "
+        "simulation the object and the scan; the losses and doses compared share it. FRC50 is in fractions of Nyquist; "
+        "a collapsed arm counts as 0. Each interval is of 95 % by itself: of twenty such comparisons one is expected "
+        "to mislead."
+    )
+    return sentences
+
+
+def _widest_gap(study: DoseResponse) -> float:
+    """Decades between the two neighbouring doses that lie farthest apart; 0 for a single dose."""
+    doses = [math.log10(point.nphotons) for point in study.curves[0].points]
+    return max((b - a for a, b in pairwise(doses)), default=0.0)
+
+
+def _interval(found: Interval, form: str = ".3f") -> str:
+    if found.mean is None:
+        return "unknown"
+    if found.low is None or found.high is None:
+        return f"{found.mean:{form}} (one seed, no interval)"
+    return f"{found.mean:{form}} [{found.low:{form}}, {found.high:{form}}]"
+
+
+def _seeds(n: int) -> str:
+    return f"{n} seed{'' if n == 1 else 's'}"
+
+
+def _lost(loss: str, point: Point) -> str:
+    """What became of the arms that did not end well, to be added to a sentence."""
+    told = []
+    if point.n_collapsed:
+        low, high = share_interval(point.n_collapsed, point.n_collapsed + point.n_ok)
+        told.append(
+            f"{point.n_collapsed} collapsed (95 % interval of their share: {100 * low:.0f} to {100 * high:.0f} %)"
+        )
+    told += [f"{n} {word}" for n, word in ((point.n_failed, "failed"), (point.n_missing, "missing")) if n]
+    return f" Of {len(point.values)} {loss} arms: {', '.join(told)}." if told else ""
+
+
+def _difference(found: Difference, first: Point, second: Point) -> str:
+    dose = f"at {found.nphotons:.3g} photons per pattern"
+    lost = _lost(found.first, first) + _lost(found.second, second)
+    interval = found.interval
+    if interval.mean is None:
+        return f"{dose} no seed has both {found.first} and {found.second}.{lost}"
+    means = (
+        f"FRC50 is {_interval(first.interval)} with {found.first} and {_interval(second.interval)} with {found.second}"
+    )
+    paired = f"the paired difference is {_interval(interval)} over {_seeds(interval.n)}"
+    if found.differ is None:
+        claim = "it supports no claim"
+    elif found.differ:
+        claim = f"{found.first if interval.mean > 0 else found.second} resolves finer"
+    elif interval.low == interval.high:
+        claim = "they are the same in every seed"
+    else:
+        claim = "it contains 0, the losses are not shown to differ"
+    return f"{dose} {means}; {paired}: {claim}.{lost}"
+
+
+def _factor(found: Factor) -> str:
+    at = f"for an FRC50 of {found.resolution:.2f} of Nyquist"
+    low, high = (None if end is None else f"{end:.3g}" for end in (found.low, found.high))
+    needs = f"{found.other} needs"
+    times = f"times the photons of {found.reference}"
+    if found.value is not None:
+        reference, other = found.doses
+        doses = f"({other:.3g} against {reference:.3g} per pattern; {_seeds(found.n)})"
+        if found.n < 2:
+            return f"{at} {needs} {found.value:.3g} {times} {doses}; {found.reason}, and no claim."
+        ends = f"[{low or '0'}, {high or 'unbounded'}]"
+        contains_one = (found.low or 0) <= 1 and (found.high is None or found.high >= 1)
+        claim = "; the interval contains 1, the losses are not shown to differ" if contains_one else ""
+        return f"{at} {needs} {found.value:.3g} {ends} {times} {doses}{claim}."
+    bounds = [f"more than {low}"] * (low is not None) + [f"less than {high}"] * (high is not None)
+    if not bounds:
+        return f"{at} no factor can be given: {found.reason}."
+    return f"{at} {needs} {' and '.join(bounds)} {times} (ends of the interval; {_seeds(found.n)}): {found.reason}."
+
+
+def _efficiency(curve: Curve) -> str:
+    told = ", ".join(
+        f"{_interval(point.interval, '.2g')} at {point.nphotons:.3g}" for point in curve.points if point.interval.n
+    )
+    if not told:
+        return f"no arm tells the efficiency of {curve.loss}."
+    return f"photon limit over relative mean-square error, {curve.loss}, by photons per pattern: {told}."
