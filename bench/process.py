@@ -38,8 +38,10 @@ def measure(task: str, cores: int, device: str = "cpu", **parameters: Any) -> li
     RuntimeError
         The process failed; the message ends with the last it said.
     """
-    hidden = {"CUDA_VISIBLE_DEVICES": "-1"} if device == "cpu" else {}
-    environment = {**os.environ, **dict.fromkeys(THREADS, str(cores)), "TF_CPP_MIN_LOG_LEVEL": "3", **hidden}
+    # what the runner keeps of earlier compilations would hide what one takes
+    flags = [word for word in os.environ.get("TF_XLA_FLAGS", "").split() if "persistent_cache" not in word]
+    environment = {**os.environ, "TF_XLA_FLAGS": " ".join(flags), **dict.fromkeys(THREADS, str(cores))}
+    environment |= {"TF_CPP_MIN_LOG_LEVEL": "3"} | ({"CUDA_VISIBLE_DEVICES": "-1"} if device == "cpu" else {})
     command = [sys.executable, "-m", "bench.process", task, str(cores), json.dumps(parameters)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

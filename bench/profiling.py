@@ -37,7 +37,7 @@ def table(N: int, gridsize: int, batch_size: int, calls: int) -> list[Row]:
     """
     groups, config = samples.grouped(N, gridsize)
     step, _ = throughput.training_step(groups, config, batch_size)
-    estimate, _ = throughput.inference(groups, config, batch_size)
+    estimate, _ = throughput.inference(groups, config)
     chosen = np.arange(batch_size)
     return [
         *_networks(f"training, {batch_size} groups", step, calls),

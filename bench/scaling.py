@@ -46,7 +46,7 @@ def stages(path: str, N: int, gridsize: int, patterns: int) -> list[Row]:
         autoencoder, _ = model.build(network, grouped.data.probeGuess)
         training.fit(autoencoder, grouped, config, Path(folder))
     with stage("infer"):
-        estimate, _ = throughput.inference(grouped, network, BATCH)
+        estimate, _ = throughput.inference(grouped, network)
         chosen = np.arange(0, len(grouped), gridsize**2)
         for batch in np.resize(chosen, (-(-len(chosen) // BATCH), BATCH)):
             estimate(batch)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,8 +17,9 @@ from bench import flops, samples
 from bench.process import Row, peak_gflops, timed
 from ptycho import direct, model, training
 from ptycho.config import ModelConfig, TrainingConfig
-from ptycho.cores import in_parts, parts_of
+from ptycho.cores import spread
 from ptycho.groups import Groups
+from ptycho.networks.layers import uses_xla
 
 Estimate = Callable[[np.ndarray], np.ndarray]
 STEPS = 100_000
@@ -31,7 +33,7 @@ def networks(N: int, gridsize: int, batch_sizes: Sequence[int], seconds: float, 
     for batch_size in batch_sizes:
         chosen = np.resize(np.arange(len(groups)), batch_size)
         step, training_flop = training_step(groups, config, batch_size)
-        estimate, inference_flop = inference(groups, config, batch_size)
+        estimate, inference_flop = inference(groups, config)
         calls = {"training": (step, training_flop), "inference": (lambda: estimate(chosen), inference_flop)}  # noqa: B023
         for task, (call, flop) in calls.items():
             started = time.perf_counter()
@@ -72,28 +74,26 @@ def training_step(groups: Groups, config: ModelConfig, batch_size: int) -> tuple
     trainer = training.trainer(autoencoder, settings, groups.data.intensity_scale, STEPS)
     trainer.make_train_function()
     batches = iter(groups.dataset(batch_size, range(STEPS // batch_size)))
-    part = batch_size // trainer.parts
-    graph = trainer.gradients.get_concrete_function(*(_spec(tensor, part) for tensor in autoencoder.inputs)).graph
-    return lambda: float(trainer.train_function(batches)["loss"]), flops.count(graph) / part
+    flop = _flops(trainer._gradients, autoencoder)
+    return lambda: float(trainer.train_function(batches)["loss"]), flop
 
 
-def inference(groups: Groups, config: ModelConfig, batch_size: int) -> tuple[Estimate, float]:
+def inference(groups: Groups, config: ModelConfig) -> tuple[Estimate, float]:
     """A batch of groups -> their objects, as in :func:`ptycho.stitching.reconstruct`; and the FLOP of one group."""
     _, diffraction_to_obj = model.build(config, groups.data.probeGuess)
-    parts = parts_of(batch_size)
-    compiled = tf.function(lambda *inputs: diffraction_to_obj(inputs), jit_compile=True)
-    estimate = tf.function(lambda *inputs: tf.concat(in_parts(compiled, parts, *inputs), axis=0))
-    part = batch_size // parts
-    graph = compiled.get_concrete_function(*(_spec(tensor, part) for tensor in diffraction_to_obj.inputs)).graph
+    objects_of = spread(lambda *inputs: diffraction_to_obj(inputs), xla=uses_xla(diffraction_to_obj))
+    estimate = tf.function(lambda *inputs: tf.concat(objects_of(*inputs), axis=0))
 
     def run(chosen: np.ndarray) -> np.ndarray:
         return estimate(*map(tf.constant, groups.batch(chosen))).numpy()
 
-    return run, flops.count(graph) / part
+    return run, _flops(lambda *inputs: diffraction_to_obj(inputs), diffraction_to_obj)
 
 
-def _spec(tensor: keras.KerasTensor, batch_size: int) -> tf.TensorSpec:
-    return tf.TensorSpec((batch_size, *tensor.shape[1:]), tensor.dtype)
+def _flops(function: Callable[..., Any], network: keras.Model) -> float:
+    """FLOP of ``function`` of the network's inputs, for one group."""
+    specs = [tf.TensorSpec((1, *tensor.shape[1:]), tensor.dtype) for tensor in network.inputs]
+    return flops.count(tf.function(function).get_concrete_function(*specs).graph)
 
 
 def _row(
