@@ -74,7 +74,7 @@ ENVIRONMENT := active-environment
 endif
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: study test nbval regression lab status report check clean lock help pipeline active-environment FORCE
+.PHONY: study test nbval regression bench lab status report check clean lock help pipeline active-environment FORCE
 .DEFAULT_GOAL := help
 .SUFFIXES:
 
@@ -119,6 +119,12 @@ regression:
 	@$(MAKE) --no-print-directory clean OUT=reports/regression
 	@$(MAKE) --no-print-directory study OUT=reports/regression $(REGRESSION)
 REGRESSION := NEPOCHS=2 N_TRAIN=200 N_TEST=100
+
+## measure speed, time to quality and memory into reports/bench: a quarter of an hour, with nothing else running
+bench: $(ENVIRONMENT)
+	@mkdir -p reports/bench
+	@$(PYTHON) -m ptycho run bench/bench.ipynb reports/bench/bench.ipynb --parameters bench/bench.yaml \
+	  --log reports/bench/run.log
 
 ## open JupyterLab on the notebooks
 lab: $(ENVIRONMENT)

@@ -51,17 +51,19 @@ class Groups:
         """The given ones of an endless row of batches, amplitudes (B, N, N, C) and positions (B, 1, 2, C).
 
         The row shows all groups, in an order drawn from ``seed``, then all in another order, and so on: a training
-        that resumes at batch 300 sees what it would have seen.
+        that resumes at batch 300 sees what it would have seen. Only the batches under way are copied: of patterns
+        mapped from a file (``numpy.load`` with ``mmap_mode``) no more than these is ever read into memory.
         """
         import tensorflow as tf
 
-        patterns = tf.constant(self.data.diff3d)
         indices, relative = tf.constant(self.indices), tf.constant(self.coords_relative)
+        N, C = self.data.N, self.indices.shape[1]
 
         def load(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return tf.transpose(tf.gather(patterns, tf.gather(indices, chosen)), (0, 2, 3, 1)), tf.gather(
-                relative, chosen
-            )
+            members = tf.gather(indices, chosen)
+            amplitude = tf.numpy_function(lambda k: self.data.diff3d[k], [members], tf.float32, stateful=False)
+            amplitude.set_shape((batch_size, C, N, N))
+            return tf.transpose(amplitude, (0, 2, 3, 1)), tf.gather(relative, chosen)
 
         places = np.arange(batches.start * batch_size, batches.stop * batch_size)
         order = tf.data.Dataset.from_tensor_slices(self._shuffled(places, seed).reshape(-1, batch_size))

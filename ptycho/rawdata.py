@@ -18,6 +18,9 @@ OPTIONAL_KEYS = (
     *("mask", "pixel_size"),
 )
 
+BATCH = 1024
+"""Patterns, or positions, looked at together."""
+
 KEYS = (*PATTERN_KEYS, "xcoords", "ycoords", "probeGuess", *OPTIONAL_KEYS)
 
 
@@ -40,7 +43,8 @@ class RawData:
     mask             (N, N) bool, True where the detector is to be believed
     pixel_size       side of an object pixel, metres
 
-    Wider and narrower floats are converted to these types. Raises DataError, naming the field, for anything else.
+    Wider and narrower floats are converted to these types; arrays of these types are kept, not copied, so that patterns
+    mapped from a file stay there. Raises DataError, naming the field, for anything else.
     """
 
     diff3d: NDArray[np.float32]
@@ -239,9 +243,11 @@ def _convert(name: str, values: Any, dtype: Any, kinds: str, wanted: str, ranks:
         raise DataError(f"{name} has shape {array.shape}; expected {' or '.join(map(str, ranks))} dimensions")
     with np.errstate(over="ignore"):  # too large for the type becomes infinite, and is refused below
         converted = array.astype(dtype, copy=False)
-    if not (finite := np.isfinite(converted)).all():
-        first = tuple(int(i) for i in np.argwhere(~finite)[0])
-        raise DataError(f"{name} holds {array[first]} at index {first}; expected finite {np.dtype(dtype)} values")
+    for start in range(0, len(converted), BATCH):  # of an array larger than memory, no mask that is as long
+        if not (finite := np.isfinite(converted[start : start + BATCH])).all():
+            k, *rest = (int(i) for i in np.argwhere(~finite)[0])
+            first = (start + k, *rest)
+            raise DataError(f"{name} holds {array[first]} at index {first}; expected finite {np.dtype(dtype)} values")
     return converted
 
 

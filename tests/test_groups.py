@@ -1,5 +1,8 @@
 """Neighbour groups: who belongs together, in which channel, where, and in which order they are shown."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -140,3 +143,31 @@ def test_resumed_batches_are_the_tail_of_all_batches():
     np.testing.assert_array_equal(shown(groups, 7, range(8, 15), 11), whole[8:])
     assert (whole[:3] != whole[3:6]).any()  # each turn has its own order
     assert (shown(groups, 7, range(3), 12) != whole[:3]).any()  # and each seed
+
+
+def test_patterns_mapped_from_a_file_give_the_same_batches(tmp_path):
+    groups = make_groups(random_scan(21), 2)
+    np.save(tmp_path / "patterns.npy", groups.data.diff3d)
+    patterns = np.load(tmp_path / "patterns.npy", mmap_mode="r")
+    mapped = make_groups(replace(groups.data, diff3d=patterns), 2)
+    assert np.shares_memory(mapped.data.diff3d, patterns)
+    for one, other in zip(groups.dataset(5, range(9), 3), mapped.dataset(5, range(9), 3), strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])
+
+
+def private_memory():
+    """Bytes of this process that no file holds."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split("RssAnon:")[1].split()[0])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux' account of a process's memory")
+def test_a_scan_larger_than_memory_is_never_read_into_it(tmp_path):
+    list(make_groups(random_scan(8), 2).dataset(2, range(2)))  # what TensorFlow itself needs
+    M, N = 2000, 128
+    patterns = np.lib.format.open_memmap(tmp_path / "patterns.npy", "w+", np.float32, (M, N, N))
+    before = private_memory()
+    data = RawData(patterns, *np.random.default_rng(0).uniform(0, 60, (2, M)), probes.disk(N))
+    peak = max(private_memory() for _ in make_groups(data, 2).dataset(4, range(50)))
+    assert patterns.nbytes > 130e6 and peak - before < 40e6

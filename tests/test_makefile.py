@@ -16,7 +16,9 @@ from ptycho.config import StudyConfig
 
 MAKE = shutil.which("make")
 pytestmark = pytest.mark.skipif(MAKE is None, reason="needs make")
-TARGETS = ("study", "test", "nbval", "regression", "lab", "status", "report", "check", "clean", "help", "lock")
+TARGETS = (
+    *("study", "test", "nbval", "regression", "bench", "lab", "status", "report", "check", "clean", "help", "lock"),
+)
 
 
 def make(*words: str, cwd: Path = ROOT, **more: str) -> subprocess.CompletedProcess[str]:

@@ -1,0 +1,89 @@
+"""The figures of the bench: rows in, a matplotlib Figure out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from bench.process import Row
+from ptycho.drawing import styled
+
+TASKS = ("training", "inference", "direct")
+
+
+@styled
+def throughput(rows: Sequence[Row]) -> Figure:
+    """Patterns a second against N, one panel a task and one line a group size and number of cores."""
+    figure = Figure(figsize=(8.4, 3.0), layout="constrained")
+    for axes, task in zip(figure.subplots(1, len(TASKS)), TASKS, strict=True):
+        lines: dict[str, dict[int, Row]] = {}
+        for row in rows:
+            if row["task"] == task and row["architecture"] != "cnn":
+                label = f"{row['device']}, {row['cores']} cores"
+                label += "" if task == "direct" else f", gridsize {row['gridsize']}"
+                best = lines.setdefault(label, {})
+                if row["N"] not in best or row["patterns_per_s"] > best[row["N"]]["patterns_per_s"]:
+                    best[row["N"]] = row
+        for label, points in lines.items():
+            axes.plot(list(points), [row["patterns_per_s"] for row in points.values()], "o-", markersize=3, label=label)
+        sizes = sorted({row["N"] for row in rows})
+        axes.set(xscale="log", yscale="log", title=task, xlabel="N (pixels)", ylabel="patterns per second")
+        axes.set_xticks(sizes, [str(N) for N in sizes])
+        axes.minorticks_off()
+        axes.legend(frameon=False, fontsize=6)
+    return figure
+
+
+@styled
+def profile(rows: Sequence[Row]) -> Figure:
+    """What share of its time each task spends on each kind of operation."""
+    figure = Figure(figsize=(7.4, 2.4), layout="constrained")
+    axes = figure.subplots()
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    for kind in sorted({row["kind"] for row in rows}):
+        share = {row["task"]: row["share"] for row in rows if row["kind"] == kind}
+        before = [sum(r["share"] for r in rows if r["task"] == task and r["kind"] < kind) for task in tasks]
+        axes.barh(tasks, [share.get(task, 0.0) for task in tasks], left=before, label=kind)
+    axes.set(xlim=(0, 1), xlabel="share of the time, one core")
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+@styled
+def quality(medians: Sequence[Row]) -> Figure:
+    """FRC50 against seconds, a line a method: medians over repetitions, bars from the least to the most."""
+    figure = Figure(figsize=(5.6, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for method in dict.fromkeys(row["method"] for row in medians):
+        own = [row for row in medians if row["method"] == method]
+        bars = {
+            name: np.abs([[row[name] - row[f"{name}_least"], row[f"{name}_most"] - row[name]] for row in own]).T
+            for name in ("seconds", "frc50")
+        }
+        seconds, frc50 = ([row[name] for row in own] for name in ("seconds", "frc50"))
+        axes.errorbar(seconds, frc50, bars["frc50"], bars["seconds"], fmt="o-", markersize=3, capsize=2, label=method)
+    axes.set(xscale="log", ylim=(-0.02, 1.05), xlabel="seconds", ylabel="FRC50 (fraction of Nyquist)")
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+@styled
+def scaling(rows: Sequence[Row]) -> Figure:
+    """Seconds of each stage, and memory of the process, against patterns."""
+    figure = Figure(figsize=(7.4, 3.0), layout="constrained")
+    time, memory = figure.subplots(1, 2)
+    for stage in dict.fromkeys(row["stage"] for row in rows):
+        own = [row for row in rows if row["stage"] == stage]
+        patterns = [row["patterns"] for row in own]
+        time.plot(patterns, [row["seconds"] for row in own], "o-", markersize=3, label=stage)
+        memory.plot(patterns, [row["own_mb"] for row in own], "o-", markersize=3, label=f"{stage}")
+    sizes = sorted({row["patterns"] for row in rows})
+    scan = [row["scan_mb"] for row in sorted(rows, key=lambda row: row["patterns"])[:: len(rows) // len(sizes)]]
+    memory.plot(sizes, scan, "k:", linewidth=1, label="the patterns themselves")
+    time.set(xscale="log", yscale="log", xlabel="patterns", ylabel="seconds, compilation included")
+    memory.set(xscale="log", xlabel="patterns", ylabel="peak memory of its own (MB)", ylim=(0, None))
+    for axes in (time, memory):
+        axes.legend(frameon=False)
+    return figure

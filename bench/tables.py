@@ -1,0 +1,54 @@
+"""Rows as text and as CSV, and medians over repetitions."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.process import Row
+from ptycho.files import write_text
+
+
+def save(path: Path, rows: Sequence[Row]) -> None:
+    """Write the rows, all with the keys of the first, as CSV."""
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, table.getvalue())
+
+
+def text(rows: Sequence[Row], columns: Iterable[str]) -> str:
+    """The chosen columns, right-justified, numbers to three digits."""
+    lines = [list(columns)]
+    lines += [[_cell(row[name]) for name in lines[0]] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+
+
+def medians(rows: Sequence[Row], by: Sequence[str], values: Sequence[str]) -> list[Row]:
+    """One row for each combination of ``by``, in order of appearance: the median, least and most of each value."""
+    gathered: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        gathered.setdefault(tuple(row[name] for name in by), []).append(row)
+    found = []
+    for key, members in gathered.items():
+        made = dict(zip(by, key, strict=True)) | {"repetitions": len(members)}
+        for name in values:
+            numbers = [member[name] for member in members]
+            made |= {name: float(np.median(numbers)), f"{name}_least": min(numbers), f"{name}_most": max(numbers)}
+        found.append(made)
+    return found
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return str(value)

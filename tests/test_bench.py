@@ -1,0 +1,168 @@
+"""The bench: what its modules count and measure, against oracles; and the whole of it in miniature."""
+
+import csv
+import json
+import time
+from math import log2
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import papermill
+import pytest
+import yaml
+from standins import ROOT
+
+from bench import plan, process, quality, samples, tables
+from ptycho.groups import make_groups
+from ptycho.runner import run
+
+NOTEBOOK = ROOT / "bench" / "bench.ipynb"
+
+
+def test_operations_are_counted_as_by_hand():
+    tf = pytest.importorskip("tensorflow")
+    from bench import flops
+
+    @tf.function
+    def work(A, image, kernel, field):
+        with tf.GradientTape() as tape:
+            tape.watch([image, kernel])
+            convolved = tf.nn.conv2d(image, kernel, 1, "SAME")
+        return A @ tf.transpose(A, (0, 2, 1)), tape.gradient(convolved, [image, kernel]), tf.signal.fft2d(field)
+
+    shapes = ((5, 3, 7), (2, 8, 8, 3), (3, 3, 3, 6), (4, 16, 32))
+    kinds = (tf.float32, tf.float32, tf.float32, tf.complex64)
+    graph = work.get_concrete_function(*(tf.TensorSpec(*pair) for pair in zip(shapes, kinds, strict=True))).graph
+    product, transforms = 2 * 5 * 3 * 3 * 7, 4 * 5 * 16 * 32 * log2(16 * 32)
+    convolution = 2 * (2 * 8 * 8 * 6) * (3 * 3 * 3)
+    # the value of the convolution is traced beside its gradients in image and kernel
+    assert flops.count(graph) == product + transforms + 3 * convolution
+
+
+def test_calls_are_timed_until_the_seconds_are_spent():
+    durations = process.timed(lambda: time.sleep(0.01), 0.05, least=2)
+    assert 2 <= len(durations) <= 5 and min(durations) >= 0.01 and sum(durations) >= 0.05
+    assert len(process.timed(lambda: None, 0.0, least=7)) == 7
+
+
+@pytest.mark.skipif(not process.STATUS.exists(), reason="needs Linux' account of a process's memory")
+def test_the_peak_of_memory_is_seen_though_it_is_given_back():
+    before = process.memory("RssAnon")
+    with process.peak_memory(0.001) as peak:
+        held = np.ones(25_000_000)  # 200 MB
+        time.sleep(0.05)
+        del held
+    assert 150 < peak["RssAnon"] - before < 300
+
+
+def test_a_measurement_runs_in_a_process_of_its_own():
+    rows = [{"a": 1, "b": 2.0}]
+    (row,) = process.measure("tables.medians", 1, rows=rows, by=["a"], values=["b"])
+    assert row == {"device": "cpu", "cores": 1, **tables.medians(rows, ["a"], ["b"])[0]}
+    with pytest.raises(RuntimeError, match=r"(?s)tables\.medians\(.*on 1 cores failed:.*KeyError: 'c'"):
+        process.measure("tables.medians", 1, rows=rows, by=["c"], values=["b"])
+
+
+def test_a_mosaic_is_one_scan_over_and_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(samples, "TILE", 30)
+    samples.write_mosaic(str(tmp_path / "m.npy"), 64, 100)
+    tile, whole = samples.scan(64, 30), samples.mosaic(str(tmp_path / "m.npy"), 64, 100)
+    for k in range(100):
+        np.testing.assert_array_equal(whole.diff3d[k], tile.diff3d[k % 30])
+    moved = np.stack([whole.xcoords, whole.ycoords], 1)[30:60] - np.stack([tile.xcoords, tile.ycoords], 1)
+    np.testing.assert_allclose(moved, np.broadcast_to(moved[0], moved.shape), atol=1e-9)
+    groups = make_groups(whole, 2)
+    assert (groups.indices[:90] // 30 == np.arange(90)[:, None] // 30).all()  # no group reaches into another tile
+
+
+def test_medians_keep_the_spread():
+    rows = [{"method": m, "seconds": s} for m, s in (("a", 3.0), ("b", 1.0), ("a", 1.0), ("a", 2.0))]
+    a, b = tables.medians(rows, ["method"], ["seconds"])
+    assert a == {"method": "a", "repetitions": 3, "seconds": 2.0, "seconds_least": 1.0, "seconds_most": 3.0}
+    assert (b["repetitions"], b["seconds"]) == (1, 1.0)
+
+
+def test_every_size_gridsize_and_core_is_measured():
+    calls = list(plan.throughput([64, 128], [1, 2, 3], 2, ["cpu", "gpu"], 8, [32], 1.0))
+    networks = [c for c in calls if c["task"] == "throughput.networks" and c["architecture"] == "unrolled"]
+    on = {(c["device"], c["cores"], c["N"], c["gridsize"]) for c in networks}
+    assert on == {(d, 2, N, g) for d in ("cpu", "gpu") for N in (64, 128) for g in (1, 2, 3)} | {
+        ("cpu", 1, N, 2) for N in (64, 128)
+    }
+    assert [c["batch_sizes"] for c in networks if (c["N"], c["gridsize"], c["cores"]) == (64, 2, 2)] == [[8, 32]] * 2
+
+
+def test_pty_chi_is_absent_or_an_error_when_asked_for(monkeypatch, tmp_path):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'No module named ptychi' >&2\nexit 1\n")
+    python.chmod(0o755)
+    monkeypatch.delenv("PTYCHI_PYTHON", raising=False)
+    monkeypatch.setattr(quality.sys, "executable", str(python))
+    assert quality.ptychi_version() is None
+    monkeypatch.setenv("PTYCHI_PYTHON", str(python))
+    with pytest.raises(RuntimeError, match="No module named ptychi"):
+        quality.ptychi_version()
+
+
+def test_what_pty_chi_gets_and_gives_is_in_its_frame_and_in_ours(monkeypatch, tmp_path):
+    """A stand-in for the fitter answers with the truth, cut out by pty-chi's rule for its positions."""
+    data = samples.scan(64, 200, whole=True)
+    data.save(tmp_path / "scan.npz")
+
+    def fitter(script, given, taken, words):
+        arrays = np.load(given)
+        np.testing.assert_array_equal(arrays["diffraction_data"], data.counts())
+        shape = arrays["object_data"].shape[1:]
+        # position 0 puts index N//2 of the patch on object pixel round(H/2)
+        dy, dx = (
+            np.rint(size / 2) + arrays[f"probe_position_{axis}_px"][0] - at[0]
+            for size, axis, at in zip(shape, "yx", (data.ycoords, data.xcoords), strict=True)
+        )
+        rows, columns = (np.arange(size) - int(d) for size, d in zip(shape, (dy, dx), strict=True))
+        truth = np.pad(data.objectGuess, 100, mode="edge")[np.ix_(rows + 100, columns + 100)]
+        np.savez(taken, seconds=[1.0], objects=[truth])
+        return ""
+
+    monkeypatch.setattr(quality, "_ptychi", fitter)
+    (row,) = quality.ptychi(str(tmp_path / "scan.npz"), "LSQML", [3], 1)
+    assert row["method"] == "pty-chi LSQML" and row["frc50"] == 1.0 and row["psnr_db"] > 100
+
+
+def test_the_notebook_is_short_and_its_parameters_are_declared():
+    code = [cell for cell in nbformat.read(NOTEBOOK, 4).cells if cell.cell_type == "code"]
+    assert len(code) <= 10 and all(not cell.outputs and len(cell.source.splitlines()) <= 80 for cell in code)
+    given = yaml.safe_load((ROOT / "bench" / "bench.yaml").read_text())
+    assert set(given) <= set(papermill.inspect_notebook(str(NOTEBOOK)))
+
+
+MINIATURE = {
+    "out": ".",
+    "sizes": [64],
+    "gridsizes": [2],
+    "batch": 4,
+    "more_batches": [],
+    "seconds": 0.05,
+    "profile_calls": 2,
+    "positions": 200,
+    "repetitions": 1,
+    "budgets": {"unrolled": [1], "direct": [3]},
+    "scans": [400],
+    "starts": 1,
+}
+
+
+@pytest.mark.slow
+def test_the_bench_in_miniature(tmp_path):
+    (tmp_path / "bench.yaml").write_text(yaml.safe_dump(MINIATURE))
+    assert run(NOTEBOOK, tmp_path / "bench.ipynb", tmp_path / "bench.yaml", tmp_path / "run.log") == 0
+    rows = {path.stem: list(csv.DictReader(path.open())) for path in tmp_path.glob("*.csv")}
+    assert set(rows) == {"overhead", "profile", "throughput", "quality_trials", "quality", "scaling"}
+    assert {row["task"] for row in rows["throughput"]} == {"training", "inference", "direct"}
+    assert all(float(row["patterns_per_s"]) > 0 and 0 < float(row["share_of_peak"]) < 1 for row in rows["throughput"])
+    assert sum(float(row["share"]) for row in rows["profile"]) == pytest.approx(3)
+    assert {row["method"] for row in rows["quality"]} == {"unrolled", "direct"}
+    assert max(float(row["frc50"]) for row in rows["quality"]) > 0.5
+    assert {row["stage"] for row in rows["scaling"]} == {"open and group", "train", "infer"}
+    record = json.loads((tmp_path / "provenance.json").read_text())
+    assert record["cpu"] and record["packages"]["tensorflow"] and Path(tmp_path, "quality.png").is_file()
