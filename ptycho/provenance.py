@@ -52,12 +52,15 @@ def provenance(arm_dir: str | os.PathLike[str], parameters: Mapping[str, Any]) -
 
 
 def git_state(root: Path = ROOT) -> dict[str, Any] | None:
-    """Return {"commit", "dirty"} of the checkout `root`, or None when it is not one. Untracked files do not count."""
+    """Return {"commit", "dirty"} of the checkout `root`, or None when it is not one.
+
+    Untracked files do not count, nor does what lies in reports/: a study makes nothing from an earlier one's results.
+    """
     if not (root / ".git").exists():
         return None
     try:
         commit = _git(root, "rev-parse", "HEAD")
-        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!reports")
     except (OSError, subprocess.CalledProcessError):
         return None
     return {"commit": commit.strip(), "dirty": bool(changed.strip())}

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -385,3 +386,16 @@ def test_provenance_says_how_and_not_where_or_by_whom(tmp_path):
 
 def test_provenance_of_a_folder_that_is_no_checkout(tmp_path):
     assert provenance.git_state(tmp_path) is None
+
+
+def test_a_checkout_is_dirty_when_its_code_was_changed_and_not_when_its_reports_were(tmp_path):
+    (tmp_path / "reports").mkdir()
+    files = [tmp_path / "model.py", tmp_path / "reports" / "metrics.json"]
+    for file in files:
+        file.write_text("1")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *words], check=True)
+    for file, dirty in ((files[1], False), (files[0], True)):
+        file.write_text("2")
+        assert provenance.git_state(tmp_path)["dirty"] is dirty
