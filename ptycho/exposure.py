@@ -133,11 +133,15 @@ def thin_to_dose(data: RawData, nphotons: float, rng: np.random.Generator) -> Ra
 
 
 def measured_dose(data: RawData, probe: NDArray[np.complexfloating]) -> Dose:
-    """Return the dose that the counts of a scan amount to. Raises DataError if the counts are not known."""
+    """Return the dose that the counts of a scan amount to, on the valid pixels of its detector.
+
+    Raises DataError if the counts are not known.
+    """
     counts = data.counts()
     total = float(counts.sum())
     area = illuminated_area(data.xcoords, data.ycoords, probe)
-    return Dose(total / len(data), total / counts.size, total / area)
+    valid = data.N**2 if data.mask is None else int(np.count_nonzero(data.mask))
+    return Dose(total / len(data), total / (len(data) * valid), total / area)
 
 
 def illuminated_area(x: NDArray[np.floating], y: NDArray[np.floating], probe: NDArray[np.complexfloating]) -> int:
@@ -196,7 +200,8 @@ def deviance(data: RawData, object: NDArray[np.complexfloating], origin_yx: NDAr
     `object` (H, W), its pixel [0, 0] at `origin_yx` of the scan's frame, is illuminated by the scan's probe and
     compared with the counts: 2 (n ln(n/l) - (n - l)), which is 1 on average when the object is true and l is above a
     few photons (McCullagh and Nelder 1989, section 2.3). Lit pixels are those predicted to receive a photon or more;
-    if there are none, all count. Raises DataError if the counts are not known.
+    if there are none, all count. Only the valid pixels of the scan's mask do. Raises DataError if the counts are not
+    known.
     """
     margin = data.N // 2
     # empty space around it: the faint rim of a probe may reach beyond what was reconstructed
@@ -206,6 +211,8 @@ def deviance(data: RawData, object: NDArray[np.complexfloating], origin_yx: NDAr
     counts = data.counts()
     assert data.intensity_scale is not None  # or there were no counts
     rate = np.square(amplitude.astype(np.float64) * data.intensity_scale)
+    if data.mask is not None:
+        counts, rate = counts[:, data.mask], rate[:, data.mask]
     lit = rate >= 1 if (rate >= 1).any() else np.ones_like(rate, bool)
     n, rate = counts[lit].astype(np.float64), np.maximum(rate[lit], 1e-6)
     return float(np.mean(2 * (special.xlogy(n, n / rate) - (n - rate))))

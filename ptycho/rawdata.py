@@ -101,7 +101,7 @@ class RawData:
         return len(self.diff3d)
 
     def counts(self) -> NDArray[np.int64]:
-        """Return the photon counts (M, N, N), rint((s * diff3d)^2).
+        """Return the photon counts (M, N, N), rint((s * diff3d)^2); zero outside the mask.
 
         They are the recorded ones exactly up to 4e6 photons in a pixel. Above, the 24 bits of a float32 amplitude leave
         a relative error below 2e-7, thousands of times less than the Poisson noise.
@@ -113,6 +113,8 @@ class RawData:
                 "s with counts = (s * diff3d)^2, or a file that holds the integer counts themselves"
             )
         counts = self.diff3d.astype(np.float64)  # float64 before squaring: neither float32 nor uint16 would do
+        if self.mask is not None:
+            counts *= self.mask
         counts *= self.intensity_scale
         np.square(counts, out=counts)
         return np.rint(counts, out=counts).astype(np.int64)
