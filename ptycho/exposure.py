@@ -194,14 +194,19 @@ def normalise(
     )
 
 
-def deviance(data: RawData, object: NDArray[np.complexfloating], origin_yx: NDArray[np.floating]) -> float:
+def deviance(
+    data: RawData,
+    object: NDArray[np.complexfloating],
+    origin_yx: NDArray[np.floating],
+    pixels: NDArray[np.bool_] | None = None,
+) -> float:
     """Return how well an object explains a scan's counts: mean Poisson deviance per lit detector pixel.
 
     `object` (H, W), its pixel [0, 0] at `origin_yx` of the scan's frame, is illuminated by the scan's probe and
     compared with the counts: 2 (n ln(n/l) - (n - l)), which is 1 on average when the object is true and l is above a
     few photons (McCullagh and Nelder 1989, section 2.3). Lit pixels are those predicted to receive a photon or more;
-    if there are none, all count. Only the valid pixels of the scan's mask do. Raises DataError if the counts are not
-    known.
+    if there are none, all count. Of the valid pixels only `pixels` (N, N) do: by default those that a fit sees
+    (`data.fitted`). Raises DataError if the counts are not known.
     """
     margin = data.N // 2
     # empty space around it: the faint rim of a probe may reach beyond what was reconstructed
@@ -211,8 +216,12 @@ def deviance(data: RawData, object: NDArray[np.complexfloating], origin_yx: NDAr
     counts = data.counts()
     assert data.intensity_scale is not None  # or there were no counts
     rate = np.square(amplitude.astype(np.float64) * data.intensity_scale)
-    if data.mask is not None:
-        counts, rate = counts[:, data.mask], rate[:, data.mask]
+    if pixels is None:
+        pixels = data.fitted
+    elif data.mask is not None:
+        pixels = pixels & data.mask
+    if pixels is not None:
+        counts, rate = counts[:, pixels], rate[:, pixels]
     lit = rate >= 1 if (rate >= 1).any() else np.ones_like(rate, bool)
     n, rate = counts[lit].astype(np.float64), np.maximum(rate[lit], 1e-6)
     return float(np.mean(2 * (special.xlogy(n, n / rate) - (n - rate))))

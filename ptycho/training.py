@@ -121,18 +121,18 @@ def fit(
     Raises
     ------
     ValueError
-        The scan's ``intensity_scale`` is not known, its ``mask`` is not the one that the network was built with, or a
-        pattern lies farther from its group's centre than the network's canvas reaches.
+        The scan's ``intensity_scale`` is not known, its ``fitted`` pixels are not those that the network was built for,
+        or a pattern lies farther from its group's centre than the network's canvas reaches.
     TrainingError
         The loss became NaN or infinite.
     """
     if groups.data.intensity_scale is None:
         raise ValueError("intensity_scale of the scan is None; expected s, with counts = (s * diff3d)^2, to train on")
-    if not _equal(mask := mask_of(autoencoder), groups.data.mask):
-        masked = [0 if m is None else int(np.sum(~m)) for m in (groups.data.mask, mask)]
+    if not _equal(mask := mask_of(autoencoder), groups.data.fitted):
+        masked = [0 if m is None else int(np.sum(~m)) for m in (groups.data.fitted, mask)]
         raise ValueError(
-            f"the scan's mask leaves out {masked[0]} pixels, that of the network {masked[1]}; expected the same mask, "
-            "as model.build takes it"
+            f"the scan leaves out {masked[0]} detector pixels, the network {masked[1]}; expected the same ones: "
+            "the mask of model.build is the scan's fitted"
         )
     if groups.max_offset > config.model.max_offset:  # what falls off the canvas would read as an opaque object
         raise ValueError(
@@ -176,6 +176,6 @@ def _fingerprint(groups: Groups, config: TrainingConfig) -> str:
     digest = hashlib.sha256(repr((config, groups.data.intensity_scale)).encode())
     for array in (groups.data.diff3d, groups.indices, groups.coords_relative, groups.data.probeGuess):
         digest.update(array.tobytes())
-    if groups.data.mask is not None:
-        digest.update(groups.data.mask.tobytes())
+    if groups.data.fitted is not None:
+        digest.update(groups.data.fitted.tobytes())
     return digest.hexdigest()[:12]
