@@ -132,6 +132,23 @@ def thin_to_dose(data: RawData, nphotons: float, rng: np.random.Generator) -> Ra
     return replace(data, diff3d=diff3d, nphotons=nphotons, intensity_scale=s)
 
 
+def halves(data: RawData, rng: np.random.Generator) -> tuple[RawData, RawData]:
+    """Return two scans of half the dose: each photon falls to the one or to the other with probability 1/2.
+
+    They share no noise: the halves of Poisson counts are independent (Kingman 1993, as in `thin`). Raises DataError
+    if the counts are not known.
+    """
+    counts = data.counts()
+    first = thin(counts, 0.5, rng)
+    s = float(np.sqrt(0.5) * (data.intensity_scale or 1.0))
+    nphotons = None if data.nphotons is None else data.nphotons / 2
+    one, other = (
+        replace(data, diff3d=(np.sqrt(half) / s).astype(np.float32), nphotons=nphotons, intensity_scale=s)
+        for half in (first, counts - first)
+    )
+    return one, other
+
+
 def measured_dose(data: RawData, probe: NDArray[np.complexfloating]) -> Dose:
     """Return the dose that the counts of a scan amount to, on the valid pixels of its detector.
 
