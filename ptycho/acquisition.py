@@ -26,6 +26,9 @@ OBJECT_SIZE = 4
 HELD_OUT = 0.25
 """Share of a measured scan's positions, at the high-x side, that no training sees."""
 
+GUARDED = 0.03
+"""Share of a measured scan's detector pixels, drawn at random, that no arm's fit sees."""
+
 REFERENCE_PASSES = 50
 
 
@@ -105,7 +108,8 @@ def measure(scan: str, folder: Path, seed: int) -> dict[str, Measured]:
     """A measured scan in two contiguous parts, with the object that all its photons show as the truth.
 
     A direct fit refines object and probe at full dose. Its object is the reference, unless the file holds an
-    ``objectGuess``, which is then taken as the truth; the refined probe is what the arms train with.
+    ``objectGuess``, which is then taken as the truth; the refined probe is what the arms train with. They do not see
+    the detector pixels of the scan's ``guard``; the reference did.
 
     Parameters
     ----------
@@ -133,6 +137,7 @@ def measure(scan: str, folder: Path, seed: int) -> dict[str, Measured]:
         truth, offset = np.where(found.coverage > 0, found.object / level, 1).astype(np.complex64), found.origin_yx
     probe = (fit.probe * level).astype(np.complex64)
     y, x = data.ycoords - offset[0], data.xcoords - offset[1]
+    guard = np.random.default_rng(seeds.derive(seed, "guard")).random((data.N, data.N)) < GUARDED
     unit = np.sqrt(np.sum(np.abs(data.probeGuess) ** 2) / np.sum(np.abs(probe) ** 2))
     full = replace(
         data,
@@ -142,6 +147,7 @@ def measure(scan: str, folder: Path, seed: int) -> dict[str, Measured]:
         probeGuess=(probe * unit).astype(np.complex64),
         objectGuess=truth,
         intensity_scale=data.intensity_scale / unit,
+        guard=guard if data.mask is None else guard & data.mask,
     )
     held_out = x >= np.quantile(x, 1 - HELD_OUT)
     parts = {"train": full.subset(~held_out), "heldout": full.subset(held_out)}

@@ -28,9 +28,15 @@ def truth(data: RawData) -> NDArray[np.complex64]:
 
 
 def judge(reconstruction: Reconstruction, data: RawData) -> Evaluation:
-    """The reconstruction against the scan's ``objectGuess``, and its deviance against the scan's counts."""
-    deviance = exposure.deviance(data, reconstruction.object, reconstruction.origin_yx)
-    return evaluate(reconstruction, truth(data), float(data.counts().sum()), deviance)
+    """The reconstruction against the scan's ``objectGuess``, and its deviance against the scan's counts.
+
+    On the pixels that fits see, and where the scan has a ``guard`` on those held out, too.
+    """
+    found, origin = reconstruction.object, reconstruction.origin_yx
+    deviance, unseen = exposure.deviance(data, found, origin), None
+    if data.guard is not None:
+        unseen = exposure.deviance(data, found, origin, data.guard)
+    return evaluate(reconstruction, truth(data), float(data.counts().sum()), deviance, unseen)
 
 
 def entry(

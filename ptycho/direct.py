@@ -54,7 +54,7 @@ def fit(
     Parameters
     ----------
     data : RawData
-        With an ``intensity_scale``.
+        With an ``intensity_scale``; only its ``fitted`` pixels are.
     loss : {'nll', 'mae', 'mse'}
     passes : int
         Times every pattern is seen.
@@ -108,7 +108,8 @@ class _Problem:
     ):
         self.N, self.first, self.fraction = data.N, tf.constant(first), tf.constant(fraction)
         self.amplitude = tf.constant(np.fft.ifftshift(data.diff3d, axes=(-2, -1)))
-        self.loss = DiffractionLoss(loss, float(data.intensity_scale or 1.0))
+        mask = None if data.fitted is None else np.fft.ifftshift(data.fitted)
+        self.loss = DiffractionLoss(loss, float(data.intensity_scale or 1.0), mask)
         # the probe in units of its own rms: one learning rate suits any normalisation
         self.unit = float(np.sqrt(np.mean(np.abs(P) ** 2)))
         self._object = keras.Variable(np.stack([np.ones(shape), np.zeros(shape)]).astype(np.float32))

@@ -132,12 +132,33 @@ def thin_to_dose(data: RawData, nphotons: float, rng: np.random.Generator) -> Ra
     return replace(data, diff3d=diff3d, nphotons=nphotons, intensity_scale=s)
 
 
+def halves(data: RawData, rng: np.random.Generator) -> tuple[RawData, RawData]:
+    """Return two scans of half the dose: each photon falls to the one or to the other with probability 1/2.
+
+    They share no noise: the halves of Poisson counts are independent (Kingman 1993, as in `thin`). Raises DataError
+    if the counts are not known.
+    """
+    counts = data.counts()
+    first = thin(counts, 0.5, rng)
+    s = float(np.sqrt(0.5) * (data.intensity_scale or 1.0))
+    nphotons = None if data.nphotons is None else data.nphotons / 2
+    one, other = (
+        replace(data, diff3d=(np.sqrt(half) / s).astype(np.float32), nphotons=nphotons, intensity_scale=s)
+        for half in (first, counts - first)
+    )
+    return one, other
+
+
 def measured_dose(data: RawData, probe: NDArray[np.complexfloating]) -> Dose:
-    """Return the dose that the counts of a scan amount to. Raises DataError if the counts are not known."""
+    """Return the dose that the counts of a scan amount to, on the valid pixels of its detector.
+
+    Raises DataError if the counts are not known.
+    """
     counts = data.counts()
     total = float(counts.sum())
     area = illuminated_area(data.xcoords, data.ycoords, probe)
-    return Dose(total / len(data), total / counts.size, total / area)
+    valid = data.N**2 if data.mask is None else int(np.count_nonzero(data.mask))
+    return Dose(total / len(data), total / (len(data) * valid), total / area)
 
 
 def illuminated_area(x: NDArray[np.floating], y: NDArray[np.floating], probe: NDArray[np.complexfloating]) -> int:
@@ -190,13 +211,19 @@ def normalise(
     )
 
 
-def deviance(data: RawData, object: NDArray[np.complexfloating], origin_yx: NDArray[np.floating]) -> float:
+def deviance(
+    data: RawData,
+    object: NDArray[np.complexfloating],
+    origin_yx: NDArray[np.floating],
+    pixels: NDArray[np.bool_] | None = None,
+) -> float:
     """Return how well an object explains a scan's counts: mean Poisson deviance per lit detector pixel.
 
     `object` (H, W), its pixel [0, 0] at `origin_yx` of the scan's frame, is illuminated by the scan's probe and
     compared with the counts: 2 (n ln(n/l) - (n - l)), which is 1 on average when the object is true and l is above a
     few photons (McCullagh and Nelder 1989, section 2.3). Lit pixels are those predicted to receive a photon or more;
-    if there are none, all count. Raises DataError if the counts are not known.
+    if there are none, all count. Of the valid pixels only `pixels` (N, N) do: by default those that a fit sees
+    (`data.fitted`). Raises DataError if the counts are not known.
     """
     margin = data.N // 2
     # empty space around it: the faint rim of a probe may reach beyond what was reconstructed
@@ -206,6 +233,12 @@ def deviance(data: RawData, object: NDArray[np.complexfloating], origin_yx: NDAr
     counts = data.counts()
     assert data.intensity_scale is not None  # or there were no counts
     rate = np.square(amplitude.astype(np.float64) * data.intensity_scale)
+    if pixels is None:
+        pixels = data.fitted
+    elif data.mask is not None:
+        pixels = pixels & data.mask
+    if pixels is not None:
+        counts, rate = counts[:, pixels], rate[:, pixels]
     lit = rate >= 1 if (rate >= 1).any() else np.ones_like(rate, bool)
     n, rate = counts[lit].astype(np.float64), np.maximum(rate[lit], 1e-6)
     return float(np.mean(2 * (special.xlogy(n, n / rate) - (n - rate))))

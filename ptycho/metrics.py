@@ -36,7 +36,7 @@ class Evaluation:
     amplitude_frc50, phase_frc50: fraction of Nyquist. amplitude_psnr_db: dB, amplitude_ssim: both at data_range, the
     range of the truth's amplitude. amplitude_pearson, phase_pearson: correlation coefficients. contrast_ratio,
     phase_contrast_ratio: standard deviation over the truth's. relative_mse: sum |R - O|^2 / sum |O|^2 of the complex
-    object; photon_bound: what photons allow it to be. deviance: as given. collapsed: neither amplitude nor phase was
+    object; photon_bound: what photons allow it to be. deviance*: passed on. collapsed: neither amplitude nor phase was
     recovered. *_frc: whole curves, kept also when collapsed. phase, truth_phase: float64 (h, w), radians.
     """
 
@@ -59,6 +59,7 @@ class Evaluation:
     aligned: Aligned
     phase: np.ndarray
     truth_phase: np.ndarray
+    deviance_heldout_pixels: float | None = None
 
     @property
     def contrast(self) -> str:
@@ -68,7 +69,9 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, float | None]:
         """The numbers of one split of metrics.json, plain Python floats or None."""
-        return {name: getattr(self, name) for name in NAMES}
+        unseen = self.deviance_heldout_pixels
+        numbers = {name: getattr(self, name) for name in NAMES}
+        return numbers if unseen is None else {**numbers, "deviance_heldout_pixels": unseen}
 
 
 def psnr(image: np.ndarray, truth: np.ndarray, mask: np.ndarray, *, data_range: float) -> float:
@@ -130,12 +133,16 @@ def _recovered(r: float | None, contrast: float | None) -> bool:
 
 
 def evaluate(
-    reconstruction: Reconstruction, truth: np.ndarray, photons: float, deviance: float | None = None
+    reconstruction: Reconstruction,
+    truth: np.ndarray,
+    photons: float,
+    deviance: float | None = None,
+    deviance_heldout_pixels: float | None = None,
 ) -> Evaluation:
     """Judge a reconstruction against the truth, where coverage is real and after the gauge is removed.
 
     truth: complex (H, W) in the object frame (origin 0, 0). photons: all photons detected in the scan (not per
-    pattern); the share that fell on the evaluated pixels is taken from the coverage. deviance: passed on.
+    pattern); the share that fell on the evaluated pixels is taken from the coverage. The deviances are passed on.
 
     Amplitude, or phase, counts as recovered when its Pearson r is at least RECOVERED_PEARSON and its contrast ratio at
     least RECOVERED_CONTRAST. What is not recovered has no FRC50, because the FRC of a flat image correlates noise; a
@@ -186,4 +193,5 @@ def evaluate(
         aligned=aligned,
         phase=phase,
         truth_phase=true_phase,
+        deviance_heldout_pixels=deviance_heldout_pixels,
     )

@@ -33,14 +33,19 @@ _UNREADABLE = (
 """What Keras raises for a file that is damaged, of another kind, or asks for code to be run."""
 
 
-def build(config: ModelConfig, probe: np.ndarray | None = None) -> tuple[keras.Model, keras.Model]:
-    """The network of ``config`` for one probe.
+def build(
+    config: ModelConfig, probe: np.ndarray | None = None, mask: np.ndarray | None = None
+) -> tuple[keras.Model, keras.Model]:
+    """The network of ``config`` for one probe and one detector.
 
     Parameters
     ----------
     config : ModelConfig
     probe : (N, N) or (L, N, N) complex64, optional
         The probe, or its L incoherent modes; the default disk when None.
+    mask : (N, N) bool, optional
+        True where the detector is to be believed: what the amplitudes hold elsewhere changes nothing, neither the
+        object nor the loss. All pixels when None.
 
     Returns
     -------
@@ -54,6 +59,8 @@ def build(config: ModelConfig, probe: np.ndarray | None = None) -> tuple[keras.M
     probe = probes.disk(N) if probe is None else probe
     if probe.shape[-2:] != (N, N):
         raise ValueError(f"probe has shape {probe.shape}; N={N} asks for ({N}, {N}) or (modes, {N}, {N})")
+    if mask is not None and mask.shape != (N, N):
+        raise ValueError(f"mask has shape {mask.shape}; N={N} asks for ({N}, {N})")
     P = probes.cropped_modes(probe)
     n = P.shape[-1]
     m = layers.canvas_size(n, config.max_offset)
@@ -66,7 +73,13 @@ def build(config: ModelConfig, probe: np.ndarray | None = None) -> tuple[keras.M
         network = Unrolled(m, config.blocks, config.steps, config.filters, name="reconstruction")
     else:
         network = EncoderDecoder(m, config.filters_scale, name="reconstruction")
-    estimates = network(amplitude, positions, modes)
+    if mask is None:
+        estimates = network(amplitude, positions, modes)
+    else:
+        mask_layer = layers.Mask(N, name="mask")
+        believed, valid = mask_layer(amplitude)
+        mask_layer.assign(mask)
+        estimates = network(believed, positions, modes, valid)
     O = layers.Last(name="last")(estimates)
     intensity = layers.Diffraction(N, name="intensity")(O, positions, modes)
     obj = layers.Frame(N, name="object")(O)
@@ -85,18 +98,20 @@ def create_compiled_model(gridsize: int | None = None, N: int | None = None) -> 
     """(autoencoder, diffraction_to_obj), the first compiled with the loss and learning rate of ``ptycho.params.cfg``.
 
     What is not given is read from ``cfg``, as ``update_legacy_dict`` wrote it, and from the defaults where ``cfg`` is
-    silent. The intensity scale of the loss is that of an object of modulus one.
+    silent; it may also hold a ``probe`` and a ``mask``. The intensity scale of the loss is that of an object of modulus
+    one.
     """
     chosen = {"gridsize": gridsize, "N": N}
     cfg = params.cfg | {name: value for name, value in chosen.items() if value is not None}
     config = ModelConfig(**_known(ModelConfig, cfg))
     training = TrainingConfig(model=config, **_known(TrainingConfig, cfg))
     probe = cfg.get("probe", probes.disk(config.N))
-    models = build(config, probe)
+    mask = cfg.get("mask")
+    models = build(config, probe, mask)
     scale = float(np.sqrt(training.nphotons / np.sum(np.abs(probe) ** 2)))
     models[0].compile(
         optimizer=keras.optimizers.Adam(training.learning_rate),
-        loss=[None, None, DiffractionLoss(training.loss, scale)],
+        loss=[None, None, DiffractionLoss(training.loss, scale, None if mask is None else mask[..., np.newaxis])],
         jit_compile=True,
     )
     return models

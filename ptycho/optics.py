@@ -119,7 +119,9 @@ def amplitude(intensity: tf.Tensor) -> tf.Tensor:
     return tf.sqrt(intensity + _TINY)
 
 
-def amplitude_gradient(patches: tf.Tensor, P: tf.Tensor, A: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def amplitude_gradient(
+    patches: tf.Tensor, P: tf.Tensor, A: tf.Tensor, valid: tf.Tensor | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Gradient of 1/2 sum (|Psi| - A)^2 with respect to the patches, and the predicted intensity.
 
     The adjoint of the forward model applied to ``(1 - A/|Psi|) Psi``, where |Psi| is the amplitude of all modes
@@ -130,6 +132,9 @@ def amplitude_gradient(patches: tf.Tensor, P: tf.Tensor, A: tf.Tensor) -> tuple[
     patches : (..., n, n) complex64
     P : (L, n, n) complex64
     A : (..., N, N) float32, corner order
+    valid : (N, N) float32, corner order, optional
+        One where the detector is to be believed, zero where the prediction is taken for what was measured; A must be
+        finite there too.
 
     Returns
     -------
@@ -139,6 +144,8 @@ def amplitude_gradient(patches: tf.Tensor, P: tf.Tensor, A: tf.Tensor) -> tuple[
     Psi = far_field(illuminate(patches, P), N)
     intensity = measure(Psi)
     excess = 1.0 - A / amplitude(intensity)
+    if valid is not None:
+        excess = valid * excess
     residual = scale(excess[..., tf.newaxis, :, :], Psi)
     return illuminate_adjoint(far_field_adjoint(residual, n), P), intensity
 

@@ -15,7 +15,7 @@ from ptycho.files import replacing
 PATTERN_KEYS = ("diff3d", "diffraction", "counts")  # the contract's name, its alias, and photon counts
 OPTIONAL_KEYS = (
     *("objectGuess", "scan_index", "xcoords_start", "ycoords_start", "nphotons", "intensity_scale"),
-    *("mask", "pixel_size"),
+    *("mask", "guard", "pixel_size"),
 )
 
 BATCH = 1024
@@ -41,6 +41,7 @@ class RawData:
     nphotons         expected photons per pattern, mean over the scan
     intensity_scale  s, with counts = (s * diff3d)^2
     mask             (N, N) bool, True where the detector is to be believed
+    guard            (N, N) bool, True for pixels that no fit sees: how well they are predicted tells of overfitting
     pixel_size       side of an object pixel, metres
 
     Wider and narrower floats are converted to these types; arrays of these types are kept, not copied, so that patterns
@@ -58,6 +59,7 @@ class RawData:
     nphotons: float | None = None
     intensity_scale: float | None = None
     mask: NDArray[np.bool_] | None = None
+    guard: NDArray[np.bool_] | None = None
     pixel_size: float | None = None
 
     def __post_init__(self) -> None:
@@ -87,25 +89,37 @@ class RawData:
             guess = _convert("objectGuess", self.objectGuess, np.complex64, "fc", "complex numbers", (2,))
             values["objectGuess"] = guess
             _require_inside(values["xcoords"], values["ycoords"], guess.shape)
-        if self.mask is not None:
-            values["mask"] = _valid_pixels(self.mask, N)
+        for name in ("mask", "guard"):
+            if (pixels := getattr(self, name)) is not None:
+                values[name] = _pixels(name, pixels, N)
+        if self.mask is not None and not values["mask"].any():
+            raise DataError("mask leaves no valid pixel; expected True where the detector is to be believed")
         for name in ("nphotons", "intensity_scale", "pixel_size"):
             if (value := getattr(self, name)) is not None:
                 values[name] = _positive_scalar(name, value)
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        if self.fitted is not None and not self.fitted.any():
+            raise DataError("guard holds out every valid pixel; expected some that are left to fit")
 
     @property
     def N(self) -> int:
         """Side of a diffraction pattern, in pixels."""
         return self.diff3d.shape[-1]
 
+    @property
+    def fitted(self) -> NDArray[np.bool_] | None:
+        """The pixels (N, N) that fits see: the valid ones that are not held out. None for all."""
+        if self.guard is None:
+            return self.mask
+        return ~self.guard if self.mask is None else self.mask & ~self.guard
+
     def __len__(self) -> int:
         """Number of patterns M."""
         return len(self.diff3d)
 
     def counts(self) -> NDArray[np.int64]:
-        """Return the photon counts (M, N, N), rint((s * diff3d)^2).
+        """Return the photon counts (M, N, N), rint((s * diff3d)^2); zero outside the mask.
 
         They are the recorded ones exactly up to 4e6 photons in a pixel. Above, the 24 bits of a float32 amplitude leave
         a relative error below 2e-7, thousands of times less than the Poisson noise.
@@ -117,6 +131,8 @@ class RawData:
                 "s with counts = (s * diff3d)^2, or a file that holds the integer counts themselves"
             )
         counts = self.diff3d.astype(np.float64)  # float64 before squaring: neither float32 nor uint16 would do
+        if self.mask is not None:
+            counts *= self.mask
         counts *= self.intensity_scale
         np.square(counts, out=counts)
         return np.rint(counts, out=counts).astype(np.int64)
@@ -259,15 +275,14 @@ def _positive_scalar(name: str, value: Any) -> float:
     return float(array.item())
 
 
-def _valid_pixels(mask: Any, N: int) -> NDArray[np.bool_]:
-    valid = np.asarray(mask)
-    if valid.dtype.kind not in "biu" or valid.shape != (N, N) or not np.isin(valid, (0, 1)).all():
+def _pixels(name: str, value: Any, N: int) -> NDArray[np.bool_]:
+    pixels = np.asarray(value)
+    if pixels.dtype.kind not in "biu" or pixels.shape != (N, N) or not np.isin(pixels, (0, 1)).all():
+        wanted = "where valid" if name == "mask" else "where held out"
         raise DataError(
-            f"mask is {valid.dtype} {valid.shape}; expected (N, N) of True where valid, N = {N} as in diff3d"
+            f"{name} is {pixels.dtype} {pixels.shape}; expected (N, N) of True {wanted}, N = {N} as in diff3d"
         )
-    if not valid.any():
-        raise DataError("mask leaves no valid pixel; expected True where the detector is to be believed")
-    return valid.astype(bool, copy=False)
+    return pixels.astype(bool, copy=False)
 
 
 def _require_inside(x: NDArray[np.float64], y: NDArray[np.float64], shape: tuple[int, ...]) -> None:

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from ptycho.callbacks import Backup, History, read_history, require_finished
 from ptycho.config import TrainingConfig
 from ptycho.cores import spread
 from ptycho.groups import Groups
-from ptycho.networks.layers import uses_xla
+from ptycho.networks.layers import mask_of, uses_xla
 from ptycho.objective import DiffractionLoss
 
 EARLIER_BLOCKS = 0.1
@@ -54,7 +56,8 @@ class Trainer(keras.Model):
         P, measure = autoencoder.get_layer("probe").output, autoencoder.get_layer("intensity")
         intensities = [measure(estimates[:, k], positions, P) for k in range(estimates.shape[1])]
         super().__init__([amplitude, positions], intensities, name="trainer")
-        self.objective = DiffractionLoss(loss, intensity_scale)
+        mask = mask_of(autoencoder)
+        self.objective = DiffractionLoss(loss, intensity_scale, None if mask is None else mask[..., tf.newaxis])
         self.mean_loss = keras.metrics.Mean(name="loss")
         self.gradients = spread(self._gradients, xla=uses_xla(autoencoder))
         self.update = tf.function(self._update, jit_compile=True)
@@ -118,13 +121,19 @@ def fit(
     Raises
     ------
     ValueError
-        The scan's ``intensity_scale`` is not known, or a pattern lies farther from its group's centre than the
-        network's canvas reaches.
+        The scan's ``intensity_scale`` is not known, its ``fitted`` pixels are not those that the network was built for,
+        or a pattern lies farther from its group's centre than the network's canvas reaches.
     TrainingError
         The loss became NaN or infinite.
     """
     if groups.data.intensity_scale is None:
         raise ValueError("intensity_scale of the scan is None; expected s, with counts = (s * diff3d)^2, to train on")
+    if not _equal(mask := mask_of(autoencoder), groups.data.fitted):
+        masked = [0 if m is None else int(np.sum(~m)) for m in (groups.data.fitted, mask)]
+        raise ValueError(
+            f"the scan leaves out {masked[0]} detector pixels, the network {masked[1]}; expected the same ones: "
+            "the mask of model.build is the scan's fitted"
+        )
     if groups.max_offset > config.model.max_offset:  # what falls off the canvas would read as an opaque object
         raise ValueError(
             f"max_offset={config.model.max_offset} is not accepted: patterns lie up to {groups.max_offset:.2f} pixels "
@@ -158,9 +167,15 @@ def fit(
     return history.rows
 
 
+def _equal(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> bool:
+    return one is other if one is None or other is None else np.array_equal(one, other)
+
+
 def _fingerprint(groups: Groups, config: TrainingConfig) -> str:
     """Names a backup after what it is a backup of: another configuration or scan starts anew."""
     digest = hashlib.sha256(repr((config, groups.data.intensity_scale)).encode())
     for array in (groups.data.diff3d, groups.indices, groups.coords_relative, groups.data.probeGuess):
         digest.update(array.tobytes())
+    if groups.data.fitted is not None:
+        digest.update(groups.data.fitted.tobytes())
     return digest.hexdigest()[:12]

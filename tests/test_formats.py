@@ -42,7 +42,8 @@ def test_a_file_by_its_published_layout_is_understood(name, tmp_path):
     data = formats.load(path)
     assert isinstance(data, RawData) and data.diff3d.shape == (foreign.M, foreign.N, foreign.N)
     order = slice(None, None, -1) if name.startswith("ptychodus") else slice(None)
-    assert np.array_equal(data.counts(), foreign.COUNTS[order])
+    believed = np.ones((foreign.N, foreign.N), bool) if data.mask is None else data.mask
+    assert np.array_equal(data.counts(), np.where(believed, foreign.COUNTS[order], 0))
     if name != "ptychovit":
         assert np.array_equal(data.mask, ~foreign.BAD)
     assert data.pixel_size == pytest.approx(foreign.PIXEL)
@@ -54,7 +55,7 @@ def test_a_file_by_its_published_layout_is_understood(name, tmp_path):
     # the object, seen where the file says, gives the counts: no sign, axis or half pixel is wrong
     x, y = np.round(data.xcoords, 6), np.round(data.ycoords, 6)
     rate = exposure.ideal_amplitude(data.objectGuess, data.probeGuess, x, y).astype(float) ** 2
-    lit = rate > 5
+    lit = (rate > 5) & believed
     chi2 = np.mean((data.counts()[lit] - rate[lit]) ** 2 / rate[lit])
     assert 0.9 < chi2 < 1.1
     wrong = exposure.ideal_amplitude(data.objectGuess, data.probeGuess, np.clip(x + 1, 0, foreign.W - 33), y) ** 2
@@ -175,7 +176,7 @@ def test_patterns_and_positions_are_paired_by_number(tmp_path):
 def test_a_scan_without_a_probe_gets_one_from_its_mean_pattern(tmp_path):
     data = formats.load(write("ptyd", tmp_path))
     assert data.probeGuess.shape == (foreign.N, foreign.N)
-    assert np.sum(np.abs(data.probeGuess) ** 2) == pytest.approx(foreign.COUNTS.sum((1, 2)).mean(), rel=1e-3)
+    assert np.sum(np.abs(data.probeGuess) ** 2) == pytest.approx(data.counts().sum((1, 2)).mean(), rel=1e-3)
 
 
 CHAIN = [(source, to) for source in ("cxi", "ptychovit", "npz") for to in ("scan.cxi", "pair_dp.hdf5", "scan.npz")]
@@ -191,7 +192,7 @@ def test_a_scan_keeps_its_meaning_through_any_conversion(source, target, tmp_pat
     drop = {"scan.ptyd": ["probe", "object"], "pair_dp.hdf5": ["mask"]}.get(target, [])
     assert main(["convert", str(path), str(out), *(["--drop", *drop] if drop else [])]) == 0
     before, after = formats.load(path), formats.load(out)
-    assert np.array_equal(before.counts(), after.counts())
+    assert np.array_equal(before.diff3d, after.diff3d) and before.intensity_scale == after.intensity_scale
     np.testing.assert_allclose(after.xcoords - after.xcoords[0], before.xcoords - before.xcoords[0], atol=1e-6)
     np.testing.assert_allclose(after.ycoords - after.ycoords[0], before.ycoords - before.ycoords[0], atol=1e-6)
     if "object" not in drop and source != "ptyd":

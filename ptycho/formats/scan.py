@@ -184,6 +184,7 @@ class Scan:
         """The scan by the NPZ contract: amplitude, positions in object pixels, a probe (estimated where there is none).
 
         An object whose place is unknown is left out; without one, metres become pixels from the corner of the scan.
+        What cannot be a count is zero where the mask leaves it out.
         Raises DataError for what RawData does not take, and for what is missing and cannot be made up for.
         """
         if self.patterns is None or self.x is None or self.y is None:
@@ -193,10 +194,13 @@ class Scan:
         if len(shape) != 3 or shape[1] != shape[2]:
             raise DataError(f"the patterns have shape {shape}; expected (M, N, N), N of {PATTERN_SIZES}")
         scale = self.intensity_scale
+        values = np.asarray(self.patterns[:])
+        if self.mask is not None and self.mask.shape == shape[1:]:
+            # a dead pixel may hold -1, NaN, or the largest number there is
+            values = np.where(self.mask | ((values >= 0) & (values <= 2**53)), values, 0)
         if self.amplitude:
-            diff3d = np.asarray(self.patterns[:])
+            diff3d = values
         else:
-            values = np.asarray(self.patterns[:])
             if whole := bool(values.dtype.kind in "iu" or (values == np.rint(values)).all()):
                 values = as_counts(values, "the patterns")
             elif values.min() < 0:
@@ -210,7 +214,8 @@ class Scan:
             x, y = trajectories.to_frame(x, y, N)
         probe = self.probe
         if probe is None:
-            probe = probes.estimate(np.square(diff3d, dtype=np.float64).mean(0))
+            mean = np.square(diff3d, dtype=np.float64).mean(0)
+            probe = probes.estimate(mean if self.mask is None else np.where(self.mask, mean, 0))
         return RawData(
             diff3d=diff3d,
             xcoords=x,

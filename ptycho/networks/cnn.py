@@ -91,7 +91,7 @@ class Decoder(ConfiguredLayer):
 
 @keras.saving.register_keras_serializable(package="ptycho")
 class EncoderDecoder(ConfiguredLayer):
-    """Amplitudes (B, N, N, C), positions and probe (both unused) -> the object (B, 1, m, m) complex64.
+    """Amplitudes (B, N, N, C), and positions, probe and mask (all unused) -> the object (B, 1, m, m) complex64.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class EncoderDecoder(ConfiguredLayer):
             decoder.build((None, N, N, channels))
         self.built = True
 
-    def call(self, diffraction: tf.Tensor, coords_relative: tf.Tensor, P: tf.Tensor) -> tf.Tensor:
+    def call(self, diffraction: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
         # brought to unit root-mean-square per group: a network should not depend on the probe's normalisation
         energy = tf.reduce_mean(tf.square(diffraction), axis=(1, 2, 3), keepdims=True)
         x = diffraction * tf.math.rsqrt(energy + 1e-12)
@@ -132,5 +132,5 @@ class EncoderDecoder(ConfiguredLayer):
         O = tf.complex(amplitude * tf.cos(phase), amplitude * tf.sin(phase))
         return O[:, tf.newaxis]
 
-    def compute_output_spec(self, diffraction: Any, coords_relative: Any, P: Any) -> keras.KerasTensor:
+    def compute_output_spec(self, *_: Any) -> keras.KerasTensor:
         return keras.KerasTensor((None, 1, self.m, self.m), dtype="complex64")

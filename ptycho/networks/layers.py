@@ -21,6 +21,12 @@ def offsets_from_relative(coords_relative: tf.Tensor) -> tf.Tensor:
     return -tf.reverse(tf.transpose(coords_relative[:, 0], (0, 2, 1)), axis=[-1])
 
 
+def mask_of(model: keras.Model) -> np.ndarray | None:
+    """The mask (N, N) bool that the model was built with; None if it believes the whole detector."""
+    layer = next((layer for layer in model.layers if isinstance(layer, Mask)), None)
+    return None if layer is None else layer.valid.numpy() > 0
+
+
 def uses_xla(model: keras.Model) -> bool:
     """Whether the network of this model is the faster for being compiled by XLA."""
     return model.get_layer("reconstruction").xla
@@ -58,6 +64,30 @@ class Probe(ConfiguredLayer):
 
     def compute_output_spec(self, _: Any) -> keras.KerasTensor:
         return keras.KerasTensor(self.shape, dtype="complex64")
+
+
+@keras.saving.register_keras_serializable(package="ptycho")
+class Mask(ConfiguredLayer):
+    """Amplitudes (B, N, N, C) -> the same with zero where the detector is not to be believed, and where it is.
+
+    The second, (N, N) float32 of ones and zeros, is in centred order like the first.
+    """
+
+    def __init__(self, N: int, **kwargs: Any):
+        super().__init__({"N": N}, **kwargs)
+        self.N = N
+        self.valid = self.add_weight(shape=(N, N), initializer="ones", trainable=False, name="valid")
+
+    def assign(self, mask: np.ndarray) -> None:
+        """Take the mask (N, N) bool, True where the detector is to be believed."""
+        self.valid.assign(mask.astype(np.float32))
+
+    def call(self, diffraction: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        valid = tf.convert_to_tensor(self.valid)
+        return tf.where(valid[..., tf.newaxis] > 0, diffraction, 0.0), valid
+
+    def compute_output_spec(self, diffraction: Any) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        return keras.KerasTensor(diffraction.shape, dtype="float32"), keras.KerasTensor((self.N, self.N))
 
 
 @keras.saving.register_keras_serializable(package="ptycho")

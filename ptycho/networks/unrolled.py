@@ -31,6 +31,8 @@ COARSE = 4
 class Unrolled(ConfiguredLayer):
     """Amplitudes (B, N, N, C), positions (B, 1, 2, C), probe (L, n, n) -> each block's object (B, blocks, m, m).
 
+    A fourth input, (N, N) float32, is one where the amplitudes are to be believed and zero where they are not.
+
     Parameters
     ----------
     m : int
@@ -68,7 +70,10 @@ class Unrolled(ConfiguredLayer):
                 shape = convolution.compute_output_shape(shape)
         self.built = True
 
-    def call(self, diffraction: tf.Tensor, coords_relative: tf.Tensor, P: tf.Tensor) -> tf.Tensor:
+    def call(
+        self, diffraction: tf.Tensor, coords_relative: tf.Tensor, P: tf.Tensor, valid: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        valid = None if valid is None else optics.to_corner(valid)
         A = optics.to_corner(tf.transpose(diffraction, (0, 3, 1, 2)))
         T = optics.Translation(offsets_from_relative(coords_relative), n=P.shape[-1], m=self.m)
         coverage = optics.coverage(T, P)
@@ -80,7 +85,7 @@ class Unrolled(ConfiguredLayer):
         estimates = []
         for k in range(self.blocks):
             for s in range(self.steps):
-                gradient, _ = optics.amplitude_gradient(T.forward(O), P, A)
+                gradient, _ = optics.amplitude_gradient(T.forward(O), P, A, valid)
                 G = optics.scale(weight, T.adjoint(gradient))
                 v = optics.scale(self.beta[k, s], v) + G
                 O = O - optics.scale(self.alpha[k, s], v)
@@ -99,5 +104,5 @@ class Unrolled(ConfiguredLayer):
         pair = tf.nn.depth_to_space(x, COARSE)
         return tf.complex(pair[..., 0], pair[..., 1])
 
-    def compute_output_spec(self, diffraction: Any, coords_relative: Any, P: Any) -> keras.KerasTensor:
+    def compute_output_spec(self, *_: Any) -> keras.KerasTensor:
         return keras.KerasTensor((None, self.blocks, self.m, self.m), dtype="complex64")
