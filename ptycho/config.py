@@ -11,7 +11,7 @@ from typing import Any
 PATTERN_SIZES = (64, 128, 256)
 ARCHITECTURES = ("unrolled", "cnn")
 LEARNING_RATES = {"unrolled": 8e-3, "cnn": 1e-3}
-"""Adam's, at the start: physics that is already a reconstruction takes larger steps than a network that starts blank."""
+"""Adam's, at the start: physics, a reconstruction already, takes larger steps than a network that starts blank."""
 LOSSES = ("nll", "mae", "mse")
 DOSE_NAMES = {"1e9": "high", "1e4": "low"}
 """The doses of the four-arm study have names; every other dose is called by its value."""

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from ptycho import params, probes
-from ptycho.config import ModelConfig, TrainingConfig
+from ptycho.config import LEARNING_RATES, ModelConfig, TrainingConfig
 from ptycho.files import replacing
 from ptycho.networks import layers
 from ptycho.networks.cnn import EncoderDecoder
@@ -104,7 +104,8 @@ def create_compiled_model(gridsize: int | None = None, N: int | None = None) -> 
     chosen = {"gridsize": gridsize, "N": N}
     cfg = params.cfg | {name: value for name, value in chosen.items() if value is not None}
     config = ModelConfig(**_known(ModelConfig, cfg))
-    training = TrainingConfig(model=config, **_known(TrainingConfig, cfg))
+    rate = {"learning_rate": LEARNING_RATES[config.architecture]}
+    training = TrainingConfig(model=config, **{**rate, **_known(TrainingConfig, cfg)})
     probe = cfg.get("probe", probes.disk(config.N))
     mask = cfg.get("mask")
     models = build(config, probe, mask)
