@@ -99,9 +99,9 @@ study: $(ENVIRONMENT)
 	  || { cat $(call quoted,$(O)/status.txt) 2>/dev/null; exit 1; }
 	@$(PYTHON) -m ptycho verify $(call quoted,$(O))
 
-## run the fast tests
+## run the fast tests, on up to four cores
 test: $(ENVIRONMENT)
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 ## execute the notebooks of reports/regression again and compare what their marked cells print
 nbval: $(ENVIRONMENT)

@@ -91,8 +91,9 @@ def execute(notebook: Path, output: Path, parameters_file: Path) -> None:
         stderr_file=sys.stderr,
         coalesce_streams=True,
         # what TensorFlow's C++ writes goes straight to our stderr: to the log, once, and not into the notebook;
-        # the kernel's own remarks on every start (sockets on this machine, not encrypted) go nowhere
-        extra_arguments=["--IPKernelApp.capture_fd_output=False", "--IPKernelApp.log_level=ERROR"],
+        # the kernel's own remarks go nowhere: that its sockets, on this machine, are not encrypted, and, now and then,
+        # that its end came as an interrupt
+        extra_arguments=["--IPKernelApp.capture_fd_output=False", "--IPKernelApp.log_level=CRITICAL"],
     )
     clean(executed)
     nbformat.write(executed, str(output))
