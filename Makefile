@@ -103,12 +103,15 @@ study: $(ENVIRONMENT)
 test: $(ENVIRONMENT)
 	@$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-## execute the notebooks of reports/regression again and compare what their marked cells print
+## execute the notebooks of reports/regression again and compare what their marked cells print, and their metrics
 nbval: $(ENVIRONMENT)
 	@rm -rf build/nbval && mkdir -p build/nbval
 	@cd reports/regression && for notebook in simulate.ipynb */train-arm.ipynb compare.ipynb; do \
 	  mkdir -p "../../build/nbval/$$(dirname "$$notebook")" && cp "$$notebook" "../../build/nbval/$$notebook"; done
-	@cd build/nbval && TF_CPP_MIN_LOG_LEVEL=3 $(NBVAL) simulate.ipynb */train-arm.ipynb compare.ipynb
+	@cd build/nbval && TF_CPP_MIN_LOG_LEVEL=3 $(NBVAL) simulate.ipynb
+	@cd build/nbval && TF_CPP_MIN_LOG_LEVEL=3 $(NBVAL) --nbval-sanitize-with ../../tests/trained.cfg \
+	  */train-arm.ipynb compare.ipynb
+	@$(PYTHON) -m pytest -n 0 -m regression tests/test_regression.py
 
 # each cell's own tags say whether its output is compared; the project's pytest options are not for notebooks
 NBVAL = $(PYTHON) -m pytest -o addopts= -o filterwarnings=default --rootdir=. -p no:cacheprovider \

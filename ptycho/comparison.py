@@ -81,7 +81,7 @@ def table(metrics: Mapping[str, Any]) -> str:
                     ("amplitude_pearson", 5, ".2f"),
                     ("relative_mse", 9, ".2g"),
                     ("photon_bound", 8, ".2g"),
-                    ("deviance", 9, ".3g"),
+                    ("deviance", 9, ".2f"),
                 )
             ]
             status = arm["status"] if part in SPLITS else "no network"
@@ -129,7 +129,10 @@ def _ranking(reached: Mapping[str, float | None], contrast: str) -> str:
         return f"{contrast} FRC50 is {words} of Nyquist.{gone}"
     (best, winner), (next_best, runner_up) = ranked[:2]
     if best - next_best < INDISTINCT:
-        return f"{contrast} FRC50 is {words} of Nyquist; {winner} and {runner_up} are not told apart.{gone}"
+        # in the study's own order: a list by rank would tell apart what is not
+        words = ", ".join(f"{loss} {value:.2f}" for loss, value in reached.items() if value is not None)
+        alike = " and ".join(loss for loss in reached if loss in (winner, runner_up))
+        return f"{contrast} FRC50 is {words} of Nyquist; {alike} are not told apart.{gone}"
     times = f", {best / next_best:.1f} times" if next_best > 0 else ""
     return f"{contrast} FRC50 is {words} of Nyquist; {winner} resolves finer than {runner_up}{times}.{gone}"
 
