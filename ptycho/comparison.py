@@ -133,7 +133,7 @@ def _ranking(reached: Mapping[str, float | None], contrast: str) -> str:
         words = ", ".join(f"{loss} {value:.2f}" for loss, value in reached.items() if value is not None)
         alike = " and ".join(loss for loss in reached if loss in (winner, runner_up))
         return f"{contrast} FRC50 is {words} of Nyquist; {alike} are not told apart.{gone}"
-    times = f", {best / next_best:.1f} times" if next_best > 0 else ""
+    times = f", {best / next_best:.2f} times" if next_best > 0 else ""
     return f"{contrast} FRC50 is {words} of Nyquist; {winner} resolves finer than {runner_up}{times}.{gone}"
 
 

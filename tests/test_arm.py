@@ -125,8 +125,8 @@ def entry(name, loss, frc50, status="ok", nphotons=1e4):
 @pytest.mark.parametrize(
     ("nll", "mae", "words"),
     [
-        (0.40, 0.20, "nll resolves finer than mae, 2.0 times"),
-        (0.20, 0.40, "mae resolves finer than nll, 2.0 times"),
+        (0.40, 0.20, "nll resolves finer than mae, 2.00 times"),
+        (0.20, 0.40, "mae resolves finer than nll, 2.00 times"),
         (0.40, 0.39, "are not told apart"),
         (0.40, None, "No resolution from mae"),
         (None, None, "No resolution from nll and mae"),
