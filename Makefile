@@ -19,17 +19,22 @@ LOSSES = nll mae
 SEED = 1
 ## network: unrolled or cnn
 ARCH = unrolled
+## of a sweep: what each arm reconstructs with, the network of ARCH, the fit without one, or both
+METHODS = unrolled direct
+## of a sweep: seeds, one study each
+SEEDS = 1 2 3 4 5
 ## range of the simulated object's phase, radians
 PHASE = 0
 ## a measured scan instead of a simulated one: a file, or siemens-star
 SCAN =
 ## the study's folder
 OUT = reports/dose-study
-## arms at a time; they share the cores
+## arms at a time; they share the cores (a sweep: as many as there are cores)
 JOBS = 1
 
-PLANNED := NEPOCHS N GRIDSIZE N_TRAIN N_TEST DOSES LOSSES SEED ARCH PHASE SCAN
-VARIABLES := $(PLANNED) OUT JOBS
+PLANNED := NEPOCHS N GRIDSIZE N_TRAIN N_TEST DOSES LOSSES SEED ARCH METHODS PHASE SCAN
+VARIABLES := $(PLANNED) SEEDS OUT JOBS
+SWEEPING := $(filter sweep seeds arms gathered,$(MAKECMDGOALS))
 
 # --- what is asked for is refused here, or by `plan`, before anything runs -------------------------------------------
 
@@ -38,6 +43,32 @@ unknown := $(filter-out $(VARIABLES),$(subst :,,$(given)))
 ifneq ($(unknown),)
 $(error unknown parameter $(firstword $(unknown)): the parameters are $(VARIABLES))
 endif
+ifneq ($(and $(filter study,$(MAKECMDGOALS)),$(filter SEEDS METHODS,$(given))),)
+$(error $(firstword $(filter SEEDS METHODS,$(given))) is a parameter of `make sweep`, which `make study` does not have)
+endif
+ifneq ($(and $(filter sweep,$(MAKECMDGOALS)),$(filter SEED,$(given))),)
+$(error SEED is a parameter of `make study`; that of `make sweep` is SEEDS)
+endif
+
+# A sweep has its own doses, losses, folder and jobs, unless they are given.
+ifneq ($(SWEEPING),)
+ifeq ($(origin DOSES),file)
+DOSES = 1e2 1e3 1e4 1e5 1e6 1e7 1e9
+endif
+ifeq ($(origin LOSSES),file)
+LOSSES = nll mae mse
+endif
+ifeq ($(origin OUT),file)
+OUT = reports/sweep
+endif
+ifeq ($(origin JOBS),file)
+JOBS =
+endif
+endif
+ifeq ($(origin METHODS),file)
+METHODS = $(ARCH) direct
+endif
+
 ifneq ($(words $(OUT)),1)
 $(error OUT='$(OUT)' is not accepted: the study's folder, a path without spaces)
 endif
@@ -55,11 +86,12 @@ ifeq ($(origin N),file)
 N =
 endif
 ifeq ($(origin DOSES),file)
-DOSES = full 1e4
+DOSES = full $(if $(SWEEPING),1e5) 1e4 $(if $(SWEEPING),1e3 1e2)
 endif
 endif
 
 quoted = '$(subst ','\'',$1)'
+cores = $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 space := $(subst ,, )
 
 # --- the Python to use: that of the active environment, else one set up here -----------------------------------------
@@ -74,7 +106,8 @@ ENVIRONMENT := active-environment
 endif
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: study test nbval regression bench lab status report check clean lock help pipeline active-environment FORCE
+.PHONY: study sweep test nbval regression bench lab status report check clean lock help pipeline arms seeds gathered \
+  active-environment FORCE
 .DEFAULT_GOAL := help
 .SUFFIXES:
 
@@ -98,6 +131,16 @@ study: $(ENVIRONMENT)
 	  $(MAKE) --no-print-directory -k $(if $(filter -j%,$(MAKEFLAGS)),,-j$(strip $(JOBS))) pipeline & wait $$! \
 	  || { cat $(call quoted,$(O)/status.txt) 2>/dev/null; exit 1; }
 	@$(PYTHON) -m ptycho verify $(call quoted,$(O))
+
+## run every dose, loss and seed, or what is missing of them, into OUT (reports/sweep), and gather them in one report
+sweep: $(ENVIRONMENT)
+	@$(PYTHON) -m ptycho plan --out $(call quoted,$(O)) --seeds $(call quoted,$(SEEDS)) \
+	  $(if $(strip $(JOBS)),--jobs $(call quoted,$(JOBS))) $(foreach name,$(PLANNED),$(call quoted,$(name)=$($(name))))
+# what could be made is gathered, whatever failed
+	@trap 'kill $$!; wait; exit 1' HUP INT TERM; \
+	  $(MAKE) --no-print-directory -k $(if $(filter -j%,$(MAKEFLAGS)),,-j$(or $(strip $(JOBS)),$(cores))) seeds & \
+	  wait $$!; seeds=$$?; \
+	  $(MAKE) --no-print-directory gathered & wait $$! && exit $$seeds
 
 ## run the fast tests, on up to four cores
 test: $(ENVIRONMENT)
@@ -133,11 +176,11 @@ bench: $(ENVIRONMENT)
 lab: $(ENVIRONMENT)
 	@$(PYTHON) -m jupyter lab notebooks
 
-## show how far the study in OUT is
+## show how far the study or sweep in OUT is
 status: $(ENVIRONMENT)
 	@$(PYTHON) -m ptycho status $(call quoted,$(O))
 
-## write the report and the verdict of the study in OUT anew, from what it holds
+## write the report and the verdict of the study or sweep in OUT anew, from what it holds
 report: $(ENVIRONMENT)
 	@$(PYTHON) -m ptycho report $(call quoted,$(O))
 
@@ -147,13 +190,18 @@ check: $(ENVIRONMENT)
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy
 
-## remove the study in OUT, and build/
+## remove the study or sweep in OUT, and build/
 clean:
 	@rm -rf build
-	@test ! -e '$O' || test -f '$O/study.yaml' || { echo "'$O' does not look like a study: nothing removed" >&2; exit 1; }
+	@test ! -e '$O' || test -f '$O/study.yaml' || test -f '$O/sweep.yaml' || { \
+	  echo "'$O' does not look like a study: nothing removed" >&2; exit 1; }
+	@for seed in '$O'/seed-*; do \
+	  test ! -f "$$seed/study.yaml" || $(MAKE) --no-print-directory clean OUT="$$seed" || exit 1; done
 	@for arm in '$O'/*/arm.yaml; do test ! -f "$$arm" || rm -rf "$${arm%/arm.yaml}"; done
 	@rm -rf '$O/data' '$O/run.log' '$O/status.txt' '$O/metrics.json' '$O/index.html' '$O'/blocked_*.md \
-	  '$O'/dose_comparison.* '$O'/simulate.* '$O'/compare.* '$O'/.partial.* '$O/study.yaml'
+	  '$O'/dose_comparison.* '$O'/simulate.* '$O'/compare.* '$O'/.partial.* '$O/study.yaml' '$O/bound.json' \
+	  '$O'/arms.* '$O'/dose_response.* '$O'/error_response.* '$O'/frc_response.* '$O'/dose_factor.* \
+	  '$O'/dose-response.* '$O/verdict.txt' '$O/sweep.yaml'
 	@test ! -d '$O' || rmdir '$O' 2>/dev/null || echo "'$O' holds other files: they stay"
 
 ## make requirements.lock from pyproject.toml anew, with the newest versions (needs network)
@@ -184,7 +232,7 @@ active-environment:
 
 # --- the study: what is made from what; `make study` comes here once its parameters are good --------------------------
 
-ifneq ($(filter pipeline,$(MAKECMDGOALS)),)
+ifneq ($(filter pipeline arms,$(MAKECMDGOALS)),)
 
 dose-name = $(if $(filter 1e9,$1),high,$(if $(filter 1e4,$1),low,$1))
 ARMS := $(foreach dose,$(DOSES),$(foreach loss,$(LOSSES),$(call dose-name,$(dose))_$(loss)))
@@ -196,12 +244,19 @@ SCAN_FILE := $(subst $(space),\ ,$(filter-out siemens-star,$(strip $(SCAN))))
 
 # No more arms run side by side than there are; known only when a recipe runs.
 asked-jobs = $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS)))
-arm-jobs = $(words $(wordlist 1,$(or $(asked-jobs),$(words $(ARMS))),$(ARMS)))
-run = $(PYTHON) -m ptycho run $1 $@ --parameters $2 --log '$O/run.log'
+all-arms := $(if $(SWEEPING),$(foreach seed,$(SEEDS),$(ARMS)),$(ARMS))
+arm-jobs = $(words $(wordlist 1,$(or $(asked-jobs),$(words $(all-arms))),$(all-arms)))
+run = $(PYTHON) -m ptycho run $1 $@ --parameters $2 --log '$O/run.log' $(if $(SWEEPING),--sweep '$(patsubst %/,%,$(dir $O))')
+NETWORK := $(filter-out direct,$(METHODS))
+RESULTS := metrics.json frc.json reconstruction.npz $(if $(NETWORK),history.csv model.keras)
 # what a finished stage left beside its notebook, should it have gone
 missing = $(if $(filter-out $(wildcard $1),$1),FORCE)
 
 pipeline: $O/index.html
+
+# one seed of a sweep
+arms: $(RENDERED) $O/bound.json
+	@:
 
 # written by `plan`; a dry run comes here without them
 $(PARAMETERS):
@@ -216,7 +271,7 @@ $(DATA): $O/simulate.ipynb
 
 define arm-rule
 $O/$1_$2/train-arm.ipynb: $O/$1_$2/arm.yaml $O/data/$1_train.npz $O/data/$1_test.npz notebooks/train-arm.ipynb \
-  $(call missing,$(foreach file,metrics.json history.csv reconstruction.npz model.keras,$O/$1_$2/$(file)))
+  $(call missing,$(RESULTS:%=$O/$1_$2/%))
 	@$$(call run,notebooks/train-arm.ipynb,$$<) --jobs $$(arm-jobs)
 endef
 $(foreach dose,$(DOSES),$(foreach loss,$(LOSSES),$(eval $(call arm-rule,$(call dose-name,$(dose)),$(loss)))))
@@ -225,6 +280,43 @@ $O/compare.ipynb: $O/study.yaml notebooks/compare.ipynb $(RENDERED) $(call missi
 	@$(call run,notebooks/compare.ipynb,$O/study.yaml)
 
 $O/index.html: $O/compare.ipynb
+	@$(PYTHON) -m ptycho report '$O'
+
+$O/bound.json: $(wordlist 1,2,$(DATA))
+	@$(PYTHON) -m ptycho bound '$O' --log '$O/run.log' --jobs $(arm-jobs)
+
+endif
+
+# --- the sweep: a study for each seed, as far as its arms, and what they come to --------------------------------------
+
+ifneq ($(filter seeds,$(MAKECMDGOALS)),)
+
+STUDIES := $(SEEDS:%=seed-%)
+.PHONY: $(STUDIES)
+
+seeds: $(STUDIES)
+
+$(STUDIES): seed-%:
+	@$(MAKE) --no-print-directory -k OUT=$(call quoted,$O/seed-$*) SEED=$* arms
+
+endif
+
+ifneq ($(filter gathered,$(MAKECMDGOALS)),)
+
+GATHERED := arms.csv dose_response.json verdict.txt $(foreach figure,dose_response error_response frc_response,$(figure).csv \
+  $(figure).png $(figure).pdf)
+missing = $(if $(filter-out $(wildcard $1),$1),FORCE)
+
+gathered: $O/index.html
+	@$(PYTHON) -m ptycho verify '$O'
+
+$O/arms.json: FORCE
+	@$(PYTHON) -m ptycho gather '$O'
+
+$O/dose-response.ipynb: $O/sweep.yaml $O/arms.json notebooks/dose-response.ipynb $(call missing,$(GATHERED:%=$O/%))
+	@$(PYTHON) -m ptycho run notebooks/dose-response.ipynb $@ --parameters '$O/sweep.yaml' --log '$O/run.log'
+
+$O/index.html: $O/dose-response.ipynb
 	@$(PYTHON) -m ptycho report '$O'
 
 endif

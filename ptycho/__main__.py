@@ -28,19 +28,59 @@ def _words(assignments: Sequence[str]) -> dict[str, str]:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from ptycho import study
+    from ptycho import study, sweep
 
     config = StudyConfig.from_strings(_words(options.assignments))
     if not options.jobs.isdigit() or int(options.jobs) < 1:
         raise ConfigError(f"JOBS={options.jobs!r} is not accepted: an integer >= 1")
-    study.plan(options.out, config)
+    if options.seeds is None:
+        study.plan(options.out, config)
+    else:
+        sweep.plan(options.out, config, sweep.seeds_of(options.seeds))
     return 0
 
 
 def _run(options: argparse.Namespace) -> int:
+    from ptycho.results import mark_unfinished
     from ptycho.runner import run
 
-    return run(options.notebook, options.output, options.parameters, options.log, options.jobs)
+    of_sweep = options.sweep is not None
+    if of_sweep:
+        mark_unfinished(options.sweep, after_success=True)
+    status = run(options.notebook, options.output, options.parameters, options.log, options.jobs, quiet=of_sweep)
+    if of_sweep:
+        _print_progress(options.sweep, options.output, status, options.jobs)
+    return status
+
+
+def _print_progress(out: Path, output: Path, status: int, jobs: int) -> None:
+    from ptycho import progress, sweep
+
+    plan = sweep.planned(out)
+    if plan is not None and status < 128:  # not for what was interrupted
+        name = output.relative_to(out).with_suffix("") if output.stem == "simulate" else output.parent.relative_to(out)
+        print(f"{name} {'failed' if status else 'done'}: {progress.summary(sweep.survey(out, plan), jobs)}", flush=True)
+
+
+def _bound(options: argparse.Namespace) -> int:
+    from ptycho.runner import kernel_environment
+
+    os.environ.update(kernel_environment(options.jobs))
+    # what TensorFlow's C++ writes to descriptor 2 goes to the log, Python's own messages to where they went before
+    sys.stderr = os.fdopen(os.dup(2), "w")
+    with open(options.log, "ab") as log:
+        os.dup2(log.fileno(), 2)
+    from ptycho import bounds
+
+    bounds.write(options.out)
+    return 0
+
+
+def _gather(options: argparse.Namespace) -> int:
+    from ptycho import sweep
+
+    sweep.collect(options.out)
+    return 0
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -59,8 +99,15 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from ptycho import progress, study
+    from ptycho import progress, study, sweep
 
+    swept = sweep.planned(options.out)
+    if swept is not None:
+        rows = sweep.survey(options.out, swept)
+        print(progress.summary(rows))
+        if told := [row for row in rows if row.state in ("running", "failed", "stopped")]:
+            print(progress.table(told))
+        return 0
     plan = study.planned(options.out)
     names = [arm.name for arm in arms(plan["doses"], plan["losses"])]
     print(progress.table(progress.survey(options.out, names)))
@@ -137,6 +184,7 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("plan", help="write the parameter files of a study")
     command.add_argument("--out", type=Path, required=True)
     command.add_argument("--jobs", default="1")
+    command.add_argument("--seeds", help="of a sweep: one study each")
     command.add_argument("assignments", nargs="*", metavar="NAME=value")
     command.set_defaults(do=_plan)
 
@@ -146,7 +194,14 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--parameters", type=Path, required=True, help="YAML file")
     command.add_argument("--log", type=Path, required=True)
     command.add_argument("--jobs", type=int, default=1, help="notebooks that share the cores")
+    command.add_argument("--sweep", type=Path, metavar="OUT", help="of a sweep: print its progress, and log the rest")
     command.set_defaults(do=_run)
+
+    command = commands.add_parser("bound", help="compute the Cramér-Rao bounds of a study's scans")
+    command.add_argument("out", type=Path)
+    command.add_argument("--log", type=Path, required=True)
+    command.add_argument("--jobs", type=int, default=1, help="notebooks that share the cores")
+    command.set_defaults(do=_bound)
 
     command = commands.add_parser("convert", help="write a scan or a reconstruction in another format")
     command.add_argument("source", type=Path, metavar="IN")
@@ -166,6 +221,7 @@ def parser() -> argparse.ArgumentParser:
     command.set_defaults(do=_inspect)
 
     for name, do, words in (
+        ("gather", _gather, "put the arms of a sweep together in arms.json"),
         ("report", _report, "write the report for a browser, and the verdict"),
         ("verify", _verify, "judge a study and print the verdict"),
         ("status", _status, "show how far a study is"),

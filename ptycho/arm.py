@@ -17,7 +17,7 @@ from ptycho.rawdata import DataError, RawData
 from ptycho.registration import Reconstruction
 
 PARTS = ("train", "heldout", "direct")
-"""The network on both splits, and on the training split the fit without a network."""
+"""The network on both splits, and on the training split the fit without a network; an arm may lack either."""
 
 
 def truth(data: RawData) -> NDArray[np.complex64]:
@@ -44,7 +44,7 @@ def entry(
     data: RawData,
     loss: str,
     seed: int,
-    architecture: str,
+    architecture: str | None,
     history: list[dict[str, float]],
     patterns: int,
     judged: Mapping[str, Evaluation],
@@ -53,14 +53,18 @@ def entry(
 
     Parameters
     ----------
+    architecture : str or None
+        None for an arm without a network, whose history is empty.
     history : list of {epoch, loss, seconds}
         Of the training.
     patterns : int
         Patterns seen in one epoch.
     judged : mapping of ``PARTS`` to Evaluation
+        Those that the arm has; the others' entries are None.
     """
-    seconds = sum(row["seconds"] for row in history)
-    collapsed = any(judged[split].collapsed for split in ("train", "heldout"))
+    seconds = sum(row["seconds"] for row in history) if architecture else None
+    of_network = [judged[split] for split in ("train", "heldout") if split in judged]
+    collapsed = any(one.collapsed for one in of_network or judged.values())
     return {
         "name": name,
         "nphotons": data.nphotons,
@@ -69,9 +73,27 @@ def entry(
         "architecture": architecture,
         "status": "collapsed" if collapsed else "ok",
         "train_seconds": seconds,
-        "patterns_per_second": patterns * len(history) / seconds,
-        **{part: judged[part].as_dict() for part in PARTS},
+        "patterns_per_second": patterns * len(history) / seconds if seconds else None,
+        **{part: judged[part].as_dict() if part in judged else None for part in PARTS},
     }
+
+
+def curves(judged: Mapping[str, Evaluation]) -> dict[str, Any]:
+    """The arm's ``frc.json``: the contrast of its object, and of each part the whole Fourier ring correlations.
+
+    {contrast: amplitude or phase, parts: {part: {frequency: fractions of Nyquist, complex, amplitude, phase:
+    correlations}}}, in five decimals; None of a contrast that the object lacks.
+    """
+
+    def rounded(values: NDArray[np.floating]) -> list[float]:
+        return [round(float(value), 5) for value in values]
+
+    parts: dict[str, Any] = {}
+    for part, one in judged.items():
+        frcs = {"complex": one.complex_frc, "amplitude": one.amplitude_frc, "phase": one.phase_frc}
+        parts[part] = {"frequency": rounded(one.complex_frc.frequency)}
+        parts[part] |= {name: frc and rounded(frc.correlation) for name, frc in frcs.items()}
+    return {"contrast": next(iter(judged.values())).contrast, "parts": parts}
 
 
 def save_reconstructions(path: str | os.PathLike[str], parts: Mapping[str, Reconstruction]) -> None:
@@ -86,7 +108,7 @@ def save_reconstructions(path: str | os.PathLike[str], parts: Mapping[str, Recon
 
 
 def load_reconstructions(path: str | os.PathLike[str]) -> dict[str, Reconstruction]:
-    """What :func:`save_reconstructions` wrote.
+    """What :func:`save_reconstructions` wrote: the network's parts, the direct one, or all.
 
     Raises
     ------
@@ -96,6 +118,10 @@ def load_reconstructions(path: str | os.PathLike[str]) -> dict[str, Reconstructi
     fields = ("object", "coverage", "origin_yx")
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {part: Reconstruction(*(arrays[f"{part}_{field}"] for field in fields)) for part in PARTS}
+            names = {name.partition("_")[0] for name in arrays}
+            parts = [p for p in PARTS if p in names or (p != "direct" and names & {"train", "heldout"})]
+            if not parts:
+                raise KeyError(f"none of {', '.join(PARTS)} is in it")
+            return {part: Reconstruction(*(arrays[f"{part}_{field}"] for field in fields)) for part in parts}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{path}: not the reconstructions of an arm ({error})") from error

@@ -6,6 +6,9 @@ From the entries of ``metrics.json`` (:func:`ptycho.arm.entry`). What one contri
 - ``collapsed`` (FRC50 null, though the object has the contrast): 0, for nothing was resolved. A mean over seeds is then
   what a training can be expected to resolve; leaving collapses out would reward the loss that collapses more often.
 - ``failed``, and ``missing`` (absent, or breaking the schema): nothing, for a crash says nothing about resolution.
+
+An arm has the parts that it was asked for: those of a network, ``direct``, or both. A part may also tell the
+Cramér-Rao bound of its scan, ``information_bound`` (:mod:`ptycho.information`).
 """
 
 from __future__ import annotations
@@ -23,23 +26,39 @@ STATUSES = ("ok", "collapsed", "failed", "missing")
 
 _IDENTITY: dict[str, tuple[type, ...]] = {
     "name": (str,),
-    "architecture": (str,),
+    "architecture": (str, type(None)),
     "nphotons": (int, float),
     "loss": (str,),
     "seed": (int,),
 }
 
-Key = tuple[str, float, str, int]
-"""architecture, photons per pattern, loss, seed"""
+_OF_CELL = {"information_bound": "information", "efficiency": "efficiency", "attained": "attained"}
+
+Key = tuple[str | None, float, str, int]
+"""architecture (None without a network), photons per pattern, loss, seed"""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One part of an arm: what became of it (of STATUSES), its FRC50 and photon_bound / relative_mse, or NaN."""
+    """One part of an arm: what became of it (of STATUSES), and its numbers, or NaN.
+
+    resolution: FRC50. error: relative mean-square error. counting, information: the least that error could be, by
+    counting photons and by Cramér and Rao. efficiency, attained: these two over the error.
+    """
 
     status: str
     resolution: float = math.nan
-    efficiency: float = math.nan
+    error: float = math.nan
+    counting: float = math.nan
+    information: float = math.nan
+
+    @property
+    def efficiency(self) -> float:
+        return self.counting / self.error if self.error > 0 else math.nan
+
+    @property
+    def attained(self) -> float:
+        return self.information / self.error if self.error > 0 else math.nan
 
 
 def sort(entries: Sequence[Any]) -> tuple[dict[Key, Mapping[str, Any]], list[str]]:
@@ -59,8 +78,7 @@ def sort(entries: Sequence[Any]) -> tuple[dict[Key, Mapping[str, Any]], list[str
             key = (entry["architecture"], float(entry["nphotons"]), entry["loss"], entry["seed"])
             if key in arms:
                 raise ValueError(f"{arms[key]['name']} and {label} are both {key}; expected one entry an arm")
-            usable = not fault or entry.get("status") == "failed"
-            arms[key] = entry if usable else {"name": label, "status": "missing"}
+            arms[key] = entry if not fault or _without_numbers(entry) else {"name": label, "status": "missing"}
     return arms, faults
 
 
@@ -77,10 +95,15 @@ def _identified(entry: Any) -> bool:
     return typed and 0 < entry["nphotons"] < math.inf
 
 
+def _without_numbers(entry: Mapping[str, Any]) -> bool:
+    return entry.get("status") in ("failed", "missing")
+
+
 def _fault(entry: Any, label: str) -> str | None:
     """Why an entry contributes nothing, or None."""
-    if _identified(entry) and entry.get("status") == "failed":
-        return f"{label}: failed"
+    if isinstance(entry, dict) and _without_numbers(entry):
+        reason = entry.get("reason")
+        return f"{label}: {entry['status']}{f' ({reason})' if reason else ''}"
     try:
         check_arm(entry, label)
     except ValueError as error:
@@ -90,7 +113,7 @@ def _fault(entry: Any, label: str) -> str | None:
 
 def first_cell(
     arms: Mapping[Key, Mapping[str, Any]],
-    architectures: Sequence[str],
+    architectures: Sequence[str | None],
     dose: float,
     loss: str,
     seed: int,
@@ -103,16 +126,17 @@ def first_cell(
 
 
 def _cell(entry: Mapping[str, Any] | None, part: str, quantity: str) -> Cell:
-    status = entry["status"] if entry else "missing"
-    if not entry or status in ("failed", "missing"):
-        return Cell(status)
+    if not entry or _without_numbers(entry):
+        return Cell(entry["status"] if entry else "missing")
     numbers = entry[part]
-    efficiency = numbers["photon_bound"] / numbers["relative_mse"] if numbers["relative_mse"] > 0 else math.nan
+    if numbers is None:  # not asked for
+        return Cell("missing")
+    errors = (numbers["relative_mse"], numbers["photon_bound"], numbers.get("information_bound", math.nan))
     if numbers[quantity] is not None:
-        return Cell("ok", float(numbers[quantity]), efficiency)
+        return Cell("ok", float(numbers[quantity]), *errors)
     if numbers[quantity.replace("frc50", "pearson")] is None:  # no such contrast in the object
         return Cell("missing")
-    return Cell("collapsed", 0.0, efficiency)
+    return Cell("collapsed", 0.0, *errors)
 
 
 def table_rows(entries: Sequence[Any]) -> list[dict[str, Any]]:
@@ -126,11 +150,14 @@ def table_rows(entries: Sequence[Any]) -> list[dict[str, Any]]:
         label = _label(entry, number)
         identity = {key: known.get(key, "") for key in _IDENTITY} | {"name": label}
         if fault := _fault(entry, label):
-            rows.append({**identity, "status": fault, "part": "", **dict.fromkeys((*NAMES, "efficiency"), "")})
+            rows.append({**identity, "status": fault, "part": "", **dict.fromkeys((*NAMES, *_OF_CELL), "")})
             continue
         for part in PARTS:
-            efficiency = _cell(entry, part, "amplitude_frc50").efficiency
-            numbers = {**{name: entry[part][name] for name in NAMES}, "efficiency": efficiency}
+            if entry[part] is None:
+                continue
+            cell = _cell(entry, part, "amplitude_frc50")
+            numbers = {name: entry[part][name] for name in NAMES}
+            numbers |= {name: getattr(cell, field) for name, field in _OF_CELL.items()}
             cells = {name: "" if value is None or math.isnan(value) else value for name, value in numbers.items()}
             rows.append({**identity, "status": entry["status"], "part": part, **cells})
     return rows

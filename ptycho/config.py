@@ -10,6 +10,8 @@ from typing import Any
 
 PATTERN_SIZES = (64, 128, 256)
 ARCHITECTURES = ("unrolled", "cnn")
+DIRECT = "direct"
+"""The method without a network: the loss minimised over the object's own pixels."""
 LEARNING_RATES = {"unrolled": 8e-3, "cnn": 1e-3}
 """Adam's, at the start: physics, a reconstruction already, takes larger steps than a network that starts blank."""
 LOSSES = ("nll", "mae", "mse")
@@ -129,7 +131,8 @@ class StudyConfig:
     """The parameters of a dose study; the names in upper case are the Makefile's variables.
 
     ``scan`` is None for a simulated study, otherwise a file of any of ``formats.FORMATS`` or ``'siemens-star'``.
-    ``N`` is None when the scan decides it.
+    ``N`` is None when the scan decides it. ``methods`` are what each arm reconstructs with: the network named by
+    ``architecture``, ``'direct'``, or both.
     """
 
     nepochs: int = 5
@@ -143,6 +146,7 @@ class StudyConfig:
     architecture: str = "unrolled"
     phase: float = 0.0
     scan: str | None = None
+    methods: tuple[str, ...] = ("unrolled", DIRECT)
 
     def __post_init__(self) -> None:
         _require(isinstance(self.nepochs, int) and 1 <= self.nepochs <= 10_000, "NEPOCHS", self.nepochs, "1 to 10000")
@@ -165,6 +169,10 @@ class StudyConfig:
             _require(loss in LOSSES, "LOSSES", loss, f"among {LOSSES}")
         _require(isinstance(self.seed, int) and self.seed >= 0, "SEED", self.seed, "an integer >= 0")
         _require(self.architecture in ARCHITECTURES, "ARCH", self.architecture, f"one of {ARCHITECTURES}")
+        methods, known = self.methods, (self.architecture, DIRECT)
+        _require(bool(methods) and len(set(methods)) == len(methods), "METHODS", methods, "distinct")
+        for method in methods:
+            _require(method in known, "METHODS", method, f"among {known}, the network being that of ARCH")
         _require(0 <= self.phase <= 3, "PHASE", self.phase, "the object's phase range in radians, 0 to 3")
 
     @property
@@ -189,6 +197,7 @@ class StudyConfig:
         if chosen.get("scan"):
             chosen.setdefault("doses", ("full", "1e4"))
             chosen.setdefault("N", None)
+        chosen.setdefault("methods", (chosen.get("architecture", cls.architecture), DIRECT))
         return cls(**chosen)
 
 

@@ -16,7 +16,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ptycho.files import replacing
+from ptycho.files import replacing, write_text
 
 DPI = 100
 
@@ -41,15 +41,10 @@ def save(figure: Figure, stem: str | os.PathLike[str], rows: Sequence[Mapping[st
     rows: the numbers beside the figure, all with the keys of the first; None becomes an empty cell, floats keep all
     their digits. Returns the three paths. Raises ValueError when there are no rows or their keys differ.
     """
-    if not rows or any(list(row) != list(rows[0]) for row in rows):
-        raise ValueError("a figure is saved with the numbers beside it: rows must not be empty and share their keys")
-    pdf, table = io.BytesIO(), io.StringIO()
+    numbers, pdf = _csv(rows), io.BytesIO()
     with mpl.rc_context({"pdf.fonttype": 42}):  # text that stays text; many journals refuse the default Type 3
         figure.savefig(pdf, format="pdf", dpi=DPI, metadata={"CreationDate": None})
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    contents = {".png": _png(figure), ".pdf": pdf.getvalue(), ".csv": table.getvalue().encode()}
+    contents = {".png": _png(figure), ".pdf": pdf.getvalue(), ".csv": numbers.encode()}
     written = []
     for suffix, content in contents.items():
         path = Path(f"{os.fspath(stem)}{suffix}")
@@ -57,6 +52,21 @@ def save(figure: Figure, stem: str | os.PathLike[str], rows: Sequence[Mapping[st
             partial.write_bytes(content)
         written.append(path)
     return written[0], written[1], written[2]
+
+
+def save_rows(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a table as CSV, whole or not at all; rows as for :func:`save`."""
+    write_text(path, _csv(rows))
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows or any(list(row) != list(rows[0]) for row in rows):
+        raise ValueError("a figure is saved with the numbers beside it: rows must not be empty and share their keys")
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return table.getvalue()
 
 
 def save_png(figure: Figure, path: str | os.PathLike[str]) -> None:

@@ -11,7 +11,7 @@ Intervals are of 95 %, each by itself; :mod:`ptycho.intervals` says how, and how
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.armtable import STATUSES, Cell, first_cell, sort
-from ptycho.intervals import Interval, crossing, isotonic, mean_draws, mean_interval, quantile_bounds
+from ptycho.config import DIRECT
+from ptycho.dosefactor import Factor, factors
+from ptycho.intervals import Interval, geometric_interval, mean_interval
 
 REFERENCE = "nll"
 """The loss that the others are compared with, where it is among them: the likelihood of the counts."""
-
-DRAWS = 4000
 
 
 @dataclass(frozen=True)
@@ -68,37 +68,34 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Factor:
-    """How many times the photons of `reference` the loss `other` needs for the same mean FRC50, `resolution`.
-
-    doses: photons per pattern at which (reference, other) reach it; None where a curve does not cross it.
-    value: their ratio, or None for the `reason`. low, high: ends of the interval; None where the doses at hand set no
-    end, or, with `reason`, where there is no interval. n: seeds at the dose that has fewest.
-    """
+class Limit:
+    """The least relative mean-square error at one dose, mean over the arms, on the scan of a method: by counting
+    photons (M/n), and by Cramér and Rao for this probe, scan and object. None where no arm tells it."""
 
     method: tuple[str, str]
-    resolution: float
-    reference: str
-    other: str
-    doses: tuple[float | None, float | None]
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-    reason: str
+    nphotons: float
+    counting: float | None
+    information: float | None
 
 
 @dataclass(frozen=True)
 class DoseResponse:
-    """A whole study. quantity: which FRC50. efficiencies: curves of photon_bound / relative_mse, 1 at the photon limit;
-    more is prior knowledge. faults: every arm that contributes nothing, by name, and why."""
+    """A whole study. quantity: which FRC50.
+
+    errors: curves of the relative mean-square error, geometric means. limits: the least that it could be. efficiencies
+    and attained: curves of limit / error, of the counting and of the Cramér-Rao limit; 1 is all that photons allow,
+    more is prior knowledge. faults: every arm that contributes nothing, by name, and why.
+    """
 
     quantity: str
     seeds: tuple[int, ...]
     curves: tuple[Curve, ...]
     differences: tuple[Difference, ...]
     factors: tuple[Factor, ...]
+    errors: tuple[Curve, ...]
+    limits: tuple[Limit, ...]
     efficiencies: tuple[Curve, ...]
+    attained: tuple[Curve, ...]
     faults: tuple[str, ...]
 
 
@@ -139,17 +136,19 @@ def gather(
         for dose in doses:
             for loss in losses:
                 faults += [
-                    f"{architecture}, {loss}, {dose:.3g} photons per pattern, seed {one}: missing"
+                    f"{architecture or DIRECT}, {loss}, {dose:.3g} photons per pattern, seed {one}: missing"
                     for one in seeds
                     if (architecture, dose, loss, one) not in arms
                 ]
-    methods = [((name, split), [name]) for name in architectures for split in ("train", "heldout")]
-    methods.append((("direct", "train"), architectures))  # one fit, whichever network was trained beside it
+    methods: list[tuple[tuple[str, str], list[str | None]]]
+    methods = [((name, split), [name]) for name in architectures if name for split in ("train", "heldout")]
+    if any(arm.get(DIRECT) for arm in arms.values()):  # one fit, whichever network was trained beside it
+        methods.append(((DIRECT, "train"), architectures))
 
-    curves, efficiencies, differences, factors = [], [], [], []
+    curves, differences, found_factors, errors, limits, efficiencies, attained = [], [], [], [], [], [], []
     rng = np.random.default_rng(seed)
     for method, owners in methods:
-        part = "direct" if method[0] == "direct" else method[1]
+        part = DIRECT if method[0] == DIRECT else method[1]
         cells = {
             loss: [[first_cell(arms, owners, dose, loss, one, part, quantity) for one in seeds] for dose in doses]
             for loss in losses
@@ -157,18 +156,27 @@ def gather(
         tables = {loss: _table(rows, "resolution") for loss, rows in cells.items()}
         for loss, rows in cells.items():
             curves.append(_curve(method, loss, doses, rows, tables[loss], (0, 1)))
+            errors.append(_curve(method, loss, doses, rows, _table(rows, "error"), None))
             efficiencies.append(_curve(method, loss, doses, rows, _table(rows, "efficiency"), (0, np.inf)))
+            attained.append(_curve(method, loss, doses, rows, _table(rows, "attained"), (0, np.inf)))
+        for k, dose in enumerate(doses):
+            at = [cell for rows in cells.values() for cell in rows[k]]
+            limits.append(Limit(method, dose, _mean(c.counting for c in at), _mean(c.information for c in at)))
         for first, second in combinations(losses, 2):
             for k, dose in enumerate(doses):
                 found = mean_interval(tables[first][:, k] - tables[second][:, k])
                 differences.append(Difference(method, dose, first, second, found))
             pair = (tables[first], tables[second])
-            factors += _factors(method, (first, second), np.array(doses), pair, resolutions, rng)
+            found_factors += factors(method, (first, second), np.array(doses), pair, resolutions, rng)
     if not any(point.interval.n for curve in curves for point in curve.points):
         raise ValueError(f"no arm has {quantity}; found {len(entries)} entries, faults: {'; '.join(faults) or 'none'}")
-    return DoseResponse(
-        quantity, tuple(seeds), tuple(curves), tuple(differences), tuple(factors), tuple(efficiencies), tuple(faults)
-    )
+    found = (curves, differences, found_factors, errors, limits, efficiencies, attained, faults)
+    return DoseResponse(quantity, tuple(seeds), *map(tuple, found))
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    there = [value for value in values if not math.isnan(value)]
+    return sum(there) / len(there) if there else None
 
 
 def _table(rows: Sequence[Sequence[Cell]], field: str) -> NDArray[np.float64]:
@@ -182,61 +190,13 @@ def _curve(
     doses: Sequence[float],
     rows: Sequence[Sequence[Cell]],
     table: NDArray[np.float64],
-    possible: tuple[float, float],
+    possible: tuple[float, float] | None,
 ) -> Curve:
+    """Of means, which lie within what is `possible`; without it of geometric means."""
     points = []
     for k, (dose, row) in enumerate(zip(doses, rows, strict=True)):
         counts = [sum(cell.status == status for cell in row) for status in STATUSES]
         values = tuple(None if math.isnan(value) else float(value) for value in table[:, k])
-        points.append(Point(dose, mean_interval(table[:, k], possible), values, *counts))
+        interval = mean_interval(table[:, k], possible) if possible else geometric_interval(table[:, k])
+        points.append(Point(dose, interval, values, *counts))
     return Curve(method, loss, tuple(points))
-
-
-def _factors(
-    method: tuple[str, str],
-    losses: tuple[str, str],
-    doses: NDArray[np.float64],
-    tables: tuple[NDArray[np.float64], NDArray[np.float64]],
-    resolutions: Sequence[float],
-    rng: np.random.Generator,
-) -> list[Factor]:
-    """The factors of one pair: isotonic mean curves over log10 dose, crossed at each resolution, the draws like them.
-
-    Both losses come from the same draws of seeds. A draw whose curve does not cross confines the factor on one side.
-    """
-    seen = [np.isfinite(table).sum(axis=0) for table in tables]
-    least = min((int(n[n > 0].min()) if n.any() else 0) for n in seen)
-    if not least:
-        return []
-    kept = [n > 0 for n in seen]
-    x = [np.log10(doses[keep]) for keep in kept]
-    columns = [table[:, keep] for table, keep in zip(tables, kept, strict=True)]
-    weights = [n[keep] for n, keep in zip(seen, kept, strict=True)]
-    means = [isotonic(np.nanmean(table, axis=0), weight) for table, weight in zip(columns, weights, strict=True)]
-    drawn = None
-    if least > 1:
-        both = mean_draws(np.concatenate(columns, axis=1), DRAWS, rng)
-        split = np.split(both, [len(x[0])], axis=1)
-        drawn = [isotonic(draw, weight) for draw, weight in zip(split, weights, strict=True)]
-
-    found = []
-    for value in resolutions:
-        (low_a, high_a), (low_b, high_b) = (crossing(x[k], means[k], value) for k in (0, 1))
-        reached = (float(10**low_a) if low_a == high_a else None, float(10**low_b) if low_b == high_b else None)
-        reasons = [
-            f"{loss} does not reach {value:.2f} of Nyquist at any dose up to {10 ** x[k][-1]:.3g} photons per pattern"
-            if means[k][-1] < value
-            else f"{loss} resolves more than {value:.2f} of Nyquist already at {10 ** x[k][0]:.3g} photons per pattern"
-            for k, loss in enumerate(losses)
-            if reached[k] is None
-        ]
-        factor = None if reasons else float(10 ** (low_b - low_a))
-        ends: tuple[float | None, float | None] = (None, None)
-        if drawn is None:
-            reasons.append("a single seed at some dose: no interval")
-        else:
-            (low_a, high_a), (low_b, high_b) = (crossing(x[k], drawn[k], value) for k in (0, 1))
-            low, high = quantile_bounds(low_b - high_a, high_b - low_a)
-            ends = (float(10**low) if np.isfinite(low) else None, float(10**high) if np.isfinite(high) else None)
-        found.append(Factor(method, value, *losses, reached, factor, *ends, least, "; ".join(reasons)))
-    return found

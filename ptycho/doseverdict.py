@@ -5,10 +5,14 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-from ptycho.doseresponse import Curve, Difference, DoseResponse, Factor, Point
+from ptycho.dosefactor import Factor
+from ptycho.doseresponse import Curve, Difference, DoseResponse, Point
 from ptycho.intervals import Interval, share_interval
 
 SPLITS = {"train": "training scan", "heldout": "held-out scan"}
+
+CLAIMED = 10.0
+"""The published factor: how many times the photons of the Poisson likelihood an absolute error is said to need."""
 
 
 def verdict(study: DoseResponse) -> list[str]:
@@ -26,8 +30,12 @@ def verdict(study: DoseResponse) -> list[str]:
                 sentences.append(f"{where}: {_difference(difference, *pair)}")
         sentences += [f"{where}: {_factor(factor)}" for factor in study.factors if factor.method == method]
         sentences += [f"{where}: {_efficiency(curve)}" for curve in study.efficiencies if curve.method == method]
-    for fault in study.faults:
-        sentences.append(f"Left out: {fault}.")
+    return sentences + caveats(study)
+
+
+def caveats(study: DoseResponse) -> list[str]:
+    """Which arms tell nothing, and what the intervals rest on."""
+    sentences = [f"Left out: {fault}." for fault in study.faults]
     gap = _widest_gap(study)
     if study.factors and gap > 1:
         sentences.append(
@@ -120,3 +128,72 @@ def _efficiency(curve: Curve) -> str:
     if not told:
         return f"no arm tells the efficiency of {curve.loss}."
     return f"photon limit over relative mean-square error, {curve.loss}, by photons per pattern: {told}."
+
+
+def summary(study: DoseResponse) -> list[str]:
+    """The verdict in short: for each method and pair of losses the dose factors, and at which doses one resolves finer;
+    how far each loss stays from the photon limit; what collapsed; then caveats."""
+    sentences = []
+    for method in dict.fromkeys(curve.method for curve in study.curves):
+        where = f"{method[0]}, {SPLITS[method[1]]}"
+        for pair in dict.fromkeys((d.first, d.second) for d in study.differences if d.method == method):
+            sentences.append(f"{where}: {_short_factors(study, method, pair)}")
+            sentences.append(f"{where}: {_short_differences(study, method, pair)}")
+        sentences += [f"{where}: {_short_limit(curve)}" for curve in study.attained if curve.method == method]
+        sentences += [f"{where}: {told}" for told in _collapses(study, method)]
+    return sentences + caveats(study)
+
+
+def _collapses(study: DoseResponse, method: tuple[str, str]) -> list[str]:
+    told = []
+    for curve in study.curves:
+        at = [point for point in curve.points if point.n_collapsed]
+        if curve.method == method and at:
+            shares = (f"{p.n_collapsed} of {p.n_collapsed + p.n_ok} at {p.nphotons:.3g}" for p in at)
+            told.append(f"of {curve.loss} arms collapsed, by photons per pattern: {', '.join(shares)}.")
+    return told
+
+
+def _short_factors(study: DoseResponse, method: tuple[str, str], pair: tuple[str, str]) -> str:
+    told, claim = [], {"excluded, it is more": [], "excluded, it is less": [], "not excluded": []}
+    found = [f for f in study.factors if f.method == method and (f.reference, f.other) == pair]
+    for factor in found:
+        low, high = factor.low, factor.high
+        if factor.value is None and low is None and high is None:
+            continue
+        ends = f"[{'0' if low is None else f'{low:.3g}'}, {'unbounded' if high is None else f'{high:.3g}'}]"
+        value = "" if factor.value is None else f"{factor.value:.3g} "
+        told.append(f"{value}{ends if factor.n > 1 else '(one seed, no interval)'} at {factor.resolution:.2f}")
+        if factor.n > 1:
+            less, more = high is not None and high < CLAIMED, low is not None and low > CLAIMED
+            word = "excluded, it is less" if less else "excluded, it is more" if more else "not excluded"
+            claim[word].append(f"{factor.resolution:.2f}")
+    if not told:
+        return f"no dose factor of {pair[1]} over {pair[0]} can be given: their curves do not cross the resolutions."
+    words = f"{pair[1]} needs, for an FRC50 in fractions of Nyquist, these times the photons of {pair[0]}: "
+    words += ", ".join(told) + "."
+    claims = [f"{word} at {', '.join(at)}" for word, at in claim.items() if at]
+    return words + (f" A factor of {CLAIMED:g} is {'; '.join(claims)}." if claims else "")
+
+
+def _short_differences(study: DoseResponse, method: tuple[str, str], pair: tuple[str, str]) -> str:
+    at: dict[str, list[str]] = {}
+    for found in study.differences:
+        if found.method != method or (found.first, found.second) != pair:
+            continue
+        mean = found.interval.mean
+        if found.differ is None or mean is None:
+            word = "there is too little to compare"
+        elif found.differ:
+            word = f"{found.first if mean > 0 else found.second} resolves finer"
+        else:
+            word = f"{found.first} and {found.second} are not shown to differ"
+        at.setdefault(word, []).append(f"{found.nphotons:.3g}")
+    return "; ".join(f"{word} at {', '.join(doses)}" for word, doses in at.items()) + " photons per pattern."
+
+
+def _short_limit(curve: Curve) -> str:
+    told = [f"{1 / point.interval.mean:.2g} at {point.nphotons:.3g}" for point in curve.points if point.interval.mean]
+    if not told:
+        return f"the Cramér-Rao bound of {curve.loss} is not known."
+    return f"{curve.loss}, error in units of the Cramér-Rao bound, by photons per pattern: {', '.join(told)}."

@@ -12,7 +12,12 @@ from typing import Any
 USER_ERRORS = ("ConfigError", "DataError")
 """Errors whose message is all that there is to say."""
 
-STAGES = {"simulate": "simulation", "train-arm": "training", "compare": "visualisation"}
+STAGES = {
+    "simulate": "simulation",
+    "train-arm": "training",
+    "compare": "visualisation",
+    "dose-response": "visualisation",
+}
 """What a notebook mainly does: the stage of a cell that has no `stage:` tag."""
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")

@@ -56,6 +56,13 @@ def mean_interval(values: NDArray[np.floating], possible: tuple[float, float] = 
     return Interval(n, mean, float(max(mean - half, possible[0])), float(min(mean + half, possible[1])))
 
 
+def geometric_interval(values: NDArray[np.floating]) -> Interval:
+    """Geometric mean of the positive values among (n,) and its interval: that of the mean logarithm."""
+    values = np.asarray(values, np.float64)
+    found = mean_interval(np.log(values, out=np.full(values.shape, np.nan), where=values > 0))
+    return Interval(found.n, *(None if x is None else float(np.exp(x)) for x in (found.mean, found.low, found.high)))
+
+
 def share_interval(k: int, n: int) -> tuple[float, float]:
     """95 % interval of the probability of what happened k times in n (Clopper & Pearson 1934, which never undercovers).
 

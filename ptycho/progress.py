@@ -66,10 +66,11 @@ def _time(path: Path) -> float:
         return 0.0
 
 
-def state_of(name: str, notebook: Path, parameters: Path, now: float) -> Row:
+def state_of(name: str, notebook: Path, parameters: Path, now: float, *inputs: Path) -> Row:
     """Return how the stage `name` stands: done, running, failed, stopped or pending.
 
-    `notebook` is its rendered notebook, `parameters` the file it was or will be run with.
+    `notebook` is its rendered notebook, `parameters` the file it was or will be run with, `inputs` what else it is made
+    from: a notebook that is older than any of these is not done.
     """
     running = _read(notebook.with_suffix(RUNNING))
     if _alive(running.get("pid")):
@@ -81,19 +82,26 @@ def state_of(name: str, notebook: Path, parameters: Path, now: float) -> Row:
         left, seconds = progress["nepochs"] - progress["epoch"], progress.get("seconds_per_epoch")
         step = f"{progress['stage']} {progress['epoch']}/{progress['nepochs']}"
         return Row(name, "running", step, elapsed, left * seconds if seconds is not None else None)
-    if notebook.exists() and _time(notebook) >= _time(parameters):
+    made, failed = _time(notebook), _time(notebook.with_suffix(".failed.ipynb"))
+    if failed > max(made, _time(parameters)):
+        return Row(name, "failed")
+    if notebook.exists() and made >= max(map(_time, (parameters, *inputs))):
         duration = _read(notebook).get("metadata", {}).get("papermill", {}).get("duration")
         return Row(name, "done", "", duration)
-    if _time(notebook.with_suffix(".failed.ipynb")) > _time(parameters):
-        return Row(name, "failed")
     return Row(name, "stopped" if running else "pending")
+
+
+def arm_state(out: Path, name: str, now: float) -> Row:
+    """Return how the arm `name` of the study in `out` stands."""
+    data = [out / "data" / f"{name.rpartition('_')[0]}_{split}.npz" for split in ("train", "test")]
+    return state_of(name, out / name / "train-arm.ipynb", out / name / "arm.yaml", now, *data)
 
 
 def survey(out: str | os.PathLike[str], arm_names: Sequence[str], now: float | None = None) -> list[Row]:
     """Return how each stage of the study in `out` stands."""
     out, now = Path(out), time.time() if now is None else now
     rows = [state_of("simulate", out / "simulate.ipynb", out / "simulate.yaml", now)]
-    rows += [state_of(name, out / name / "train-arm.ipynb", out / name / "arm.yaml", now) for name in arm_names]
+    rows += [arm_state(out, name, now) for name in arm_names]
     return [*rows, state_of("compare", out / "compare.ipynb", out / "study.yaml", now)]
 
 
@@ -105,10 +113,30 @@ def _duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+def summary(rows: Sequence[Row], jobs: int = 0) -> str:
+    """Return in one line how many arms are done, running, failed and to come, and when all will be.
+
+    The time left is that of the arms to come, each as long as the mean of those done, shared by those that run side by
+    side: `jobs`, or as many as are found running.
+    """
+    states = [row.state for row in rows]
+    running = states.count("running")
+    to_come = len(rows) - states.count("done") - states.count("failed") - running
+    words = f"{states.count('done')} of {len(rows)} arms done, {running} running, {states.count('failed')} failed"
+    words += f", {to_come} to come"
+    took = [row.elapsed for row in rows if row.state == "done" and row.elapsed is not None]
+    if not took or not (running or jobs):
+        return words
+    mean = sum(took) / len(took)
+    left = to_come * mean + sum(max(0.0, mean - (row.elapsed or 0)) for row in rows if row.state == "running")
+    return f"{words}; ETA {_duration(left / min(len(rows), jobs or running))}" if left else words
+
+
 def table(rows: Sequence[Row]) -> str:
     """Return `rows` as text, a line each under a heading; times as minutes:seconds."""
-    lines = [f"{'stage':14s} {'state':8s} {'step':18s} {'elapsed':>8s} {'ETA':>8s}"]
+    width = max(14, *(len(row.name) for row in rows)) if rows else 14
+    lines = [f"{'stage':{width}s} {'state':8s} {'step':18s} {'elapsed':>8s} {'ETA':>8s}"]
     for row in rows:
         times = f"{_duration(row.elapsed):>8s} {_duration(row.eta):>8s}"
-        lines.append(f"{row.name:14s} {row.state:8s} {row.step:18s} {times}")
+        lines.append(f"{row.name:{width}s} {row.state:8s} {row.step:18s} {times}")
     return "\n".join(lines)

@@ -6,6 +6,7 @@ import html
 import os
 from pathlib import Path
 
+from ptycho import sweep
 from ptycho.config import arms
 from ptycho.files import write_text
 from ptycho.results import verify, write_status
@@ -83,7 +84,9 @@ def render(notebook: Path) -> str:
 
 
 def verdict(out: str | os.PathLike[str]) -> str:
-    """Judge the study in `out`, write its status.txt if that says something new, and return its text."""
+    """Judge the study or sweep in `out`, write its status.txt if that says something new, and return its text."""
+    if sweep.planned(out) is not None:
+        return write_status(out, *sweep.verify(out))
     plan = planned(out)
     ok, lines = verify(out, arms(plan["doses"], plan["losses"]), plan["nepochs"])
     return write_status(out, ok, lines)
@@ -92,9 +95,11 @@ def verdict(out: str | os.PathLike[str]) -> str:
 def write(out: str | os.PathLike[str]) -> Path:
     """Write index.html, a page for each rendered notebook, and status.txt into `out`; return the path of index.html.
 
-    Raises ValueError naming the first notebook that is not there.
+    A sweep has one page, with a table of its arms. Raises ValueError naming the first notebook that is not there.
     """
     out = Path(out)
+    if sweep.planned(out) is not None:
+        return _write_sweep(out)
     plan = planned(out)
     pages = {"The scans": Path("simulate.html")}
     pages |= {arm.name: Path(arm.name) / "train-arm.html" for arm in arms(plan["doses"], plan["losses"])}
@@ -103,13 +108,36 @@ def write(out: str | os.PathLike[str]) -> Path:
         back = f'<nav><a href="{os.path.relpath("index.html", page.parent)}">The study</a></nav>'
         body = render(out / page.with_suffix(".ipynb"))
         write_text(out / page, _page(f"{name} · {study}", back, body))
-    first, *lines = verdict(out).splitlines()
-    listed = "".join(f"<li>{html.escape(line.removeprefix('- '))}</li>" for line in lines)
     links = "".join(f'<a href="{page.as_posix()}">{html.escape(name)}</a>' for name, page in pages.items())
     files = "".join(
         f'<a href="{name}">{name}</a>' for name in ("metrics.json", "dose_comparison.pdf", "dose_comparison.csv")
     )
-    kind = "verdict ok" if first == "VERIFIED" else "verdict"
-    before = f'<nav>{links}{files}</nav>\n<section class="{kind}"><strong>{first}</strong><ul>{listed}</ul></section>'
+    before = f"<nav>{links}{files}</nav>\n{_section(verdict(out))}"
     write_text(out / "index.html", _page(study, before, render(out / "compare.ipynb")))
+    return out / "index.html"
+
+
+def _section(status: str) -> str:
+    first, *lines = status.splitlines()
+    listed = "".join(f"<li>{html.escape(line.removeprefix('- '))}</li>" for line in lines)
+    kind = "verdict ok" if first == "VERIFIED" else "verdict"
+    return f'<section class="{kind}"><strong>{first}</strong><ul>{listed}</ul></section>'
+
+
+def _write_sweep(out: Path) -> Path:
+    names = ("arms.json", "arms.csv", "dose_response.json", "dose_response.csv", "dose_response.pdf", "dose_factor.csv")
+    files = "".join(f'<a href="{name}">{name}</a>' for name in names)
+    before = f"<nav>{files}</nav>\n{_section(verdict(out))}"
+    rows: dict[str, dict[str, str]] = {}
+    for entry in sweep.collect(out):
+        seed, name = entry["name"].split("/")
+        made = (out / entry["name"] / "train-arm.ipynb").exists()
+        link = f'<a href="{entry["name"]}/train-arm.ipynb">{entry["status"]}</a>'
+        rows.setdefault(name, {})[seed] = link if made else entry["status"]
+    heads = "".join(f"<th>{seed}</th>" for seed in next(iter(rows.values())))
+    lines = (
+        f"<tr><th>{name}</th>{''.join(f'<td>{cell}</td>' for cell in row.values())}</tr>" for name, row in rows.items()
+    )
+    table = f"<h2>The arms</h2>\n<table><tr><th></th>{heads}</tr>{''.join(lines)}</table>"
+    write_text(out / "index.html", _page("Dose-response", before, render(out / "dose-response.ipynb") + table))
     return out / "index.html"

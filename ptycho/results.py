@@ -18,20 +18,22 @@ ENOUGH_PHOTONS = 1e8
 """Photons per pattern from which a collapsed network is a fault and no longer a result."""
 
 _NUMBER = (int, float)
+_NULLABLE = (*_NUMBER, type(None))
 _ARM: dict[str, tuple[type, ...]] = {
     "name": (str,),
     "nphotons": _NUMBER,
     "loss": (str,),
     "seed": (int,),
-    "architecture": (str,),
+    "architecture": (str, type(None)),
     "status": (str,),
-    "train_seconds": _NUMBER,
-    "patterns_per_second": _NUMBER,
-    "train": (dict,),
-    "heldout": (dict,),
-    "direct": (dict,),
+    "train_seconds": _NULLABLE,
+    "patterns_per_second": _NULLABLE,
+    "train": (dict, type(None)),
+    "heldout": (dict, type(None)),
+    "direct": (dict, type(None)),
 }
-_NULLABLE = (*_NUMBER, type(None))
+_OF_NETWORK = ("architecture", "train_seconds", "patterns_per_second", "train", "heldout")
+"""All null in an arm without a network."""
 _SPLIT: dict[str, tuple[type, ...]] = {
     "amplitude_frc50": _NULLABLE,  # fractions of Nyquist; null where collapsed or absent
     "phase_frc50": _NULLABLE,
@@ -75,10 +77,15 @@ def check_arm(entry: Any, path: str | os.PathLike[str], name: str | None = None)
     """Raise ValueError, naming `path` and the key, unless `entry` is an arm's metrics by the schema, all finite.
 
     `name` is the arm it should be; `direct` holds the metrics of the reference without a network, on the training scan.
+    An arm has a network, whose entries are then all there, or `direct`, or both.
     """
     _check_keys(entry, _ARM, str(path))
+    absent = [key for key in _OF_NETWORK if entry[key] is None]
+    if absent and (len(absent) < len(_OF_NETWORK) or entry["direct"] is None):
+        raise ValueError(f"{path}: {absent[0]!r} is null, expected the entries of a network, of 'direct', or of both")
     for split in ("train", "heldout", "direct"):
-        _check_keys(entry[split], _SPLIT, f"{path}: {split!r}")
+        if entry[split] is not None:
+            _check_keys(entry[split], _SPLIT, f"{path}: {split!r}")
     for key in entry:
         _check_finite(entry[key], f"{path}: {key!r}")
     if entry["status"] not in STATUSES:
@@ -87,7 +94,7 @@ def check_arm(entry: Any, path: str | os.PathLike[str], name: str | None = None)
         raise ValueError(f"{path}: 'name' is {entry['name']!r}, expected {name!r}")
 
 
-def _history_fault(path: Path, nepochs: int) -> str | None:
+def history_fault(path: Path, nepochs: int) -> str | None:
     """Say what is wrong with the history of a training of `nepochs` epochs, or return None."""
     try:
         with path.open(newline="", encoding="utf-8") as stream:
@@ -122,10 +129,11 @@ def shape_errors(log: Path) -> list[str]:
     return [line for lines in found.values() for line in lines]
 
 
-def _figure_fault(out: Path, rows: int) -> str | None:
+def figure_fault(out: Path, stem: str, rows: int) -> str | None:
+    """Say what is wrong with the figure `stem`.png and its numbers, `rows` rows or more in `stem`.csv, or None."""
     from PIL import Image, UnidentifiedImageError
 
-    png, table = out / "dose_comparison.png", out / "dose_comparison.csv"
+    png, table = out / f"{stem}.png", out / f"{stem}.csv"
     try:
         with Image.open(png) as image:
             low, high = image.convert("L").getextrema()
@@ -155,6 +163,20 @@ def _float(word: Any) -> float | None:
         return None
 
 
+def read_arm(out: Path, name: str) -> Any:
+    """The entry of the arm `name` in the study's folder `out`.
+
+    Raises ValueError, with the path within `out`, when its metrics.json is missing, corrupt or against the schema.
+    """
+    path = out / name / "metrics.json"
+    try:
+        entry = read_json(path)
+        check_arm(entry, path.relative_to(out), name)
+    except ValueError as error:
+        raise ValueError(str(error).replace(f"{out}{os.sep}", "")) from error
+    return entry
+
+
 def verify(out: str | os.PathLike[str], arms: Sequence[Arm], nepochs: int) -> tuple[bool, list[str]]:
     """Judge the study in `out`: return whether it is VERIFIED, and in words what was verified or why it is not."""
     out = Path(out)
@@ -162,15 +184,13 @@ def verify(out: str | os.PathLike[str], arms: Sequence[Arm], nepochs: int) -> tu
     notes: list[str] = []
     entries: dict[str, Any] = {}
     for arm in arms:
-        path = out / arm.name / "metrics.json"
         try:
-            entry = read_json(path)
-            check_arm(entry, path.relative_to(out), arm.name)
+            entry = read_arm(out, arm.name)
         except ValueError as error:
-            faults.append(f"{arm.name}: {str(error).replace(f'{out}{os.sep}', '')}")
+            faults.append(f"{arm.name}: {error}")
             continue
         entries[arm.name] = entry
-        fault = _history_fault(out / arm.name / "history.csv", nepochs)
+        fault = history_fault(out / arm.name / "history.csv", nepochs)
         if entry["status"] == "failed":
             fault = "its training failed"
         elif entry["status"] == "collapsed" and entry["nphotons"] >= ENOUGH_PHOTONS:
@@ -209,7 +229,7 @@ def _study_faults(out: Path, names: Iterable[str], entries: Mapping[str, Any], r
         faults += [f"run.log: {line}" for line in shape_errors(out / "run.log")]
     except OSError as error:
         faults.append(f"run.log: cannot be read ({error.strerror})")
-    figure = _figure_fault(out, rows)
+    figure = figure_fault(out, "dose_comparison", rows)
     return faults + ([figure] if figure else [])
 
 

@@ -36,21 +36,22 @@ INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Log:
-    """Copies lines, each marked with the stage it comes from, to the terminal and to the end of a file.
+    """Copies lines, each marked with the stage it comes from, to the end of a file and, unless quiet, to the terminal.
 
     Stages that run side by side share the file: a line is written in one go, at the file's end. A terminal or a disk
     that takes no more does not stop the stage.
     """
 
-    def __init__(self, path: Path, label: str):
+    def __init__(self, path: Path, label: str, quiet: bool = False):
         self.label = label
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        self._targets = (self._file,) if quiet else (self._file, 1)
         self._lock = threading.Lock()
 
     def line(self, text: str) -> None:
         marked = f"{self.label} | {text.rstrip()}\n"
         with self._lock:
-            for target in (self._file, 1):
+            for target in self._targets:
                 try:
                     os.write(target, marked.encode(errors="replace"))
                 except OSError:
@@ -196,11 +197,12 @@ def _fail(failure: Failure, label: str, notebook: Path, output: Path, parameters
     print(message, file=sys.stderr)
 
 
-def run(notebook: Path, output: Path, parameters: Path, log_file: Path, jobs: int = 1) -> int:
+def run(notebook: Path, output: Path, parameters: Path, log_file: Path, jobs: int = 1, quiet: bool = False) -> int:
     """Execute `notebook` with the YAML file `parameters` into `output`; return the exit status, 0 for success.
 
     `output` appears only when all went well, dated to the start of the run: what changed meanwhile is newer. The folder
-    of `log_file` is the study's; `jobs` is how many notebooks share the cores. After a failure there are
+    of `log_file` is the study's; `jobs` is how many notebooks share the cores; with `quiet` what they print goes to the
+    log alone. After a failure there are
     X.failed.ipynb, blocked_<UTC time>.md and status.txt; after an interruption there is nothing to clear away.
     """
     out = log_file.parent
@@ -209,7 +211,7 @@ def run(notebook: Path, output: Path, parameters: Path, log_file: Path, jobs: in
     started = time.time()
     try:
         claim = _claim(output.parent)
-        log = Log(log_file, label)
+        log = Log(log_file, label, quiet)
         write_json(marker, {"pid": os.getpid(), "started": started})
         mark_unfinished(out, after_success=True)
     except BlockingIOError:

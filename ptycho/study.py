@@ -49,6 +49,7 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
             "nepochs": config.nepochs,
             "gridsize": config.gridsize,
             "architecture": config.architecture,
+            "methods": list(config.methods),
             "seed": config.seed,
         }
     files["study.yaml"] = {

@@ -41,7 +41,7 @@ for dose in doses:
 
 TRAIN = {
     "parameters": 'out = ".."\narm = ""\ndose = ""\nloss = ""\nnepochs = 1\ngridsize = 2\n'
-    'architecture = "unrolled"\nseed = 1',
+    'architecture = "unrolled"\nmethods = []\nseed = 1',
     "# One arm\n\nwords": "markdown",
     "stage:training": """
 from pathlib import Path
@@ -53,24 +53,40 @@ with open(folder / "ran", "a") as file: file.write("once\\n")
 for epoch in range(nepochs):
     study.write_progress(folder, stage="training", epoch=epoch + 1, nepochs=nepochs, seconds_per_epoch=0.1, loss=1.0)
 perhaps(arm, "training")
-(folder / "history.csv").write_text("epoch,loss\\n" + "".join(f"{e + 1},{1 / (e + 1)}\\n" for e in range(nepochs)))
+if architecture in methods:
+    rows = "".join(f"{e + 1},{1 / (e + 1)}\\n" for e in range(nepochs))
+    (folder / "history.csv").write_text("epoch,loss\\n" + rows)
+    (folder / "model.keras").write_text("stand-in")
 """,
     "## Reconstruction": "markdown",
     "stage:inference": """
 perhaps(arm, "inference")
-for name in ("model.keras", "reconstruction.npz"): (folder / name).write_text("stand-in")
+(folder / "reconstruction.npz").write_text("stand-in")
 """,
     "## Figures": "markdown",
     "stage:visualisation": """
 perhaps(arm, "visualisation")
-split = dict(amplitude_frc50=0.5, phase_frc50=None, amplitude_psnr_db=30.0, amplitude_ssim=0.9, amplitude_pearson=0.9,
+frc50 = 0.5 + 0.01 * seed - 0.1 * (loss == "mae")
+split = dict(amplitude_frc50=frc50, phase_frc50=None, amplitude_psnr_db=30.0, amplitude_ssim=0.9, amplitude_pearson=0.9,
              phase_pearson=None, relative_mse=0.1, photon_bound=0.01, deviance=1.0)
+network = architecture in methods
+parts = dict(train=split if network else None, heldout=split if network else None,
+             direct=split if "direct" in methods else None)
+curve = dict(frequency=[k / 20 for k in range(1, 21)], complex=[1 - k / 20 for k in range(20)], phase=None,
+             amplitude=[1 - k / 20 for k in range(20)])
 study.provenance(folder, {"arm": arm, "seed": seed})
+study.write_json(folder / "frc.json", dict(contrast="amplitude", parts={k: curve for k, v in parts.items() if v}))
 study.write_json(folder / "metrics.json", dict(
-    name=arm, nphotons=float(dose), loss=loss, seed=seed, architecture=architecture, status="ok", train_seconds=1.0,
-    patterns_per_second=1.0, train=split, heldout=split, direct=split))
+    name=arm, nphotons=float(dose), loss=loss, seed=seed, architecture=architecture if network else None, status="ok",
+    train_seconds=1.0 if network else None, patterns_per_second=1.0 if network else None, **parts))
 """,
 }
+
+BOUNDS = """
+from ptycho import files
+def write(out):
+    files.write_json(out / "bound.json", {"train": {"at_one_photon": 50.0}, "heldout": {"at_one_photon": 90.0}})
+"""
 
 COMPARE = {
     "parameters": 'out = "."\ndoses = []\nlosses = []\nnepochs = 1',
@@ -116,6 +132,8 @@ def checkout(folder: Path) -> Path:
     shutil.copytree(ROOT / "ptycho", folder / "ptycho", ignore=shutil.ignore_patterns("__pycache__"))
     for name, cells in (("simulate", SIMULATE), ("train-arm", TRAIN), ("compare", COMPARE)):
         notebook(cells, folder / "notebooks" / f"{name}.ipynb")
+    shutil.copy2(ROOT / "notebooks" / "dose-response.ipynb", folder / "notebooks")  # which only reads what is there
+    (folder / "ptycho" / "bounds.py").write_text(BOUNDS)
     return folder
 
 

@@ -13,17 +13,18 @@ from ptycho.registration import Reconstruction
 
 def recognises(path: Path) -> bool:
     """Whether the file holds the reconstructions of an arm."""
-    return {f"{part}_object" for part in PARTS} <= npz.names(path)
+    return bool({f"{part}_object" for part in PARTS} & npz.names(path))
 
 
 def read(path: Path, data: RawData, part: str) -> Scan:
     """One of the arm's reconstructions (`part` of PARTS) with the probe and the positions of its scan.
 
-    Raises DataError for another part or a file that is not an arm's.
+    Raises DataError for a part that the arm does not have, or a file that is not an arm's.
     """
-    if part not in PARTS:
-        raise DataError(f"{path}: there is no part {part!r}; expected one of {', '.join(PARTS)}")
-    return of(load_reconstructions(path)[part], data)
+    found = load_reconstructions(path)
+    if part not in found:
+        raise DataError(f"{path}: there is no part {part!r}; expected one of {', '.join(found)}")
+    return of(found[part], data)
 
 
 def of(found: Reconstruction, data: RawData) -> Scan:

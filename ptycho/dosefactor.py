@@ -1,0 +1,84 @@
+"""The dose factor between two losses: how many times the photons of one the other needs for the same resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho.intervals import crossing, isotonic, mean_draws, quantile_bounds
+
+DRAWS = 4000
+
+
+@dataclass(frozen=True)
+class Factor:
+    """How many times the photons of `reference` the loss `other` needs for the same mean FRC50, `resolution`.
+
+    doses: photons per pattern at which (reference, other) reach it; None where a curve does not cross it.
+    value: their ratio, or None for the `reason`. low, high: ends of the interval; None where the doses at hand set no
+    end, or, with `reason`, where there is no interval. n: seeds at the dose that has fewest.
+    """
+
+    method: tuple[str, str]
+    resolution: float
+    reference: str
+    other: str
+    doses: tuple[float | None, float | None]
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    reason: str
+
+
+def factors(
+    method: tuple[str, str],
+    losses: tuple[str, str],
+    doses: NDArray[np.float64],
+    tables: tuple[NDArray[np.float64], NDArray[np.float64]],
+    resolutions: Sequence[float],
+    rng: np.random.Generator,
+) -> list[Factor]:
+    """The factors of one pair: isotonic mean curves over log10 dose, crossed at each resolution, the draws like them.
+
+    Both losses come from the same draws of seeds. A draw whose curve does not cross confines the factor on one side.
+    """
+    seen = [np.isfinite(table).sum(axis=0) for table in tables]
+    least = min((int(n[n > 0].min()) if n.any() else 0) for n in seen)
+    if not least:
+        return []
+    kept = [n > 0 for n in seen]
+    x = [np.log10(doses[keep]) for keep in kept]
+    columns = [table[:, keep] for table, keep in zip(tables, kept, strict=True)]
+    weights = [n[keep] for n, keep in zip(seen, kept, strict=True)]
+    means = [isotonic(np.nanmean(table, axis=0), weight) for table, weight in zip(columns, weights, strict=True)]
+    drawn = None
+    if least > 1:
+        both = mean_draws(np.concatenate(columns, axis=1), DRAWS, rng)
+        split = np.split(both, [len(x[0])], axis=1)
+        drawn = [isotonic(draw, weight) for draw, weight in zip(split, weights, strict=True)]
+
+    found = []
+    for value in resolutions:
+        (low_a, high_a), (low_b, high_b) = (crossing(x[k], means[k], value) for k in (0, 1))
+        reached = (float(10**low_a) if low_a == high_a else None, float(10**low_b) if low_b == high_b else None)
+        reasons = [
+            f"{loss} does not reach {value:.2f} of Nyquist at any dose up to {10 ** x[k][-1]:.3g} photons per pattern"
+            if means[k][-1] < value
+            else f"{loss} resolves more than {value:.2f} of Nyquist already at {10 ** x[k][0]:.3g} photons per pattern"
+            for k, loss in enumerate(losses)
+            if reached[k] is None
+        ]
+        factor = None if reasons else float(10 ** (low_b - low_a))
+        ends: tuple[float | None, float | None] = (None, None)
+        if drawn is None:
+            reasons.append("a single seed at some dose: no interval")
+        else:
+            (low_a, high_a), (low_b, high_b) = (crossing(x[k], drawn[k], value) for k in (0, 1))
+            low, high = quantile_bounds(low_b - high_a, high_b - low_a)
+            ends = (float(10**low) if np.isfinite(low) else None, float(10**high) if np.isfinite(high) else None)
+        found.append(Factor(method, value, *losses, reached, factor, *ends, least, "; ".join(reasons)))
+    return found
