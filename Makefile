@@ -307,6 +307,10 @@ GATHERED := arms.csv dose_response.json verdict.txt $(foreach figure,dose_respon
   $(figure).png $(figure).pdf)
 missing = $(if $(filter-out $(wildcard $1),$1),FORCE)
 
+# written by `plan`
+$O/sweep.yaml:
+	@test -f $@
+
 gathered: $O/index.html
 	@$(PYTHON) -m ptycho verify '$O'
 

@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 
 from ptycho.doseresponse import Curve, DoseResponse
 from ptycho.doseverdict import CLAIMED, SPLITS
-from ptycho.drawing import dose_label, styled
+from ptycho.drawing import STYLE, dose_label, styled
 from ptycho.frcresponse import Curves
+
+COLOURS = STYLE["axes.prop_cycle"].by_key()["color"]
 
 APART = 0.06
 """Decades between the marks of two losses at one dose."""
@@ -43,7 +45,7 @@ def _losses(curves: Sequence[Any]) -> list[str]:
 
 def _draw_curve(axes: Axes, curve: Curve, number: int, count: int) -> None:
     """Means joined by a line, their intervals as bars, and every seed as a faint dot, or a cross where collapsed."""
-    colour, shift = f"C{number}", 10 ** (APART * (number - (count - 1) / 2))
+    colour, shift = COLOURS[number], 10 ** (APART * (number - (count - 1) / 2))
     told = [point for point in curve.points if point.interval.mean is not None]
     dose = np.array([point.nphotons for point in told]) * shift
     mean, low, high = (
@@ -70,7 +72,7 @@ def resolution_response(study: DoseResponse) -> Figure:
             for point in curve.points:
                 if lost := point.n_collapsed + point.n_failed + point.n_missing:
                     at = (point.nphotons, 1.02 + 0.055 * number)
-                    cell.annotate(str(lost), at, color=f"C{number}", fontsize=6, ha="center", annotation_clip=False)
+                    cell.annotate(str(lost), at, color=COLOURS[number], fontsize=6, ha="center", annotation_clip=False)
         cell.set(xscale="log", xlabel=DOSE, ylim=(-0.03, 1.02 + 0.06 * len(losses)))
         cell.axhline(1.0, color="0.8", linewidth=0.6, zorder=0)
     axes[0, 0].set_ylabel(f"{study.quantity.partition('_')[0]} FRC50 (fraction of Nyquist)")
@@ -133,7 +135,7 @@ def frc_response(found: Curves) -> Figure:
     for curve in found.curves:
         cell = axes[methods.index(curve.method), doses.index(curve.nphotons)]
         mean, low, high = curve.correlation.T
-        colour = f"C{losses.index(curve.loss)}"
+        colour = COLOURS[losses.index(curve.loss)]
         cell.plot(curve.frequency, mean, color=colour, linewidth=1, label=curve.loss)
         cell.fill_between(curve.frequency, low, high, color=colour, alpha=0.2, linewidth=0)
     for line, method in zip(axes, methods, strict=True):
@@ -209,7 +211,7 @@ def factor_response(study: DoseResponse) -> Figure:
             for factor in study.factors:
                 if factor.method == method and (factor.reference, factor.other) == pair:
                     x = factor.resolution + 0.012 * (number - (len(pairs) - 1) / 2)
-                    label = _draw_factor(cell, x, factor, f"C{number}", label)
+                    label = _draw_factor(cell, x, factor, COLOURS[number], label)
         for value, style in ((1, "-"), (CLAIMED, ":")):
             cell.axhline(value, color="0.5", linestyle=style, linewidth=0.8, zorder=0)
         cell.set(yscale="log", xlim=(0, 1), xlabel="FRC50 (fraction of Nyquist)")
@@ -230,7 +232,10 @@ def _draw_factor(axes: Axes, x: float, factor: Any, colour: str, label: str | No
     if value is not None:
         axes.plot(x, value, "o", color=colour, markersize=4, label=label)
         label = None
-    start, end = low or (value if value is not None else high / 3), high or (value if value is not None else low * 3)
+    # an interval without an end: three times as far as what is known
+    start, end = low or (value or high) / 3, high or (value or low) * 3
+    if factor.n == 1:
+        start = end = value
     axes.plot([x, x], [start, end], "-", color=colour, linewidth=1.2, label=label)
     for at, mark, known in ((start, "v", low), (end, "^", high)):
         if known is None and factor.n > 1:

@@ -170,8 +170,18 @@ def gather(
             found_factors += factors(method, (first, second), np.array(doses), pair, resolutions, rng)
     if not any(point.interval.n for curve in curves for point in curve.points):
         raise ValueError(f"no arm has {quantity}; found {len(entries)} entries, faults: {'; '.join(faults) or 'none'}")
-    found = (curves, differences, found_factors, errors, limits, efficiencies, attained, faults)
-    return DoseResponse(quantity, tuple(seeds), *map(tuple, found))
+    return DoseResponse(
+        quantity,
+        tuple(seeds),
+        tuple(curves),
+        tuple(differences),
+        tuple(found_factors),
+        tuple(errors),
+        tuple(limits),
+        tuple(efficiencies),
+        tuple(attained),
+        tuple(faults),
+    )
 
 
 def _mean(values: Iterable[float]) -> float | None:

@@ -155,7 +155,8 @@ def _collapses(study: DoseResponse, method: tuple[str, str]) -> list[str]:
 
 
 def _short_factors(study: DoseResponse, method: tuple[str, str], pair: tuple[str, str]) -> str:
-    told, claim = [], {"excluded, it is more": [], "excluded, it is less": [], "not excluded": []}
+    told: list[str] = []
+    claim: dict[str, list[str]] = {"excluded, it is more": [], "excluded, it is less": [], "not excluded": []}
     found = [f for f in study.factors if f.method == method and (f.reference, f.other) == pair]
     for factor in found:
         low, high = factor.low, factor.high

@@ -57,7 +57,7 @@ def gather(out: Path, entries: Sequence[Mapping[str, Any]]) -> Curves:
                 method = (DIRECT, "train") if part == DIRECT else (entry["architecture"], part)
                 members.setdefault((method, entry["loss"], entry["nphotons"]), []).append(curves)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            faults.append(f"{entry['name']}: frc.json: {error}")
+            faults.append(f"{entry['name']}: its curves are left out: {error}")
     if not contrasts:
         raise ValueError(f"no arm has an FRC curve: {'; '.join(faults) or 'no arm has numbers'}")
     contrast = max(set(contrasts), key=contrasts.count)

@@ -164,7 +164,8 @@ def verify(out: str | os.PathLike[str]) -> tuple[bool, list[str]]:
     """Judge the sweep in `out`: return whether it is VERIFIED, and in words what was verified or why it is not."""
     entries, plan, out = collect(out), planned(out), Path(out)
     assert plan is not None
-    faults, notes = [], []
+    faults: list[str] = []
+    notes: list[str] = []
     for (seed, arm), entry in zip(_members(plan), entries, strict=True):
         if entry["status"] in ("failed", "missing"):
             faults.append(f"{entry['name']}: {entry['status']} ({entry['reason']})")

@@ -109,7 +109,8 @@ def test_words_of_the_makefile():
         {"NEPOCHS": "50", "N": "128", "GRIDSIZE": "1", "DOSES": "1e9  1e6 1e4", "LOSSES": "nll", "ARCH": "cnn"}
         | {"PHASE": "1", "SCAN": "", "SEED": " 7 ", "N_TRAIN": "100", "N_TEST": "50"}
     )
-    assert study == StudyConfig(50, 128, 1, 100, 50, ("1e9", "1e6", "1e4"), ("nll",), 7, "cnn", 1.0, None)
+    expected = (50, 128, 1, 100, 50, ("1e9", "1e6", "1e4"), ("nll",), 7, "cnn", 1.0, None, ("cnn", "direct"))
+    assert study == StudyConfig(*expected)
     assert len(study.arms) == 3
 
 

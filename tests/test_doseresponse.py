@@ -12,7 +12,7 @@ from standins import entry as arm_entry
 
 from ptycho.armtable import table_rows
 from ptycho.doseresponse import gather
-from ptycho.doseverdict import verdict
+from ptycho.doseverdict import summary, verdict
 
 DOSES = (1e2, 1e3, 1e4, 1e5, 1e6)
 SEEDS = (1, 2, 3, 4, 5)
@@ -183,6 +183,61 @@ def test_efficiency_is_the_photon_limit_over_the_error():
     expected = [1 / (4 + s) for s in SEEDS]
     assert all(point.values == pytest.approx(expected) for point in curve.points)
     assert curve.points[0].interval.mean == pytest.approx(np.mean(expected))
+
+
+def test_errors_are_geometric_means_and_are_held_against_both_limits():
+    arms = study()
+    for a in arms:
+        error = {"nll": 2.0, "mae": 8.0}[a["loss"]] * 1e2 / a["nphotons"] * 10.0 ** (a["seed"] - 3)
+        a["train"] |= {"photon_bound": 1e1 / a["nphotons"], "relative_mse": error}
+        a["train"]["information_bound"] = 1e2 / a["nphotons"]
+    found = gather(arms)
+    nll, mae = (next(c for c in found.errors if (c.method, c.loss) == (METHODS[0], loss)) for loss in ("nll", "mae"))
+    assert [point.interval.mean for point in nll.points] == pytest.approx([200 / dose for dose in DOSES])
+    assert [point.interval.mean for point in mae.points] == pytest.approx([800 / dose for dose in DOSES])
+    limits = [limit for limit in found.limits if limit.method == METHODS[0]]
+    assert [limit.counting for limit in limits] == pytest.approx([10 / dose for dose in DOSES])
+    assert [limit.information for limit in limits] == pytest.approx([100 / dose for dose in DOSES])
+    attained = next(c for c in found.attained if (c.method, c.loss) == (METHODS[0], "nll"))
+    assert attained.points[0].values == pytest.approx([0.5 * 10.0 ** (3 - s) for s in SEEDS])
+    assert {limit.information for limit in found.limits if limit.method == METHODS[1]} == {None}
+    words = " ".join(summary(found))
+    assert "unrolled, held-out scan: the Cramér-Rao bound of nll is not known." in words
+    assert "nll, error in units of the Cramér-Rao bound, by photons per pattern: 0.09 at 100" in words
+
+
+@pytest.mark.parametrize("method", ["direct", "unrolled"])
+def test_arms_of_one_method_alone_tell_of_no_other(method):
+    arms = study()
+    for a in arms:
+        if method == "direct":
+            a |= dict.fromkeys(("architecture", "train_seconds", "patterns_per_second", "train", "heldout"))
+        else:
+            a["direct"] = None
+    found = gather(arms)
+    assert list(dict.fromkeys(c.method for c in found.curves)) == (METHODS[2:] if method == "direct" else METHODS[:2])
+    assert found.faults == () and all(point.n_ok == 5 for curve in found.curves for point in curve.points)
+    assert {row["part"] for row in table_rows(arms)} == ({"direct"} if method == "direct" else {"train", "heldout"})
+    assert factors_of(found, found.curves[0].method)[0.5].value == pytest.approx(5, rel=0.1)
+
+
+def test_the_verdict_in_short_holds_the_claim_against_the_interval():
+    def claims(needs):
+        short = summary(gather(study(needs=needs), resolutions=(0.3, 0.5)))
+        return next(s for s in short if s.startswith("unrolled, held-out scan: mae needs"))
+
+    assert claims(5.0).endswith("A factor of 10 is excluded, it is less at 0.30, 0.50.")
+    assert claims(10.0).endswith("A factor of 10 is not excluded at 0.30, 0.50.")
+    assert claims(30.0).endswith("A factor of 10 is excluded, it is more at 0.30, 0.50.")
+    alike = summary(gather(study(needs=1.0)))
+    assert any("nll and mae are not shown to differ at" in sentence for sentence in alike)
+    arms = study()
+    arms[0]["status"] = "collapsed"
+    arms[0]["train"]["amplitude_frc50"] = None
+    arms[-1] = {**arms[-1], "status": "failed", "reason": "no memory"}
+    words = summary(gather(arms))
+    assert "unrolled, training scan: of mae arms collapsed, by photons per pattern: 1 of 5 at 100." in words
+    assert "Left out: 1e+06_nll_5: failed (no memory)." in words
 
 
 def test_one_seed_supports_no_claim():

@@ -17,7 +17,8 @@ from ptycho.config import StudyConfig
 MAKE = shutil.which("make")
 pytestmark = pytest.mark.skipif(MAKE is None, reason="needs make")
 TARGETS = (
-    *("study", "test", "nbval", "regression", "bench", "lab", "status", "report", "check", "clean", "help", "lock"),
+    *("study", "sweep", "test", "nbval", "regression", "bench", "lab", "status", "report", "check", "clean", "help"),
+    "lock",
 )
 
 
@@ -46,7 +47,7 @@ def test_help_lists_every_target_and_every_variable_with_its_default():
         assert re.search(rf"^  make {target} +\w", done.stdout, re.MULTILINE), target
     makefile = (ROOT / "Makefile").read_text()
     accepted = re.search(r"^PLANNED := (.*)$", makefile, re.MULTILINE)[1].split()
-    for name in (*accepted, "OUT", "JOBS"):
+    for name in (*accepted, "SEEDS", "OUT", "JOBS"):
         default = re.search(rf"^{name} = ?(.*)$", makefile, re.MULTILINE)[1]
         assert re.search(rf"^  {name} +{re.escape(default)} +\w", done.stdout, re.MULTILINE), name
     assert make(cwd=ROOT).stdout == done.stdout  # and make alone does nothing else
@@ -54,8 +55,8 @@ def test_help_lists_every_target_and_every_variable_with_its_default():
 
 def test_every_phony_target_of_users_is_in_the_help():
     makefile = (ROOT / "Makefile").read_text()
-    phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split()
-    assert set(phony) - set(TARGETS) == {"pipeline", "active-environment", "FORCE"}
+    phony = re.search(r"^\.PHONY: (.*)$", makefile.replace("\\\n", ""), re.MULTILINE)[1].split()
+    assert set(phony) - set(TARGETS) == {"pipeline", "arms", "seeds", "gathered", "active-environment", "FORCE"}
 
 
 def test_the_defaults_are_those_of_the_configuration():
@@ -81,6 +82,8 @@ def test_the_defaults_are_those_of_the_configuration():
         (("ARCH=it's",), 'ARCH="it\'s" is not accepted'),
         (("PHASE=9",), "PHASE=9.0 is not accepted"),
         (("SEED=-1",), "SEED=-1 is not accepted"),
+        (("SEEDS=1 2",), "SEEDS is a parameter of `make sweep`"),
+        (("METHODS=direct",), "METHODS is a parameter of `make sweep`"),
         (("SCAN=none.npz",), "SCAN='none.npz': there is no such file"),
         (("JOBS=0",), "JOBS='0' is not accepted"),
         (("JOBS=two",), "JOBS='two' is not accepted"),

@@ -61,6 +61,7 @@ def test_plan_writes_what_the_notebooks_get(tmp_path):
         "nepochs": 5,
         "gridsize": 2,
         "architecture": "unrolled",
+        "methods": ["unrolled", "direct"],
         "seed": 3,
     }
     simulate = yaml.safe_load((tmp_path / "simulate.yaml").read_text())
