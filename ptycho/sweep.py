@@ -186,4 +186,6 @@ def verify(out: str | os.PathLike[str]) -> tuple[bool, list[str]]:
     counted = f"{len(entries)} arms: " + ", ".join(f"{counts[s]} {s}" for s in ("ok", "collapsed", "failed", "missing"))
     if faults:
         return False, [counted, *faults, *notes]
-    return True, [counted, f"each trained to the end, {plan['nepochs']} epochs, losses and metrics finite", *notes]
+    trained = any(entry["architecture"] for entry in entries)
+    ended = f"every network trained to the end, {plan['nepochs']} epochs" if trained else "no network asked for"
+    return True, [counted, f"{ended}; losses and metrics finite", *notes]
