@@ -86,7 +86,7 @@ ifeq ($(origin N),file)
 N =
 endif
 ifeq ($(origin DOSES),file)
-DOSES = full $(if $(SWEEPING),1e5) 1e4 $(if $(SWEEPING),1e3 1e2)
+DOSES = full $(if $(SWEEPING),1e5 1e4 1e3 1e2,1e4)
 endif
 endif
 
