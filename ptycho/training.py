@@ -47,6 +47,13 @@ def _groups_per_epoch(groups: Groups) -> int:
     return -(-len(groups) // groups.indices.shape[1])
 
 
+class MeanLoss(keras.metrics.Mean):
+    """The mean of losses on which all replicas agree: Keras' own would add up what each replica keeps."""
+
+    def add_variable(self, *args: Any, **settings: Any) -> keras.Variable:
+        return super().add_variable(*args, **{**settings, "aggregation": "only_first_replica"})
+
+
 class Trainer(keras.Model):
     """The network behind its objective: one intensity a block, and a training step cut in a part for each core."""
 
@@ -58,9 +65,10 @@ class Trainer(keras.Model):
         super().__init__([amplitude, positions], intensities, name="trainer")
         mask = mask_of(autoencoder)
         self.objective = DiffractionLoss(loss, intensity_scale, None if mask is None else mask[..., tf.newaxis])
-        self.mean_loss = keras.metrics.Mean(name="loss")
+        self.mean_loss = MeanLoss(name="loss")
         self.gradients = spread(self._gradients, xla=uses_xla(autoencoder))
-        self.update = tf.function(self._update, jit_compile=True)
+        # replicas exchange their gradients within the update, which XLA does not compile
+        self.update = self._update if self.replicas > 1 else tf.function(self._update, jit_compile=True)
 
     def _gradients(self, amplitude: tf.Tensor, positions: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The objective of a part of the batch, scalar, and its gradient in every weight."""
@@ -74,9 +82,18 @@ class Trainer(keras.Model):
 
     def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         losses, gradients = zip(*self.gradients(*batch), strict=True)
+        # of several replicas each objective is its share of the whole, and the optimizer adds up their gradients
         self.update([tf.add_n(parts) / len(parts) for parts in zip(*gradients, strict=True)])
-        self.mean_loss.update_state(tf.add_n(losses) / len(losses))
+        loss = tf.add_n(losses) / len(losses)
+        if self.replicas > 1:
+            loss = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, loss)
+        self.mean_loss.update_state(loss)
         return {"loss": self.mean_loss.result()}
+
+    @property
+    def replicas(self) -> int:
+        """The devices of the ``tf.distribute`` strategy, which train together, each on its share of every batch."""
+        return self.distribute_strategy.num_replicas_in_sync
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -85,10 +102,11 @@ class Trainer(keras.Model):
 
 def trainer(autoencoder: keras.Model, config: TrainingConfig, intensity_scale: float, steps: int) -> Trainer:
     """A compiled :class:`Trainer` over the same weights, its learning rate falling to zero along a cosine."""
-    model = Trainer(autoencoder, config.loss, intensity_scale)
-    schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, decay_steps=steps)
-    model.compile(optimizer=keras.optimizers.Adam(schedule), jit_compile=False)
-    model.optimizer.build(model.trainable_variables)
+    with autoencoder.distribute_strategy.scope():
+        model = Trainer(autoencoder, config.loss, intensity_scale)
+        schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, decay_steps=steps)
+        model.compile(optimizer=keras.optimizers.Adam(schedule), jit_compile=False)
+        model.optimizer.build(model.trainable_variables)
     return model
 
 
@@ -105,7 +123,8 @@ def fit(
     Parameters
     ----------
     autoencoder : keras.Model
-        From :func:`ptycho.model.build`.
+        From :func:`ptycho.model.build`; built within the scope of a ``tf.distribute`` strategy, it trains on all the
+        devices of that strategy, the loss curve being that of one device up to rounding.
     groups : Groups
     config : TrainingConfig
     folder : Path
@@ -122,7 +141,8 @@ def fit(
     ------
     ValueError
         The scan's ``intensity_scale`` is not known, its ``fitted`` pixels are not those that the network was built for,
-        or a pattern lies farther from its group's centre than the network's canvas reaches.
+        a pattern lies farther from its group's centre than the network's canvas reaches, or the batch cannot be shared
+        equally by the replicas.
     TrainingError
         The loss became NaN or infinite.
     """
@@ -139,6 +159,9 @@ def fit(
             f"max_offset={config.model.max_offset} is not accepted: patterns lie up to {groups.max_offset:.2f} pixels "
             "from their group's centre"
         )
+    replicas = autoencoder.distribute_strategy.num_replicas_in_sync
+    if config.batch_size % replicas:
+        raise ValueError(f"batch_size={config.batch_size} is not accepted: a multiple of the {replicas} replicas")
     folder.mkdir(parents=True, exist_ok=True)
     backup = Backup(folder / "backup", _fingerprint(groups, config))
     rows = read_history(folder / "history.csv")[: backup.epochs]
@@ -152,7 +175,7 @@ def fit(
     patterns = patterns_per_epoch(groups, config.batch_size)
     history = History(folder / "history.csv", rows, config.nepochs, patterns, report)
     if begin < config.nepochs:
-        data = groups.dataset(config.batch_size, range(begin * steps, config.nepochs * steps), config.seed)
+        data = _dataset(model.distribute_strategy, groups, config, range(begin * steps, config.nepochs * steps))
         model.fit(
             data,
             initial_epoch=begin,
@@ -165,6 +188,22 @@ def fit(
         )
     require_finished(history.rows, config.nepochs)
     return history.rows
+
+
+def _dataset(
+    strategy: tf.distribute.Strategy, groups: Groups, config: TrainingConfig, batches: range
+) -> tf.data.Dataset | tf.distribute.DistributedDataset:
+    """The batches; to several replicas, each its share: what follows one another then makes up one batch."""
+    replicas = strategy.num_replicas_in_sync
+    if replicas == 1:
+        return groups.dataset(config.batch_size, batches, config.seed)
+    shares = range(batches.start * replicas, batches.stop * replicas)
+
+    def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        share = groups.dataset(config.batch_size // replicas, shares, config.seed)
+        return share.shard(context.num_input_pipelines, context.input_pipeline_id)
+
+    return strategy.distribute_datasets_from_function(of_worker)
 
 
 def _equal(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> bool:
