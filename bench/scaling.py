@@ -13,11 +13,8 @@ import numpy as np
 
 from bench import samples, throughput
 from bench.process import Row, peak_memory
-from ptycho import groups, model, training
+from ptycho import groups, model, stitching, training
 from ptycho.config import ModelConfig, TrainingConfig
-
-BATCH = 64
-"""Groups of a batch of inference, as in stitching."""
 
 
 def stages(path: str, N: int, gridsize: int, patterns: int) -> list[Row]:
@@ -48,6 +45,6 @@ def stages(path: str, N: int, gridsize: int, patterns: int) -> list[Row]:
     with stage("infer"):
         estimate, _ = throughput.inference(grouped, network)
         chosen = np.arange(0, len(grouped), gridsize**2)
-        for batch in np.resize(chosen, (-(-len(chosen) // BATCH), BATCH)):
+        for batch in np.resize(chosen, (-(-len(chosen) // stitching.BATCH), stitching.BATCH)):
             estimate(batch)
     return rows

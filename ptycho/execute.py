@@ -33,6 +33,14 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
             raise ConfigError(f"{notebook.name} has no parameter {name!r}; it has {', '.join(declared) or 'none'}")
 
 
+def without_iri_grammar() -> None:
+    """Keep jsonschema from a check that no notebook needs: its grammar is built at import, a third of a start's time.
+
+    jsonschema takes ``rfc3987_syntax`` where it can be imported, and does without where it cannot.
+    """
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+
+
 def anonymous(text: str) -> str:
     """Return `text` without what tells where and by whom it was made: folders, host name, addresses in memory."""
     text = re.sub(r"/[^\s'\"]*/ipykernel_\d+/\d+\.py", "<cell>", text)
@@ -73,6 +81,7 @@ def execute(notebook: Path, output: Path, parameters_file: Path) -> None:
 
     What the cells print goes to this process's stdout and stderr as it comes. Raises what papermill raises.
     """
+    without_iri_grammar()
     import nbformat
     import papermill
     import yaml

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ptycho import sweep
 from ptycho.config import arms
+from ptycho.execute import without_iri_grammar
 from ptycho.files import write_text
 from ptycho.results import verify, write_status
 from ptycho.study import planned
@@ -68,6 +69,7 @@ def render(notebook: Path) -> str:
 
     Raises ValueError when it is missing or no notebook.
     """
+    without_iri_grammar()
     import nbformat
     from jinja2 import DictLoader
     from nbconvert import HTMLExporter
