@@ -15,6 +15,12 @@ def count(graph: tf.Graph) -> float:
     return float(sum(_flops(op) for op in graph.get_operations()))
 
 
+def transforms(graph: tf.Graph) -> int:
+    """Two-dimensional Fourier transforms of one call, each image of a batch counted."""
+    fields = [op.inputs[0].shape for op in graph.get_operations() if op.type in ("FFT2D", "IFFT2D")]
+    return sum(prod(shape[:-2]) for shape in fields)
+
+
 def transform(h: int, w: int) -> float:
     """5 n log2 n for n = h w points: a complex FFT by the usual reckoning (Frigo & Johnson, Proc. IEEE 93 (2005))."""
     return 5 * h * w * log2(h * w)

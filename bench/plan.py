@@ -7,7 +7,7 @@ from typing import Any
 
 COLUMNS = (
     *("device", "cores", "task", "architecture", "N", "gridsize", "batch", "patterns_per_s", "groups_per_s"),
-    *("gflops", "peak_gflops", "share_of_peak", "first_call_s"),
+    *("gflops", "peak_gflops", "share_of_peak", "transform_us", "transforms_alone_per_s", "first_call_s"),
 )
 """Of the throughput's rows, those to be read."""
 DIRECT_BATCH = 50

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ptycho.cores import THREADS
 
 Row = dict[str, Any]
@@ -74,6 +76,19 @@ def peak_gflops(seconds: float = 0.5) -> float:
     n = 8192 if tf.config.list_physical_devices("GPU") else 2048
     A = tf.random.stateless_normal((n, n), seed=(0, 0))
     return 2e-9 * n**3 / min(timed(lambda: tf.matmul(A, A)[0, 0].numpy(), seconds))
+
+
+def transform_us(N: int, seconds: float = 0.3) -> float:
+    """Microseconds of one complex N x N Fourier transform as the forward model runs it: by XLA, 32 at a time, one core.
+
+    On a GPU, which takes them all at once, it is the time of 32 over 32.
+    """
+    import tensorflow as tf
+
+    fields = tf.complex(*(tf.random.stateless_normal((32, N, N), seed=(0, k)) for k in range(2)))
+    compiled = tf.function(tf.signal.fft2d, jit_compile=True)
+    compiled(fields)
+    return 1e6 / 32 * float(np.median(timed(lambda: compiled(fields)[0, 0, 0].numpy(), seconds)))
 
 
 def memory(kind: str) -> float:

@@ -34,7 +34,7 @@ def network(path: str, architecture: str, budgets: Sequence[int], seed: int) -> 
     import keras
 
     from ptycho import groups, model, stitching, training
-    from ptycho.config import ModelConfig, TrainingConfig
+    from ptycho.config import LEARNING_RATES, ModelConfig, TrainingConfig
 
     data = RawData.load(path)
     rows = []
@@ -47,6 +47,7 @@ def network(path: str, architecture: str, budgets: Sequence[int], seed: int) -> 
             loss=LOSS,
             nepochs=epochs,
             batch_size=training.batch_size(grouped),
+            learning_rate=LEARNING_RATES[architecture],
             seed=seed,
         )
         keras.utils.set_random_seed(seed)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from standins import ROOT
 
-from bench import plan, process, quality, samples, tables
+from bench import plan, process, quality, samples, tables, targets
 from ptycho.groups import make_groups
 from ptycho.runner import run
 
@@ -38,6 +38,7 @@ def test_operations_are_counted_as_by_hand():
     convolution = 2 * (2 * 8 * 8 * 6) * (3 * 3 * 3)
     # the value of the convolution is traced beside its gradients in image and kernel
     assert flops.count(graph) == product + transforms + 3 * convolution
+    assert flops.transforms(graph) == 4
 
 
 def test_calls_are_timed_until_the_seconds_are_spent():
@@ -91,6 +92,31 @@ def test_every_size_gridsize_and_core_is_measured():
         ("cpu", 1, N, 2) for N in (64, 128)
     }
     assert [c["batch_sizes"] for c in networks if (c["N"], c["gridsize"], c["cores"]) == (64, 2, 2)] == [[8, 32]] * 2
+
+
+def test_targets_are_told_as_they_are_and_in_proportion_to_the_machine():
+    place = {"device": "cpu", "N": 64, "transform_us": 16.0}
+    network = {**place, "gridsize": 2, "architecture": "unrolled"}
+    rows = [
+        {**network, "task": "training", "groups_per_s": 300.0, "patterns_per_s": 1200.0, "transforms_alone_per_s": 4e3},
+        {**network, "task": "training", "groups_per_s": 250.0, "patterns_per_s": 1000.0, "transforms_alone_per_s": 4e3},
+        {**network, "task": "inference", "groups_per_s": 1e3, "patterns_per_s": 4e3, "transforms_alone_per_s": 9e3},
+        {**network, "task": "inference", "groups_per_s": 9e9, "patterns_per_s": 9e9, "transforms_alone_per_s": 1.0}
+        | {"architecture": "cnn"},
+        {**place, "task": "direct", "gridsize": 1, "architecture": ""}
+        | {"groups_per_s": 9e3, "patterns_per_s": 9e3, "transforms_alone_per_s": 6e4},
+    ]
+    starts = [{"what": "import ptycho", "seconds": 0.3}]
+    studies = [{"what": "make study", "jobs": jobs, "seconds": seconds} for jobs, seconds in ((1, 230.0), (2, 100.0))]
+    found = {row["what"]: row for row in targets.table(starts, studies, rows)}
+    training = found["training, groups/s"]
+    assert (training["target"], training["measured"], training["met"]) == (400, 300, "no")
+    assert (training["scaled"], training["met_scaled"], training["transforms_alone"]) == (200, "yes", 1000)
+    assert found["inference, patterns/s"]["met"] == "yes"
+    assert found["direct, patterns/s"]["met_scaled"] == "no"
+    assert (found["import ptycho, s"]["met"], found["import ptycho, s"]["met_scaled"]) == ("no", "yes")
+    assert (found["make study, s"]["measured"], found["make study, s"]["met"]) == (100, "yes")
+    assert len(found) == 5  # the start of a notebook was not measured
 
 
 def test_pty_chi_is_absent_or_an_error_when_asked_for(monkeypatch, tmp_path):
@@ -149,6 +175,7 @@ MINIATURE = {
     "budgets": {"unrolled": [1], "direct": [3]},
     "scans": [400],
     "starts": 1,
+    "jobs": [],
 }
 
 
@@ -157,7 +184,7 @@ def test_the_bench_in_miniature(tmp_path):
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump(MINIATURE))
     assert run(NOTEBOOK, tmp_path / "bench.ipynb", tmp_path / "bench.yaml", tmp_path / "run.log") == 0
     rows = {path.stem: list(csv.DictReader(path.open())) for path in tmp_path.glob("*.csv")}
-    assert set(rows) == {"overhead", "profile", "throughput", "quality_trials", "quality", "scaling"}
+    assert set(rows) == {"overhead", "profile", "throughput", "quality_trials", "quality", "scaling", "targets"}
     assert {row["task"] for row in rows["throughput"]} == {"training", "inference", "direct"}
     assert all(float(row["patterns_per_s"]) > 0 and 0 < float(row["share_of_peak"]) < 1 for row in rows["throughput"])
     assert sum(float(row["share"]) for row in rows["profile"]) == pytest.approx(3)
