@@ -15,6 +15,12 @@ DIRECT = "direct"
 LEARNING_RATES = {"unrolled": 8e-3, "cnn": 1e-3}
 """Adam's, at the start: physics, a reconstruction already, takes larger steps than a network that starts blank."""
 LOSSES = ("nll", "mae", "mse")
+ORIENTATIONS = ("as-is", "flip-y", "flip-x", "flip-xy", "swap", "swap-flip-y", "swap-flip-x", "swap-flip-xy")
+"""The ways to swap the axes of a scan's positions and then reverse some (:mod:`ptycho.orientation`)."""
+STAR = "siemens-star"
+"""The measured scan that has a name; every other SCAN is a file."""
+LARGEST_PROBE = 5
+"""Incoherent modes."""
 DOSE_NAMES = {"1e9": "high", "1e4": "low"}
 """The doses of the four-arm study have names; every other dose is called by its value."""
 
@@ -123,6 +129,19 @@ def arms(doses: Iterable[str], losses: Iterable[str]) -> tuple[Arm, ...]:
     return tuple(Arm(dose, loss) for dose in doses for loss in losses)
 
 
+def period(resolution: str) -> tuple[float, str]:
+    """The full period that RESOLUTION asks for, and its unit: ('4.5' -> 4.5, 'px'), ('20nm' -> 20, 'nm').
+
+    Raises ConfigError for other words, and for less than Nyquist's two pixels.
+    """
+    found = re.fullmatch(r"(\d+\.?\d*)(nm)?", resolution)
+    value, unit = (float(found[1]), found[2] or "px") if found else (0.0, "px")
+    least = 2 if unit == "px" else 0
+    accepted = "a full period in object pixels, 2 or more, like 4.5, or in nanometres, like 20nm"
+    _require(value > 0 and value >= least, "RESOLUTION", resolution, accepted)
+    return value, unit
+
+
 _DOSE = re.compile(r"[1-9](\.\d*[1-9])?e(0|[1-9]\d?)")  # one spelling a number: arms are named by it
 
 
@@ -132,7 +151,8 @@ class StudyConfig:
 
     ``scan`` is None for a simulated study, otherwise a file of any of ``formats.FORMATS`` or ``'siemens-star'``.
     ``N`` is None when the scan decides it. ``methods`` are what each arm reconstructs with: the network named by
-    ``architecture``, ``'direct'``, or both.
+    ``architecture``, ``'direct'``, or both. ``orientation``, ``probe_modes``, ``positions`` and ``resolution`` are of a
+    measured scan: which way its positions run, what is found beside the object, and the full period to be resolved.
     """
 
     nepochs: int = 5
@@ -147,6 +167,11 @@ class StudyConfig:
     phase: float = 0.0
     scan: str | None = None
     methods: tuple[str, ...] = ("unrolled", DIRECT)
+    orientation: str = "auto"
+    probe_modes: int = 1
+    positions: str = "given"
+    probe: str = "fixed"
+    resolution: str | None = None
 
     def __post_init__(self) -> None:
         _require(isinstance(self.nepochs, int) and 1 <= self.nepochs <= 10_000, "NEPOCHS", self.nepochs, "1 to 10000")
@@ -174,6 +199,22 @@ class StudyConfig:
         for method in methods:
             _require(method in known, "METHODS", method, f"among {known}, the network being that of ARCH")
         _require(0 <= self.phase <= 3, "PHASE", self.phase, "the object's phase range in radians, 0 to 3")
+        _require(self.probe in ("fixed", "trainable"), "PROBE", self.probe, "fixed or trainable")
+        self._require_measured()
+
+    def _require_measured(self) -> None:
+        """Refuse what is not accepted of the parameters that a measured scan alone has."""
+        accepted = ("auto", *ORIENTATIONS)
+        _require(self.orientation in accepted, "ORIENTATION", self.orientation, f"one of {', '.join(accepted)}")
+        modes, most = self.probe_modes, LARGEST_PROBE
+        _require(isinstance(modes, int) and 1 <= modes <= most, "PROBE_MODES", modes, f"1 to {most}")
+        _require(self.positions in ("given", "refine"), "POSITIONS", self.positions, "given or refine")
+        if self.resolution is not None:
+            period(self.resolution)
+        if self.scan is None:
+            for name in ("orientation", "probe_modes", "positions", "resolution"):
+                value, default = getattr(self, name), type(self).__dataclass_fields__[name].default
+                _require(value == default, name.upper(), value, "it is of a measured scan, which SCAN names")
 
     @property
     def arms(self) -> tuple[Arm, ...]:

@@ -211,6 +211,23 @@ def normalise(
     )
 
 
+def predicted_rate(
+    data: RawData, object: NDArray[np.complexfloating], origin_yx: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return the photons (M, N, N) that a scan's probe on an object (H, W), pixel [0, 0] at `origin_yx`, predicts.
+
+    Raises DataError if the scan's intensity_scale is not known.
+    """
+    if data.intensity_scale is None:
+        raise DataError("intensity_scale is missing; expected a scalar s with counts = (s * diff3d)^2")
+    margin = data.N // 2
+    # empty space around it: the faint rim of a probe may reach beyond what was reconstructed
+    padded = np.pad(object, margin, constant_values=1)
+    x, y = data.xcoords - origin_yx[1] + margin, data.ycoords - origin_yx[0] + margin
+    amplitude = ideal_amplitude(padded, data.probeGuess, x, y)
+    return np.square(amplitude.astype(np.float64) * data.intensity_scale)
+
+
 def deviance(
     data: RawData,
     object: NDArray[np.complexfloating],
@@ -225,14 +242,7 @@ def deviance(
     if there are none, all count. Of the valid pixels only `pixels` (N, N) do: by default those that a fit sees
     (`data.fitted`). Raises DataError if the counts are not known.
     """
-    margin = data.N // 2
-    # empty space around it: the faint rim of a probe may reach beyond what was reconstructed
-    padded = np.pad(object, margin, constant_values=1)
-    x, y = data.xcoords - origin_yx[1] + margin, data.ycoords - origin_yx[0] + margin
-    amplitude = ideal_amplitude(padded, data.probeGuess, x, y)
-    counts = data.counts()
-    assert data.intensity_scale is not None  # or there were no counts
-    rate = np.square(amplitude.astype(np.float64) * data.intensity_scale)
+    counts, rate = data.counts(), predicted_rate(data, object, origin_yx)
     if pixels is None:
         pixels = data.fitted
     elif data.mask is not None:

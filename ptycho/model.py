@@ -89,6 +89,16 @@ def build(
     return autoencoder, _object_model(autoencoder)
 
 
+def probe_of(autoencoder: keras.Model, N: int) -> np.ndarray:
+    """The probe as the network has it, trained where it was trainable: (N, N), or (L, N, N) complex64 for L modes."""
+    pair = autoencoder.get_layer("probe").pair.numpy()
+    P = (pair[..., 0] + 1j * pair[..., 1]).astype(np.complex64)
+    before = N // 2 - P.shape[-1] // 2
+    after = N - P.shape[-1] - before
+    P = np.pad(P, [(0, 0), (before, after), (before, after)])
+    return P[0] if len(P) == 1 else P
+
+
 def create_model_with_gridsize(gridsize: int, N: int) -> tuple[keras.Model, keras.Model]:
     """(autoencoder, diffraction_to_obj) for ``gridsize`` and ``N``, everything else as in :class:`ModelConfig`."""
     return build(ModelConfig(N=N, gridsize=gridsize))

@@ -15,11 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho import direct, seeds
+from ptycho import trial
 from ptycho.rawdata import RawData
-
-PATTERNS, PASSES, BATCH = 100, 8, 10
-"""What each of the eight fits sees: the patterns nearest to the middle of the scan, and how often."""
 
 ALIKE = 0.02
 """Fits whose logarithmic losses differ by less are not told apart; the plainer orientation is taken."""
@@ -35,10 +32,9 @@ class Orientation:
 
     @property
     def name(self) -> str:
-        """In words, e.g. ``'x and y swapped, y flipped'``; ``'identity'`` for none."""
-        flips = "x and y" if self.flip_x and self.flip_y else "x" if self.flip_x else "y" if self.flip_y else ""
-        words = ["x and y swapped"] * self.swap + [f"{flips} flipped"] * bool(flips)
-        return ", ".join(words) or "identity"
+        """As the Makefile's ORIENTATION says it, e.g. ``'swap-flip-y'``; ``'as-is'`` for none."""
+        flips = "x" * self.flip_x + "y" * self.flip_y
+        return "-".join(["swap"] * self.swap + [f"flip-{flips}"] * bool(flips)) or "as-is"
 
     def apply(self, data: RawData) -> RawData:
         """The scan with its positions so turned, within the rectangle that they span; without the object's frame."""
@@ -66,6 +62,11 @@ ORIENTATIONS = tuple(Orientation(s, fx, fy) for s in (False, True) for fx in (Fa
 """All eight, the identity first."""
 
 
+def named(name: str) -> Orientation:
+    """The orientation called ``name``, one of ``config.ORIENTATIONS``."""
+    return next(orientation for orientation in ORIENTATIONS if orientation.name == name)
+
+
 def resolve(data: RawData, seed: int) -> tuple[RawData, str, dict[str, float]]:
     """The scan with its positions turned the way that a short fit of object and probe explains best.
 
@@ -89,15 +90,8 @@ def resolve(data: RawData, seed: int) -> tuple[RawData, str, dict[str, float]]:
     TrainingError
         A fit diverged.
     """
-    x, y = data.xcoords, data.ycoords
-    distance = np.hypot(x - (x.min() + x.max()) / 2, y - (y.min() + y.max()) / 2)
-    middle = data.subset(np.sort(np.argsort(distance, kind="stable")[:PATTERNS]))
-    order = seeds.derive(seed, "orientation")
-    settings: dict[str, Any] = {"passes": PASSES, "batch_size": BATCH, "refine_probe": True, "seed": order}
-    losses = {
-        orientation.name: float(direct.fit(orientation.apply(middle), "mse", **settings).losses[-1])
-        for orientation in ORIENTATIONS
-    }
+    patterns = trial.middle(data)
+    losses = {turn.name: trial.loss(turn.apply(patterns), seed) for turn in ORIENTATIONS}
     best = min(losses.values())
     chosen = next(orientation for orientation in ORIENTATIONS if losses[orientation.name] <= best + ALIKE)
     return chosen.apply(data), chosen.name, losses

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ptycho import acquisition, arm, direct, exposure, seeds
+from ptycho import acquisition, arm, direct, exposure, measured, seeds
 from ptycho.metrics import NAMES
 from ptycho.rawdata import DataError, RawData
 
@@ -52,9 +52,9 @@ def test_measured_scans_have_a_guard_and_simulated_ones_none(simulated, tmp_path
     mask = np.ones((64, 64), bool)
     mask[:, 20:22] = False
     replace(data, objectGuess=None, mask=mask).save(tmp_path / "scan.npz")
-    monkeypatch.setattr(acquisition, "REFERENCE_PASSES", 2)
-    parts = acquisition.measure("scan.npz", tmp_path, seed=7)
-    drawn = np.random.default_rng(seeds.derive(7, "guard")).random((64, 64)) < acquisition.GUARDED
+    monkeypatch.setattr(measured, "REFERENCE_PASSES", 2)
+    parts = measured.measure("scan.npz", tmp_path, 7, "as-is").splits(7)
+    drawn = np.random.default_rng(seeds.derive(7, "guard")).random((64, 64)) < measured.GUARDED
     for part in parts.values():
         scan = part.expose("1e4")
         assert np.array_equal(scan.guard, drawn & mask) and np.array_equal(scan.fitted, ~drawn & mask)
