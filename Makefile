@@ -27,12 +27,22 @@ SEEDS = 1 2 3 4 5
 PHASE = 0
 ## a measured scan instead of a simulated one: a file, or siemens-star
 SCAN =
+## which way a measured scan's positions run: auto (found), as-is, flip-x, swap-flip-y ...
+ORIENTATION = auto
+## incoherent modes of a measured scan's probe, 1 to 5
+PROBE_MODES = 1
+## a measured scan's positions: given, or refine
+POSITIONS = given
+## the probe while networks train: fixed or trainable
+PROBE = fixed
+## full period that a measured scan's dose is to resolve: object pixels (4.5), or 20nm
+RESOLUTION =
 ## the study's folder
 OUT = reports/dose-study
 ## arms at a time; they share the cores (a sweep: as many as there are cores)
 JOBS = 1
 
-PLANNED := NEPOCHS N GRIDSIZE N_TRAIN N_TEST DOSES LOSSES SEED ARCH METHODS PHASE SCAN
+PLANNED := NEPOCHS N GRIDSIZE N_TRAIN N_TEST DOSES LOSSES SEED ARCH METHODS PHASE SCAN ORIENTATION PROBE_MODES POSITIONS PROBE RESOLUTION
 VARIABLES := $(PLANNED) SEEDS OUT JOBS
 SWEEPING := $(filter sweep seeds arms gathered,$(MAKECMDGOALS))
 
@@ -117,7 +127,7 @@ help:
 	  /^[a-z][a-z-]*:/ && text { name = $$1; sub(/:.*/, "", name); \
 	    targets = targets sprintf("  make %-11s %s\n", name, text) } \
 	  /^[A-Z][A-Z_]* =/ && text { name = $$1; value = $$0; sub(/^[A-Z_]+ = ?/, "", value); \
-	    variables = variables sprintf("  %-9s %-18s %s\n", name, value, text) } \
+	    variables = variables sprintf("  %-11s %-16s %s\n", name, value, text) } \
 	  { text = "" } \
 	  END { printf "Targets:\n%s\nVariables of a study, with their defaults (make study NEPOCHS=50 DOSES=\"1e9 1e6\"):\n%s", \
 	    targets, variables }' Makefile
@@ -199,6 +209,7 @@ clean:
 	  test ! -f "$$seed/study.yaml" || $(MAKE) --no-print-directory clean OUT="$$seed" || exit 1; done
 	@for arm in '$O'/*/arm.yaml; do test ! -f "$$arm" || rm -rf "$${arm%/arm.yaml}"; done
 	@rm -rf '$O/data' '$O/run.log' '$O/status.txt' '$O/metrics.json' '$O/index.html' '$O'/blocked_*.md \
+	  '$O'/resolution.* '$O'/spokes.* \
 	  '$O'/dose_comparison.* '$O'/simulate.* '$O'/compare.* '$O'/.partial.* '$O/study.yaml' '$O/bound.json' \
 	  '$O'/arms.* '$O'/dose_response.* '$O'/error_response.* '$O'/frc_response.* '$O'/dose_factor.* \
 	  '$O'/dose-response.* '$O/verdict.txt' '$O/sweep.yaml'
@@ -236,8 +247,10 @@ ifneq ($(filter pipeline arms,$(MAKECMDGOALS)),)
 
 dose-name = $(if $(filter 1e9,$1),high,$(if $(filter 1e4,$1),low,$1))
 ARMS := $(foreach dose,$(DOSES),$(foreach loss,$(LOSSES),$(call dose-name,$(dose))_$(loss)))
-DATA := $(foreach dose,$(DOSES),$O/data/$(call dose-name,$(dose))_train.npz $O/data/$(call dose-name,$(dose))_test.npz)
-PARAMETERS := $O/simulate.yaml $O/study.yaml $(ARMS:%=$O/%/arm.yaml)
+DATA := $(foreach dose,$(DOSES),$O/data/$(call dose-name,$(dose))_train.npz $O/data/$(call dose-name,$(dose))_test.npz) \
+  $(if $(strip $(SCAN)),$O/data/measured.npz)
+RESOLVED := $(if $(strip $(SCAN)),$O/resolution.ipynb)
+PARAMETERS := $O/simulate.yaml $O/study.yaml $(RESOLVED:.ipynb=.yaml) $(ARMS:%=$O/%/arm.yaml)
 RENDERED := $(ARMS:%=$O/%/train-arm.ipynb)
 COMPARED := $O/metrics.json $O/dose_comparison.png $O/dose_comparison.pdf $O/dose_comparison.csv
 SCAN_FILE := $(subst $(space),\ ,$(filter-out siemens-star,$(strip $(SCAN))))
@@ -276,7 +289,12 @@ $O/$1_$2/train-arm.ipynb: $O/$1_$2/arm.yaml $O/data/$1_train.npz $O/data/$1_test
 endef
 $(foreach dose,$(DOSES),$(foreach loss,$(LOSSES),$(eval $(call arm-rule,$(call dose-name,$(dose)),$(loss)))))
 
-$O/compare.ipynb: $O/study.yaml notebooks/compare.ipynb $(RENDERED) $(call missing,$(COMPARED))
+# a measured scan alone: what its photons resolve at each dose, without a truth
+$O/resolution.ipynb: $O/resolution.yaml $O/data/measured.npz notebooks/resolution.ipynb \
+  $(call missing,$(addprefix $O/resolution.,json png pdf csv))
+	@$(call run,notebooks/resolution.ipynb,$O/resolution.yaml) --jobs $(arm-jobs)
+
+$O/compare.ipynb: $O/study.yaml notebooks/compare.ipynb $(RENDERED) $(RESOLVED) $(call missing,$(COMPARED))
 	@$(call run,notebooks/compare.ipynb,$O/study.yaml)
 
 $O/index.html: $O/compare.ipynb

@@ -110,7 +110,7 @@ def _status(options: argparse.Namespace) -> int:
         return 0
     plan = study.planned(options.out)
     names = [arm.name for arm in arms(plan["doses"], plan["losses"])]
-    print(progress.table(progress.survey(options.out, names)))
+    print(progress.table(progress.survey(options.out, names, measured=plan.get("measured", False))))
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ def table(metrics: Mapping[str, Any]) -> str:
     """The arms' numbers as text, one line an arm and part."""
     lines = [
         f"{'arm':12s} {'scan':8s} {'photons':>8s} {'FRC50 amp.':>10s} {'FRC50 ph.':>9s} {'PSNR dB':>8s} {'SSIM':>5s}"
-        f" {'r':>5s} {'rel. MSE':>9s} {'bound':>8s} {'deviance':>9s}  status"
+        f" {'r':>5s} {'rel. MSE':>9s} {'bound':>8s} {'deviance':>9s} {'unseen':>7s}  status"
     ]
     for arm in metrics["arms"]:
         for part in arms.PARTS:
@@ -72,7 +72,7 @@ def table(metrics: Mapping[str, Any]) -> str:
                 lines.append(f"{arm['name']:12s} {part:8s} {'':>8s} no numbers: {arm['status']}")
                 continue
             cells = [
-                _cell(numbers[key], width, form)
+                _cell(numbers.get(key), width, form)
                 for key, width, form in (
                     ("amplitude_frc50", 10, ".2f"),
                     ("phase_frc50", 9, ".2f"),
@@ -82,6 +82,7 @@ def table(metrics: Mapping[str, Any]) -> str:
                     ("relative_mse", 9, ".2g"),
                     ("photon_bound", 8, ".2g"),
                     ("deviance", 9, ".2f"),
+                    ("deviance_heldout_pixels", 7, ".2f"),
                 )
             ]
             status = arm["status"] if part in SPLITS else "no network"
@@ -111,11 +112,32 @@ def verdict(metrics: Mapping[str, Any], contrast: str) -> list[str]:
     for arm in metrics["arms"]:
         if arm["status"] != "ok":
             sentences.append(f"The arm {arm['name']} {arm['status']}.")
+    sentences += _overfit(metrics["arms"])
     sentences.append(
         "These are single trainings from one seed: they carry no interval, and two doses do not fix by what factor one "
         "loss saves photons over another."
     )
+    if "resolution" in metrics:
+        sentences += metrics["resolution"]["recommendation"]
     return sentences
+
+
+def _overfit(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The fit whose deviance is highest on unseen detector pixels over seen ones; nothing where none were held out."""
+    found = [
+        (numbers["deviance_heldout_pixels"] / numbers["deviance"], arm["name"], part)
+        for arm in entries
+        for part in arms.PARTS
+        if (numbers := arm.get(part)) and numbers.get("deviance_heldout_pixels") is not None
+    ]
+    if not found:
+        return []
+    ratio, name, part = max(found)
+    where = "direct" if part == "direct" else SPLITS[part]
+    return [
+        f"Detector pixels that no fit saw are predicted with at most {ratio:.2f} times the deviance of those that the "
+        f"fits saw ({name}, {where}); 1 is a fit that learned no noise."
+    ]
 
 
 def _ranking(reached: Mapping[str, float | None], contrast: str) -> str:

@@ -27,7 +27,7 @@ from ptycho.registration import Reconstruction, remove_gauge
 from ptycho.resolution import FRCCurve, evaluation_window, fill_holes, frc, frc50, threshold_crossing
 
 THRESHOLD = "half-bit"
-"""For the halves of one scan: where all its photons together reach one bit (van Heel and Schatz 2005, eq. 17)."""
+"""For the halves of one scan: where all its photons together reach half a bit (van Heel and Schatz 2005, eq. 17)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,11 +89,37 @@ def compare(one: Reconstruction, other: Reconstruction) -> SplitResolution:
 
     Raises ValueError if they hardly overlap or the covered area is too small.
     """
-    aligned = remove_gauge(replace(one, origin_yx=one.origin_yx - other.origin_yx), other.object)
-    first, second = (fill_holes(image, aligned.mask) for image in (aligned.object, aligned.truth))
-    curve = frc(first, second, evaluation_window(aligned.mask))
+    curve = agreement(replace(one, origin_yx=one.origin_yx - other.origin_yx), other.object)
     expected = replace(curve, correlation=with_truth(curve.correlation))
     return SplitResolution(curve, threshold_crossing(curve, THRESHOLD), expected, frc50(expected), (one, other))
+
+
+def agreement(reconstruction: Reconstruction, image: np.ndarray) -> FRCCurve:
+    """The FRC of complex objects, free of gauge: of a reconstruction and an image (H, W) whose pixel [0, 0] is at 0.
+
+    Raises ValueError if they hardly overlap or the covered area is too small.
+    """
+    aligned = remove_gauge(reconstruction, image)
+    found, other = (fill_holes(values, aligned.mask) for values in (aligned.object, aligned.truth))
+    return frc(found, other, evaluation_window(aligned.mask))
+
+
+def against_reference(reconstruction: Reconstruction, reference: np.ndarray, share: float) -> FRCCurve:
+    """The correlation with the truth, from that with a reference (H, W) made from all photons, of which ``share`` are
+    the reconstruction's own.
+
+    To first order in the noise, the error of an image from all photons is the mean of the errors of images from its
+    parts. With N the power of the noise at the share f, the reference has the noise f N, all of it shared::
+
+        C_ref^2 = (S + f N) / (S + N)   hence   C^2 = S / (S + N) = (C_ref^2 - f) / (1 - f)
+
+    Raises ValueError unless 0 < share < 1: an image is no judge of itself.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share of the photons is {share}; expected a number in (0, 1)")
+    curve = agreement(reconstruction, reference)
+    square = np.sign(curve.correlation) * curve.correlation**2
+    return replace(curve, correlation=np.sqrt(np.maximum(square - share, 0) / (1 - share)))
 
 
 def with_truth(correlation: np.ndarray) -> np.ndarray:

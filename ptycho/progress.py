@@ -97,10 +97,14 @@ def arm_state(out: Path, name: str, now: float) -> Row:
     return state_of(name, out / name / "train-arm.ipynb", out / name / "arm.yaml", now, *data)
 
 
-def survey(out: str | os.PathLike[str], arm_names: Sequence[str], now: float | None = None) -> list[Row]:
-    """Return how each stage of the study in `out` stands."""
+def survey(
+    out: str | os.PathLike[str], arm_names: Sequence[str], now: float | None = None, measured: bool = False
+) -> list[Row]:
+    """Return how each stage of the study in `out`, perhaps of a `measured` scan, stands."""
     out, now = Path(out), time.time() if now is None else now
     rows = [state_of("simulate", out / "simulate.ipynb", out / "simulate.yaml", now)]
+    if measured:
+        rows.append(state_of("resolution", out / "resolution.ipynb", out / "resolution.yaml", now))
     rows += [arm_state(out, name, now) for name in arm_names]
     return [*rows, state_of("compare", out / "compare.ipynb", out / "study.yaml", now)]
 

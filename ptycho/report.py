@@ -104,6 +104,8 @@ def write(out: str | os.PathLike[str]) -> Path:
         return _write_sweep(out)
     plan = planned(out)
     pages = {"The scans": Path("simulate.html")}
+    if plan.get("measured"):
+        pages["The resolution"] = Path("resolution.html")
     pages |= {arm.name: Path(arm.name) / "train-arm.html" for arm in arms(plan["doses"], plan["losses"])}
     study = "Dose study: " + ", ".join(plan["doses"]) + " photons per pattern"
     for name, page in pages.items():

@@ -7,16 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ptycho.config import ConfigError, StudyConfig
+from ptycho.config import STAR, ConfigError, StudyConfig, period
 from ptycho.files import read_json, write_if_changed, write_json
 from ptycho.progress import write_progress
 from ptycho.provenance import provenance
 from ptycho.results import check_arm, mark_unfinished
 
 __all__ = ["collect", "plan", "provenance", "write_json", "write_progress"]
-
-MEASURED = "siemens-star"
-"""The measured scan that has a name; every other SCAN is a file."""
 
 
 def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
@@ -26,7 +23,7 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
     the study lies.
     """
     scan = config.scan
-    if scan is not None and scan != MEASURED:
+    if scan is not None and scan != STAR:
         scan = os.path.relpath(scan, out)
     files: dict[str, dict[str, Any]] = {
         "simulate.yaml": {
@@ -38,8 +35,19 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
             "seed": config.seed,
             "phase": config.phase,
             "scan": scan,
+            "orientation": config.orientation,
+            "probe_modes": config.probe_modes,
+            "positions": config.positions,
         }
     }
+    if scan is not None:
+        files["resolution.yaml"] = {
+            "out": ".",
+            "doses": list(config.doses),
+            "seed": config.seed,
+            "scan": scan,
+            "resolution": config.resolution,
+        }
     for arm in config.arms:
         files[f"{arm.name}/arm.yaml"] = {
             "out": "..",
@@ -51,27 +59,45 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
             "architecture": config.architecture,
             "methods": list(config.methods),
             "seed": config.seed,
+            "probe": config.probe,
         }
     files["study.yaml"] = {
         "out": ".",
         "doses": list(config.doses),
         "losses": list(config.losses),
         "nepochs": config.nepochs,
+        "measured": scan is not None,
     }
     return files
+
+
+def _check_scan(config: StudyConfig) -> None:
+    """Refuse a scan that is not there, and a resolution in nanometres of a scan whose pixel has no known size."""
+    scan = config.scan
+    if scan not in (None, STAR) and not Path(str(scan)).is_file():
+        raise ConfigError(f"SCAN={scan!r}: there is no such file; expected a scan's file or {STAR!r}")
+    if config.resolution is None or period(config.resolution)[1] == "px":
+        return
+    from ptycho import formats
+
+    if scan in (None, STAR) or formats.read(str(scan)).pixel is None:
+        raise ConfigError(
+            f"RESOLUTION={config.resolution!r} is not accepted: {scan} does not tell the size of an object pixel; "
+            "expected a period in object pixels, like 4.5"
+        )
 
 
 def plan(out: str | os.PathLike[str], config: StudyConfig) -> list[Path]:
     """Write the parameter files of a study into its folder `out`; return those whose content changed.
 
     A file that holds what it should keeps its time, so that make redoes only what a change of parameters touches.
-    Raises ConfigError when the scan is not there or `out` cannot be written.
+    Raises ConfigError when the scan is not there, when it cannot tell the nanometres that are asked for, or when `out`
+    cannot be written.
     """
     import yaml  # here, so that `import ptycho.study` stays within the standard library
 
     out = Path(out)
-    if config.scan not in (None, MEASURED) and not Path(str(config.scan)).is_file():
-        raise ConfigError(f"SCAN={config.scan!r}: there is no such file; expected a scan's file or {MEASURED!r}")
+    _check_scan(config)
     changed = []
     try:
         for name, values in parameters(config, out).items():
@@ -106,10 +132,11 @@ def planned(out: str | os.PathLike[str]) -> dict[str, Any]:
     return values
 
 
-def collect(out: str | os.PathLike[str], names: Iterable[str]) -> dict[str, Any]:
+def collect(out: str | os.PathLike[str], names: Iterable[str], measured: bool = False) -> dict[str, Any]:
     """Return the content of `out`/metrics.json, put together from the metrics.json of each arm in `names`.
 
-    Raises ValueError naming the arm's file when it is missing, corrupt or against the schema.
+    Of a `measured` scan also what resolution.json tells. Raises ValueError naming the file that is missing, corrupt or
+    against the schema.
     """
     found = []
     for name in names:
@@ -119,4 +146,5 @@ def collect(out: str | os.PathLike[str], names: Iterable[str]) -> dict[str, Any]
         found.append(entry)
     if not found:
         raise ValueError(f"{out}: a study needs at least one arm")
-    return {"schema": 1, "arms": found}
+    told = {"resolution": read_json(Path(out) / "resolution.json")} if measured else {}
+    return {"schema": 1, "arms": found, **told}

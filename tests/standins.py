@@ -22,7 +22,8 @@ def perhaps(who, stage):
 """
 
 SIMULATE = {
-    "parameters": 'out = "."\nN = 64\nn_train = 1\nn_test = 1\ndoses = []\nseed = 1\nphase = 0.0\nscan = None',
+    "parameters": 'out = "."\nN = 64\nn_train = 1\nn_test = 1\ndoses = []\nseed = 1\nphase = 0.0\nscan = None\n'
+    'orientation = "auto"\nprobe_modes = 1\npositions = "given"',
     "# The scans": "markdown",
     "stage:simulation": """
 from pathlib import Path
@@ -36,12 +37,27 @@ for dose in doses:
         content = f"{dose} {split} {seed}"
         if not path.exists() or path.read_text() != content:
             path.write_text(content)
+if scan is not None:
+    Path(out, "data", "measured.npz").write_text(scan)
+""",
+}
+
+RESOLUTION = {
+    "parameters": 'out = "."\ndoses = []\nseed = 1\nscan = ""\nresolution = None',
+    "# The resolution": "markdown",
+    "stage:inference": """
+from pathlib import Path
+from ptycho import study
+perhaps("resolution", "inference")
+Path(out, "data", "measured.npz").read_text()
+for name in ("resolution.png", "resolution.pdf", "resolution.csv"): Path(out, name).write_text("stand-in")
+study.write_json(Path(out, "resolution.json"), {"recommendation": [f"so many photons for {resolution}"]})
 """,
 }
 
 TRAIN = {
     "parameters": 'out = ".."\narm = ""\ndose = ""\nloss = ""\nnepochs = 1\ngridsize = 2\n'
-    'architecture = "unrolled"\nmethods = []\nseed = 1',
+    'architecture = "unrolled"\nmethods = []\nseed = 1\nprobe = "fixed"',
     "# One arm\n\nwords": "markdown",
     "stage:training": """
 from pathlib import Path
@@ -77,7 +93,8 @@ curve = dict(frequency=[k / 20 for k in range(1, 21)], complex=[1 - k / 20 for k
 study.provenance(folder, {"arm": arm, "seed": seed})
 study.write_json(folder / "frc.json", dict(contrast="amplitude", parts={k: curve for k, v in parts.items() if v}))
 study.write_json(folder / "metrics.json", dict(
-    name=arm, nphotons=float(dose), loss=loss, seed=seed, architecture=architecture if network else None, status="ok",
+    name=arm, nphotons=1e5 if dose == "full" else float(dose), loss=loss, seed=seed,
+    architecture=architecture if network else None, status="ok",
     train_seconds=1.0 if network else None, patterns_per_second=1.0 if network else None, **parts))
 """,
 }
@@ -106,7 +123,7 @@ def write(out):
 """
 
 COMPARE = {
-    "parameters": 'out = "."\ndoses = []\nlosses = []\nnepochs = 1',
+    "parameters": 'out = "."\ndoses = []\nlosses = []\nnepochs = 1\nmeasured = False',
     "# The arms compared, $A$": "markdown",
     "stage:visualisation": """
 from pathlib import Path
@@ -114,12 +131,12 @@ from PIL import Image
 from ptycho import study
 from ptycho.config import arms
 perhaps("compare", "visualisation")
-metrics = study.collect(out, [arm.name for arm in arms(doses, losses)])
+metrics = study.collect(out, [arm.name for arm in arms(doses, losses)], measured)
 image = Image.effect_noise((64, 48), 40)
 image.save(Path(out, "dose_comparison.png")); image.save(Path(out, "dose_comparison.pdf"))
 Path(out, "dose_comparison.csv").write_text(
     "panel,peak\\n" + "".join(f"{d} {c},1.5\\n" for d in doses for c in ("pattern", *losses)))
-print("a verdict")
+print("a verdict", *metrics.get("resolution", {}).get("recommendation", []))
 study.write_json(Path(out, "metrics.json"), metrics)
 """,
 }
@@ -147,7 +164,10 @@ def checkout(folder: Path) -> Path:
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy2(ROOT / name, folder / name)
     shutil.copytree(ROOT / "ptycho", folder / "ptycho", ignore=shutil.ignore_patterns("__pycache__"))
-    stand_ins = {"simulate": SIMULATE, "train-arm": TRAIN, "compare": COMPARE, "dose-response": DOSE_RESPONSE}
+    stand_ins = {
+        **{"simulate": SIMULATE, "resolution": RESOLUTION, "train-arm": TRAIN},
+        **{"compare": COMPARE, "dose-response": DOSE_RESPONSE},
+    }
     for name, cells in stand_ins.items():
         notebook(cells, folder / "notebooks" / f"{name}.ipynb")
     (folder / "ptycho" / "bounds.py").write_text(BOUNDS)

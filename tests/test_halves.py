@@ -9,7 +9,7 @@ from ptycho import acquisition, direct, exposure, halves
 from ptycho.metrics import evaluate
 from ptycho.rawdata import DataError
 from ptycho.registration import Reconstruction
-from ptycho.resolution import frc50, threshold_crossing
+from ptycho.resolution import FRCCurve, frc50, threshold_crossing
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +77,27 @@ def test_a_scan_without_a_truth_promises_what_the_truth_confirms(data):
     assert len(split.halves) == 2 and not np.array_equal(split.halves[0].object, split.halves[1].object)
     again = halves.compare(*split.halves)
     assert np.array_equal(again.curve.correlation, split.curve.correlation)
+
+
+def test_a_reference_that_shares_photons_tells_of_the_truth(data):
+    """Half of the reference's photons are the image's own: what it shares with it is no evidence, and is taken out."""
+    share = 0.5
+    thinned = exposure.thin_to_dose(data, 5e4, np.random.default_rng(5))
+    found = direct.fit(thinned, "nll", seed=1).reconstruction
+    reference = direct.fit(data, "nll", seed=2).reconstruction
+    framed = replace(found, origin_yx=found.origin_yx - reference.origin_yx)
+    corrected = halves.against_reference(framed, reference.object, share)
+    naive = halves.agreement(framed, reference.object)
+    true = halves.agreement(found, data.objectGuess)
+    assert frc50(naive) > frc50(true) + 0.15
+    assert frc50(corrected) == pytest.approx(frc50(true), abs=0.06)
+    with pytest.raises(ValueError, match="share of the photons is 1"):
+        halves.against_reference(framed, reference.object, 1)
+
+
+def test_the_share_is_taken_out_as_algebra_says(monkeypatch):
+    S, N, f = 2.0, 3.0, 0.3
+    curve = FRCCurve(np.array([0.5, 1.0]), np.array([np.sqrt((S + f * N) / (S + N)), 0.1]), np.array([9, 9]))
+    monkeypatch.setattr(halves, "agreement", lambda *_: curve)
+    found = halves.against_reference(None, None, f).correlation
+    np.testing.assert_allclose(found, [np.sqrt(S / (S + N)), 0])

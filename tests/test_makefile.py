@@ -85,6 +85,13 @@ def test_the_defaults_are_those_of_the_configuration():
         (("SEEDS=1 2",), "SEEDS is a parameter of `make sweep`"),
         (("METHODS=direct",), "METHODS is a parameter of `make sweep`"),
         (("SCAN=none.npz",), "SCAN='none.npz': there is no such file"),
+        (("POSITIONS=refine",), "POSITIONS='refine' is not accepted: it is of a measured scan, which SCAN names"),
+        (("SCAN=siemens-star", "POSITIONS=free"), "POSITIONS='free' is not accepted: given or refine"),
+        (("SCAN=siemens-star", "PROBE_MODES=6"), "PROBE_MODES=6 is not accepted: 1 to 5"),
+        (("SCAN=siemens-star", "ORIENTATION=up"), "ORIENTATION='up' is not accepted: one of auto, as-is, flip-y"),
+        (("SCAN=siemens-star", "RESOLUTION=1"), "RESOLUTION='1' is not accepted: a full period in object pixels"),
+        (("SCAN=siemens-star", "RESOLUTION=20nm"), "siemens-star does not tell the size of an object pixel"),
+        (("PROBE=free",), "PROBE='free' is not accepted: fixed or trainable"),
         (("JOBS=0",), "JOBS='0' is not accepted"),
         (("JOBS=two",), "JOBS='two' is not accepted"),
         (("OUT=",), "OUT='' is not accepted"),
@@ -196,6 +203,21 @@ def test_a_study_from_beginning_to_end_and_what_is_done_again(root):
     assert re.search(r"^low_nll +done", done.stdout, re.MULTILINE)
     done = make("clean", cwd=root)
     assert done.returncode == 0 and not out.exists()
+
+
+def test_a_measured_scan_has_its_resolution_in_the_report(root):
+    out = root / "out"
+    words = ("study", "SCAN=siemens-star", "DOSES=full", "LOSSES=nll", "OUT=out")
+    done = make(*words, "RESOLUTION=4.5", cwd=root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (out / "index.html").read_text()
+    assert "so many photons for 4.5" in page and 'href="resolution.html"' in page and (out / "resolution.html").exists()
+    assert re.search(r"^resolution +done", make("status", "OUT=out", cwd=root).stdout, re.MULTILINE)
+
+    done = make(*words, "RESOLUTION=6", cwd=root)  # another question: nothing is trained anew
+    assert done.returncode == 0 and "so many photons for 6" in (out / "index.html").read_text()
+    assert ran(out) == {"full_nll": 1}
+    assert make("clean", "OUT=out", cwd=root).returncode == 0 and not out.exists()
 
 
 def test_a_failed_arm_stops_no_other_and_is_resumed(root, tmp_path):
