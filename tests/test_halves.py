@@ -79,6 +79,7 @@ def test_a_scan_without_a_truth_promises_what_the_truth_confirms(data):
     assert np.array_equal(again.curve.correlation, split.curve.correlation)
 
 
+@pytest.mark.slow
 def test_a_reference_that_shares_photons_tells_of_the_truth(data):
     """Half of the reference's photons are the image's own: what it shares with it is no evidence, and is taken out."""
     share = 0.5

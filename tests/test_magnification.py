@@ -18,7 +18,7 @@ def scan():
     return RawData(diff3d, x, y, P, xcoords_start=x + 1, ycoords_start=y, intensity_scale=s, pixel_size=1e-8)
 
 
-@pytest.mark.parametrize(("planted", "tried"), [(1.08, 4), (1.0, 3)])
+@pytest.mark.parametrize(("planted", "tried"), [(1.08, 4), pytest.param(1.0, 3, marks=pytest.mark.slow)])
 def test_a_planted_magnification_is_found(scan, planted, tried):
     error = np.random.default_rng(3).uniform(-1, 1, (2, len(scan)))
     off = magnification.apply(scan, planted)

@@ -351,3 +351,17 @@ except AssertionError:
     print("the patches bite")
 """
     assert fresh(code)[0].strip() == "the patches bite"
+
+
+def test_the_probe_of_a_network_is_told_in_its_frame_trained_or_not():
+    modes = np.stack([probes.gaussian(64), 0.3j * probes.gaussian(64) * (np.arange(64) - 32) / 9]).astype(np.complex64)
+    autoencoder, _ = model.build(ModelConfig(probe_trainable=True, blocks=1, steps=1, filters=4), modes)
+    found, n = model.probe_of(autoencoder, 64), probes.support_size(modes)
+    held = slice(32 - n // 2, 32 + n // 2)
+    assert found.shape == (2, 64, 64) and np.array_equal(found[:, held, held], modes[:, held, held])
+    assert n < 64 and not found[:, 0].any()
+    layer = autoencoder.get_layer("probe")
+    layer.pair.assign(2 * layer.pair)
+    assert np.array_equal(model.probe_of(autoencoder, 64), 2 * found)
+    single, _ = model.build(ModelConfig(blocks=1, steps=1, filters=4), modes[0])
+    assert model.probe_of(single, 64).shape == (64, 64)

@@ -62,6 +62,7 @@ def test_an_orientation_that_is_right_leaves_the_scan_alone(curved, fits):
     assert found is curved and name == "as-is"
 
 
+@pytest.mark.slow
 def test_under_a_probe_that_is_its_own_twin_the_plainer_of_two_is_taken():
     """The half turn explains a scan with a real symmetric probe as well: the object is then the conjugate, turned."""
     data = simulate("disk")

@@ -312,25 +312,3 @@ def test_progress_is_printed_for_the_log(tmp_path):
         history.on_epoch_end(0, {"loss": 1.25})
     words = printed.getvalue()
     assert words.startswith("epoch 1/3  log loss 1.2500") and "patterns/s" in words and "ETA" in words
-
-
-def test_a_wrong_probe_is_put_right_by_a_network_that_may(groups, tmp_path):
-    y, x = np.mgrid[:64, :64] - 32
-    wrong = np.exp(-(x**2 + y**2) / (2 * 7.0**2)).astype(np.complex64)
-    found = {}
-    for trainable in (False, True):
-        config = dataclasses.replace(CONFIG, model=dataclasses.replace(NETWORK, probe_trainable=trainable))
-        keras.utils.set_random_seed(5)
-        autoencoder, _ = model.build(config.model, wrong)
-        history = training.fit(autoencoder, groups, config, tmp_path / str(trainable))
-        found[trainable] = history[-1]["loss"], model.probe_of(autoencoder, 64)
-    cropped = probes.cropped_modes(wrong)
-    assert np.array_equal(probes.cropped_modes(found[False][1]), cropped)  # as it was, but for its faint rim
-    assert found[False][1].shape == (64, 64) and np.abs(found[False][1] - wrong).max() < 0.05
-    assert found[True][0] < found[False][0] - 0.3
-
-    def likeness(probe):
-        true = groups.data.probeGuess
-        return np.abs(np.vdot(probe, true)) / np.linalg.norm(probe) / np.linalg.norm(true)
-
-    assert likeness(found[True][1]) > likeness(wrong) + 0.02
