@@ -163,7 +163,8 @@ nbval: $(ENVIRONMENT)
 	  mkdir -p "../../build/nbval/$$(dirname "$$notebook")" && cp "$$notebook" "../../build/nbval/$$notebook"; done
 	@cd build/nbval && TF_CPP_MIN_LOG_LEVEL=3 $(NBVAL) simulate.ipynb
 	@cd build/nbval && TF_CPP_MIN_LOG_LEVEL=3 $(NBVAL) --nbval-sanitize-with ../../tests/trained.cfg \
-	  */train-arm.ipynb compare.ipynb
+	  -n 2 --dist loadfile */train-arm.ipynb
+	@cd build/nbval && TF_CPP_MIN_LOG_LEVEL=3 $(NBVAL) --nbval-sanitize-with ../../tests/trained.cfg compare.ipynb
 	@$(PYTHON) -m pytest -n 0 -m regression tests/test_regression.py
 
 # each cell's own tags say whether its output is compared; the project's pytest options are not for notebooks
