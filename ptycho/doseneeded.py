@@ -25,15 +25,15 @@ DRAWS = 4000
 
 @dataclass(frozen=True)
 class Level:
-    """One dose: photons per pattern and per object pixel, and over its thinnings the FRC50 that the halves promise, the
-    frequency to which they agree on half a bit, and the FRC50 by the reference (None at full dose)."""
+    """One dose: photons per pattern and per object pixel, and over its thinnings the FRC50 that the halves promise and
+    the frequency to which they agree on half a bit; of one thinning the FRC50 by the reference, None at full dose."""
 
     dose: str
     nphotons: float
     fluence: float
     frc50: Interval
     half_bit: Interval
-    reference: Interval | None
+    reference: float | None
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def levels(thinnings: Sequence[Thinning]) -> list[Level]:
     found = []
     for dose in dict.fromkeys(one.dose for one in thinnings):
         members = [one for one in thinnings if one.dose == dose]
-        references = [value for one in members if (value := one.reference_frc50) is not None]
+        references = [one.reference_frc50 for one in members if one.reference is not None]
 
         def interval(values: list[float]) -> Interval:
             return mean_interval(np.array(values), (0, 1))
@@ -70,7 +70,7 @@ def levels(thinnings: Sequence[Thinning]) -> list[Level]:
                 float(np.mean([one.fluence for one in members])),
                 interval([one.split.frc50 for one in members]),
                 interval([one.split.crossing for one in members]),
-                interval(references) if references else None,
+                references[0] if references else None,
             )
         )
     return sorted(found, key=lambda level: level.nphotons)
@@ -134,19 +134,20 @@ def table(found: Sequence[Level], pixel_size: float | None) -> str:
     unit = "nm" if pixel_size else "pixels"
     lines = [
         f"{'dose':>6s} {'per pattern':>11s} {'per obj. pixel':>14s} {'halves: half a bit':>22s} {'halves: FRC50':>22s}"
-        f" {'reference: FRC50':>22s} {f'period, {unit}':>15s}"
+        f" {'reference: FRC50':>16s} {f'period, {unit}':>15s}"
     ]
     for level in found:
-        cells = [_interval(level.half_bit), _interval(level.frc50), _interval(level.reference)]
+        cells = [_interval(level.half_bit), _interval(level.frc50)]
+        reference = "-" if level.reference is None else f"{level.reference:.3f}"
         lines.append(
             f"{level.dose:>6s} {level.nphotons:11.4g} {level.fluence:14.4g} {' '.join(f'{c:>22s}' for c in cells)}"
-            f" {_period(level.frc50.mean or 0, pixel_size)[0]:15.3g}"
+            f" {reference:>16s} {_period(level.frc50.mean or 0, pixel_size)[0]:15.3g}"
         )
     return "\n".join(lines)
 
 
-def _interval(found: Interval | None) -> str:
-    if found is None or found.mean is None:
+def _interval(found: Interval) -> str:
+    if found.mean is None:
         return "-"
     if found.low is None or found.high is None:
         return f"{found.mean:.3f}"
@@ -188,9 +189,9 @@ def recommendation(found: Sequence[Level], asked: Needed | None, pixel_size: flo
             f"For {aim} {asked.nphotons:.2g}{ends} photons per pattern are needed, "
             f"{asked.nphotons * asked.fluence_per_photon:.3g} per object pixel."
         )
+    interval = f"The interval is of 95 %, over {asked.n} thinnings of the same photons; b" if asked.n > 1 else "B"
     sentences.append(
-        f"The interval is of 95 %, over {asked.n} thinnings of the same photons; between neighbouring doses the "
-        "resolution is taken as straight over the logarithm of the dose."
+        f"{interval}etween neighbouring doses the resolution is taken as straight over the logarithm of the dose."
     )
     return sentences
 

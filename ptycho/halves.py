@@ -23,7 +23,7 @@ import numpy as np
 
 from ptycho import direct, exposure, seeds
 from ptycho.rawdata import RawData
-from ptycho.registration import Reconstruction, remove_gauge
+from ptycho.registration import Reconstruction, evaluation_region, remove_gauge
 from ptycho.resolution import FRCCurve, evaluation_window, fill_holes, frc, frc50, threshold_crossing
 
 THRESHOLD = "half-bit"
@@ -54,7 +54,7 @@ class SplitResolution:
     halves: tuple[Reconstruction, Reconstruction]
 
 
-def split_resolution(data: RawData, loss: str, seed: int, *, passes: int = 30) -> SplitResolution:
+def split_resolution(data: RawData, loss: str, seed: int, *, passes: int = 30, batch_size: int = 50) -> SplitResolution:
     """The resolution at which two reconstructions by :func:`ptycho.direct.fit`, each from half the photons, agree.
 
     Parameters
@@ -64,7 +64,7 @@ def split_resolution(data: RawData, loss: str, seed: int, *, passes: int = 30) -
     loss : {'nll', 'mae', 'mse'}
     seed : int
         Of the split and of both fits.
-    passes : int
+    passes, batch_size : int
         Of each fit.
 
     Raises
@@ -78,18 +78,29 @@ def split_resolution(data: RawData, loss: str, seed: int, *, passes: int = 30) -
     """
     split = exposure.halves(data, np.random.default_rng(seeds.derive(seed, "halves")))
     one, other = (
-        direct.fit(half, loss, passes=passes, seed=seeds.derive(seed, "halves", name)).reconstruction
+        direct.fit(
+            half, loss, passes=passes, batch_size=batch_size, seed=seeds.derive(seed, "halves", name)
+        ).reconstruction
         for name, half in zip(("first", "second"), split, strict=True)
     )
     return compare(one, other)
 
 
 def compare(one: Reconstruction, other: Reconstruction) -> SplitResolution:
-    """Judge two reconstructions of one scan, in one frame, by each other; over the area the scan covers, free of gauge.
+    """Judge two reconstructions (H, W) of one scan by each other, over the area the scan covers.
 
-    Raises ValueError if they hardly overlap or the covered area is too small.
+    They come from one probe at the same positions, which leaves nothing between them but a constant phase: no shift,
+    no ramp. Raises ValueError if their frames differ or the covered area is too small.
     """
-    curve = agreement(replace(one, origin_yx=one.origin_yx - other.origin_yx), other.object)
+    if one.object.shape != other.object.shape or not np.array_equal(one.origin_yx, other.origin_yx):
+        raise ValueError(
+            f"halves of one scan share their frame; found {one.object.shape} at {one.origin_yx} and "
+            f"{other.object.shape} at {other.origin_yx}"
+        )
+    rows, columns, mask = evaluation_region(one.coverage)
+    first, second = (half.object[rows, columns].astype(np.complex128) for half in (one, other))
+    first *= np.exp(1j * np.angle(np.vdot(first[mask], second[mask])))
+    curve = frc(fill_holes(first, mask), fill_holes(second, mask), evaluation_window(mask))
     expected = replace(curve, correlation=with_truth(curve.correlation))
     return SplitResolution(curve, threshold_crossing(curve, THRESHOLD), expected, frc50(expected), (one, other))
 

@@ -56,6 +56,12 @@ def test_images_of_known_signal_and_noise_correlate_as_theory_says():
         assert expected == pytest.approx(truth, abs=0.02)
 
 
+def test_halves_of_two_frames_are_refused():
+    blank = Reconstruction(np.ones((64, 64), complex), np.ones((64, 64)), np.zeros(2))
+    with pytest.raises(ValueError, match="halves of one scan share their frame"):
+        halves.compare(blank, replace(blank, origin_yx=np.array([1.0, 0.0])))
+
+
 def test_with_truth_is_the_formula_and_knows_no_negative_signal():
     F = np.array([-0.2, 0.0, 1 / 7, 1 / 3, 1.0])
     np.testing.assert_allclose(halves.with_truth(F), [0, 0, 0.5, np.sqrt(0.5), 1])

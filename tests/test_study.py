@@ -9,6 +9,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
@@ -63,10 +64,17 @@ def test_plan_writes_what_the_notebooks_get(tmp_path):
         "architecture": "unrolled",
         "methods": ["unrolled", "direct"],
         "seed": 3,
+        "probe": "fixed",
     }
     simulate = yaml.safe_load((tmp_path / "simulate.yaml").read_text())
     assert simulate["doses"] == ["1e9", "2.5e6"] and simulate["scan"] is None and simulate["out"] == "."
-    assert study.planned(tmp_path) == {"out": ".", "doses": ["1e9", "2.5e6"], "losses": ["nll", "mae"], "nepochs": 5}
+    assert study.planned(tmp_path) == {
+        "out": ".",
+        "doses": ["1e9", "2.5e6"],
+        "losses": ["nll", "mae"],
+        "nepochs": 5,
+        "measured": False,
+    }
 
 
 def test_plan_changes_only_what_a_parameter_touches(tmp_path):
@@ -86,6 +94,34 @@ def test_plan_makes_the_scan_relative_to_the_study(tmp_path, monkeypatch):
     assert simulate["scan"] == "../../scan.npz" and simulate["N"] is None and simulate["doses"] == ["full", "1e4"]
     study.plan("star", StudyConfig.from_strings({"SCAN": "siemens-star"}))
     assert yaml.safe_load(Path("star/simulate.yaml").read_text())["scan"] == "siemens-star"
+
+
+def test_a_question_about_resolution_touches_no_arm(tmp_path):
+    words = {"SCAN": "siemens-star", "DOSES": "full 1e4", "RESOLUTION": "4.5", "POSITIONS": "refine"}
+    study.plan(tmp_path, StudyConfig.from_strings(words))
+    assert yaml.safe_load((tmp_path / "resolution.yaml").read_text()) == {
+        **{"out": ".", "doses": ["full", "1e4"], "seed": 1, "scan": "siemens-star", "resolution": "4.5"},
+    }
+    simulate = yaml.safe_load((tmp_path / "simulate.yaml").read_text())
+    assert (simulate["orientation"], simulate["probe_modes"], simulate["positions"]) == ("auto", 1, "refine")
+    assert yaml.safe_load((tmp_path / "study.yaml").read_text())["measured"] is True
+    changed = study.plan(tmp_path, StudyConfig.from_strings({**words, "RESOLUTION": "6"}))
+    assert changed == [tmp_path / "resolution.yaml"]
+    study.plan(tmp_path / "simulated", StudyConfig())
+    assert not (tmp_path / "simulated" / "resolution.yaml").exists()
+
+
+def test_nanometres_need_a_pixel_of_known_size(tmp_path):
+    scan = tmp_path / "scan.npz"
+    arrays = {"diff3d": np.ones((9, 64, 64)), "xcoords": np.arange(9.0), "ycoords": np.arange(9.0)}
+    arrays["probeGuess"] = np.ones((64, 64), complex)
+    np.savez(scan, **arrays)
+    config = StudyConfig(scan=str(scan), N=None, doses=("full",), resolution="20nm")
+    with pytest.raises(ConfigError, match=r"RESOLUTION='20nm' is not accepted: .* does not tell the size"):
+        study.plan(tmp_path / "out", config)
+    assert not (tmp_path / "out").exists()
+    np.savez(scan, **arrays, pixel_size=1e-8)
+    assert study.plan(tmp_path / "out", config)
 
 
 def test_plan_refuses_a_scan_that_is_not_there(tmp_path):
