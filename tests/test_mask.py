@@ -76,7 +76,7 @@ def trained(scan, architecture, folder):
     return [*autoencoder.get_weights(), *outputs, np.array([row["loss"] for row in history])]
 
 
-@pytest.mark.parametrize("architecture", ["unrolled", "cnn"])
+@pytest.mark.parametrize("architecture", ["unrolled", pytest.param("cnn", marks=pytest.mark.slow)])
 def test_networks_are_bit_for_bit_the_same(scan, architecture, tmp_path):
     found = {k: trained(holding(scan, k), architecture, tmp_path / k) for k in ("huge", "random")}
     for a, b in zip(found["huge"], found["random"], strict=True):
