@@ -78,6 +78,25 @@ def entry(
     }
 
 
+def table(judged: Mapping[str, Evaluation]) -> str:
+    """The numbers of an arm's parts as text, a line each under a heading; ``-`` for what does not exist."""
+    lines = [
+        f"{'':8s} {'FRC50 amp.':>10s} {'FRC50 phase':>11s} {'PSNR dB':>8s} {'r':>6s} {'rel. MSE':>9s}"
+        f" {'deviance':>9s} {'unseen':>9s}"
+    ]
+    for part, judgement in judged.items():
+        numbers = judgement.as_dict()
+        cells = [numbers[k] for k in ("amplitude_frc50", "phase_frc50", "amplitude_psnr_db", "amplitude_pearson")]
+        cells.append(numbers.get("deviance_heldout_pixels"))
+        amp, phs, psnr, r, unseen = ["-" if cell is None else f"{cell:.2f}" for cell in cells]
+        word = "  collapsed" if judgement.collapsed else ""
+        mse, deviance = numbers["relative_mse"], numbers["deviance"]
+        lines.append(
+            f"{part:8s} {amp:>10s} {phs:>11s} {psnr:>8s} {r:>6s} {mse:9.2g} {deviance:9.2f} {unseen:>9s}{word}"
+        )
+    return "\n".join(lines)
+
+
 def curves(judged: Mapping[str, Evaluation]) -> dict[str, Any]:
     """The arm's ``frc.json``: the contrast of its object, and of each part the whole Fourier ring correlations.
 
