@@ -1,26 +1,13 @@
-"""Rows as text and as CSV, and medians over repetitions."""
+"""Rows as text, and medians over repetitions."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench.process import Row
-from ptycho.files import write_text
-
-
-def save(path: Path, rows: Sequence[Row]) -> None:
-    """Write the rows, all with the keys of the first, as CSV."""
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, table.getvalue())
 
 
 def text(rows: Sequence[Row], columns: Iterable[str]) -> str:
