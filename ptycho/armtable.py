@@ -78,7 +78,7 @@ def sort(entries: Sequence[Any]) -> tuple[dict[Key, Mapping[str, Any]], list[str
             key = (entry["architecture"], float(entry["nphotons"]), entry["loss"], entry["seed"])
             if key in arms:
                 raise ValueError(f"{arms[key]['name']} and {label} are both {key}; expected one entry an arm")
-            arms[key] = entry if not fault or _without_numbers(entry) else {"name": label, "status": "missing"}
+            arms[key] = entry if not fault or without_numbers(entry) else {"name": label, "status": "missing"}
     return arms, faults
 
 
@@ -95,13 +95,14 @@ def _identified(entry: Any) -> bool:
     return typed and 0 < entry["nphotons"] < math.inf
 
 
-def _without_numbers(entry: Mapping[str, Any]) -> bool:
+def without_numbers(entry: Mapping[str, Any]) -> bool:
+    """Whether an arm failed or is missing."""
     return entry.get("status") in ("failed", "missing")
 
 
 def _fault(entry: Any, label: str) -> str | None:
     """Why an entry contributes nothing, or None."""
-    if isinstance(entry, dict) and _without_numbers(entry):
+    if isinstance(entry, dict) and without_numbers(entry):
         reason = entry.get("reason")
         return f"{label}: {entry['status']}{f' ({reason})' if reason else ''}"
     try:
@@ -126,7 +127,7 @@ def first_cell(
 
 
 def _cell(entry: Mapping[str, Any] | None, part: str, quantity: str) -> Cell:
-    if not entry or _without_numbers(entry):
+    if not entry or without_numbers(entry):
         return Cell(entry["status"] if entry else "missing")
     numbers = entry[part]
     if numbers is None:  # not asked for

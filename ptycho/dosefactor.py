@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho.intervals import crossing, isotonic, mean_draws, quantile_bounds
-
-DRAWS = 4000
+from ptycho.intervals import DRAWS, crossing, dose_ends, isotonic, mean_draws, quantile_bounds
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,6 @@ def factors(
             reasons.append("a single seed at some dose: no interval")
         else:
             (low_a, high_a), (low_b, high_b) = (crossing(x[k], drawn[k], value) for k in (0, 1))
-            low, high = quantile_bounds(low_b - high_a, high_b - low_a)
-            ends = (float(10**low) if np.isfinite(low) else None, float(10**high) if np.isfinite(high) else None)
+            ends = dose_ends(*quantile_bounds(low_b - high_a, high_b - low_a))
         found.append(Factor(method, value, *losses, reached, factor, *ends, least, "; ".join(reasons)))
     return found

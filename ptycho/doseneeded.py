@@ -16,11 +16,9 @@ from typing import Any
 import numpy as np
 
 from ptycho.config import period
-from ptycho.intervals import Interval, crossing, isotonic, mean_draws, mean_interval, quantile_bounds
+from ptycho.intervals import DRAWS, Interval, crossing, dose_ends, isotonic, mean_draws, mean_interval, quantile_bounds
 from ptycho.resolution import period_px
 from ptycho.thinnings import Thinning
-
-DRAWS = 4000
 
 
 @dataclass(frozen=True)
@@ -110,11 +108,7 @@ def needed(thinnings: Sequence[Thinning], frequency: float, seed: int = 0) -> Ne
     ends: tuple[float | None, float | None] = (None, None)
     if len(table) > 1:
         draws = isotonic(mean_draws(table, DRAWS, np.random.default_rng(seed)), ones)
-        bounds = quantile_bounds(*crossing(x, draws, frequency))
-        ends = (
-            float(10 ** bounds[0]) if np.isfinite(bounds[0]) else None,
-            float(10 ** bounds[1]) if np.isfinite(bounds[1]) else None,
-        )
+        ends = dose_ends(*quantile_bounds(*crossing(x, draws, frequency)))
     top = by_dose[-1]
     dose = float(10**low) if reached == "within" else None
     return Needed(frequency, dose, *ends, top.fluence / top.nphotons, reached, len(table))

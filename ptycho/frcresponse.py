@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho.armtable import without_numbers
 from ptycho.config import DIRECT
 from ptycho.files import read_json
 from ptycho.intervals import mean_interval
@@ -48,7 +49,7 @@ def gather(out: Path, entries: Sequence[Mapping[str, Any]]) -> Curves:
     members: dict[tuple[tuple[str, str], str, float], list[Mapping[str, Any]]] = {}
     contrasts, faults = [], []
     for entry in entries:
-        if entry["status"] in ("failed", "missing"):
+        if without_numbers(entry):
             continue
         try:
             told = read_json(out / entry["name"] / "frc.json")

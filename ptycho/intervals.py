@@ -63,6 +63,15 @@ def geometric_interval(values: NDArray[np.floating]) -> Interval:
     return Interval(found.n, *(None if x is None else float(np.exp(x)) for x in (found.mean, found.low, found.high)))
 
 
+DRAWS = 4000
+"""Of the mean curves that an interval of a dose is read off."""
+
+
+def dose_ends(low: float, high: float) -> tuple[float | None, float | None]:
+    """The ends of an interval of log10 of a dose, or of a ratio of doses, as numbers: None where it has no end."""
+    return (float(10**low) if np.isfinite(low) else None, float(10**high) if np.isfinite(high) else None)
+
+
 def share_interval(k: int, n: int) -> tuple[float, float]:
     """95 % interval of the probability of what happened k times in n (Clopper & Pearson 1934, which never undercovers).
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from ptycho import sweep
 from ptycho.config import arms
 from ptycho.execute import without_iri_grammar
-from ptycho.files import write_text
+from ptycho.files import read_json, write_text
 from ptycho.results import verify, write_status
 from ptycho.study import planned
 
@@ -133,7 +133,7 @@ def _write_sweep(out: Path) -> Path:
     files = "".join(f'<a href="{name}">{name}</a>' for name in names)
     before = f"<nav>{files}</nav>\n{_section(verdict(out))}"
     rows: dict[str, dict[str, str]] = {}
-    for entry in sweep.collect(out):
+    for entry in read_json(out / sweep.ARMS)["arms"]:  # as the verdict has just collected them
         seed, name = entry["name"].split("/")
         made = (out / entry["name"] / "train-arm.ipynb").exists()
         link = f'<a href="{entry["name"]}/train-arm.ipynb">{entry["status"]}</a>'
