@@ -39,11 +39,15 @@ PROBE = fixed
 RESOLUTION =
 ## the study's folder
 OUT = reports/dose-study
-## arms at a time; they share the cores (a sweep: as many as there are cores)
+## arms at a time; they share the cores (a sweep: as many as there are cores; dask: as many as its workers have threads)
 JOBS = 1
+## what runs the notebooks: local, this machine, or dask, a running dask.distributed cluster
+ENGINE = local
+## address of the dask cluster's scheduler, e.g. tcp://10.0.0.1:8786
+SCHEDULER =
 
 PLANNED := NEPOCHS N GRIDSIZE N_TRAIN N_TEST DOSES LOSSES SEED ARCH METHODS PHASE SCAN ORIENTATION PROBE_MODES POSITIONS PROBE RESOLUTION
-VARIABLES := $(PLANNED) SEEDS OUT JOBS
+VARIABLES := $(PLANNED) SEEDS OUT JOBS ENGINE SCHEDULER
 SWEEPING := $(filter sweep seeds arms gathered,$(MAKECMDGOALS))
 
 # --- what is asked for is refused here, or by `plan`, before anything runs -------------------------------------------
@@ -60,6 +64,14 @@ ifneq ($(and $(filter sweep,$(MAKECMDGOALS)),$(filter SEED,$(given))),)
 $(error SEED is a parameter of `make study`; that of `make sweep` is SEEDS)
 endif
 
+ifeq ($(filter local dask,$(ENGINE))$(words $(ENGINE)),$(ENGINE)1)
+else
+$(error ENGINE='$(ENGINE)' is not accepted: local or dask)
+endif
+ifneq ($(filter dask,$(ENGINE)),$(if $(strip $(SCHEDULER)),dask))
+$(error SCHEDULER='$(SCHEDULER)' is not accepted: with ENGINE=dask the address of its scheduler, without it nothing)
+endif
+
 # A sweep has its own doses, losses, folder and jobs, unless they are given.
 ifneq ($(SWEEPING),)
 ifeq ($(origin DOSES),file)
@@ -71,6 +83,8 @@ endif
 ifeq ($(origin OUT),file)
 OUT = reports/sweep
 endif
+endif
+ifneq ($(SWEEPING)$(SCHEDULER),)
 ifeq ($(origin JOBS),file)
 JOBS =
 endif
@@ -102,6 +116,10 @@ endif
 
 quoted = '$(subst ','\'',$1)'
 cores = $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+scheduler = $(if $(SCHEDULER),--scheduler $(call quoted,$(SCHEDULER)))
+jobs-option = $(if $(strip $(JOBS)),--jobs $(call quoted,$(JOBS)))
+at-a-time = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(or $(strip $(JOBS)),$(if $(SCHEDULER),$\
+  $$($(PYTHON) -m ptycho threads $(call quoted,$(SCHEDULER))),$(cores))))
 space := $(subst ,, )
 
 # --- the Python to use: that of the active environment, else one set up here -----------------------------------------
@@ -134,21 +152,21 @@ help:
 
 ## run the dose study, or what is missing of it, into OUT
 study: $(ENVIRONMENT)
-	@$(PYTHON) -m ptycho plan --out $(call quoted,$(O)) --jobs $(call quoted,$(JOBS)) \
+	@$(PYTHON) -m ptycho plan --out $(call quoted,$(O)) $(jobs-option) $(scheduler) \
 	  $(foreach name,$(PLANNED),$(call quoted,$(name)=$($(name))))
 # in the background: a shell that is told to end would leave a make in its foreground running
 	@trap 'kill $$!; wait; exit 1' HUP INT TERM; \
-	  $(MAKE) --no-print-directory -k $(if $(filter -j%,$(MAKEFLAGS)),,-j$(strip $(JOBS))) pipeline & wait $$! \
+	  $(MAKE) --no-print-directory -k $(at-a-time) pipeline & wait $$! \
 	  || { cat $(call quoted,$(O)/status.txt) 2>/dev/null; exit 1; }
 	@$(PYTHON) -m ptycho verify $(call quoted,$(O))
 
 ## run every dose, loss and seed, or what is missing of them, into OUT (reports/sweep), and gather them in one report
 sweep: $(ENVIRONMENT)
 	@$(PYTHON) -m ptycho plan --out $(call quoted,$(O)) --seeds $(call quoted,$(SEEDS)) \
-	  $(if $(strip $(JOBS)),--jobs $(call quoted,$(JOBS))) $(foreach name,$(PLANNED),$(call quoted,$(name)=$($(name))))
+	  $(jobs-option) $(scheduler) $(foreach name,$(PLANNED),$(call quoted,$(name)=$($(name))))
 # what could be made is gathered, whatever failed
 	@trap 'kill $$!; wait; exit 1' HUP INT TERM; \
-	  $(MAKE) --no-print-directory -k $(if $(filter -j%,$(MAKEFLAGS)),,-j$(or $(strip $(JOBS)),$(cores))) seeds & \
+	  $(MAKE) --no-print-directory -k $(at-a-time) seeds & \
 	  wait $$!; seeds=$$?; \
 	  $(MAKE) --no-print-directory gathered & wait $$! && exit $$seeds
 
@@ -259,8 +277,10 @@ SCAN_FILE := $(subst $(space),\ ,$(filter-out siemens-star,$(strip $(SCAN))))
 # No more arms run side by side than there are; known only when a recipe runs.
 asked-jobs = $(patsubst -j%,%,$(filter -j%,$(MAKEFLAGS)))
 all-arms := $(if $(SWEEPING),$(foreach seed,$(SEEDS),$(ARMS)),$(ARMS))
-arm-jobs = $(words $(wordlist 1,$(or $(asked-jobs),$(words $(all-arms))),$(all-arms)))
-run = $(PYTHON) -m ptycho run $1 $@ --parameters $2 --log '$O/run.log' $(if $(SWEEPING),--sweep '$(patsubst %/,%,$(dir $O))')
+arm-jobs = $(if $(SCHEDULER),'{jobs}',$(words $(wordlist 1,$(or $(asked-jobs),$(words $(all-arms))),$(all-arms))))
+# where a command runs does not change the command
+engine = $(if $(SCHEDULER),$(PYTHON) -m ptycho submit $(call quoted,$(SCHEDULER)))
+run = $(engine) $(PYTHON) -m ptycho run $1 $@ --parameters $2 --log '$O/run.log' $(if $(SWEEPING),--sweep '$(patsubst %/,%,$(dir $O))')
 NETWORK := $(filter-out direct,$(METHODS))
 RESULTS := metrics.json frc.json reconstruction.npz $(if $(NETWORK),history.csv model.keras)
 # what a finished stage left beside its notebook, should it have gone
@@ -302,7 +322,7 @@ $O/index.html: $O/compare.ipynb
 	@$(PYTHON) -m ptycho report '$O'
 
 $O/bound.json: $(wordlist 1,2,$(DATA))
-	@$(PYTHON) -m ptycho bound '$O' --log '$O/run.log' --jobs $(arm-jobs)
+	@$(engine) $(PYTHON) -m ptycho bound '$O' --log '$O/run.log' --jobs $(arm-jobs)
 
 endif
 

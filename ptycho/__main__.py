@@ -28,11 +28,13 @@ def _words(assignments: Sequence[str]) -> dict[str, str]:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from ptycho import study, sweep
+    from ptycho import cluster, study, sweep
 
     config = StudyConfig.from_strings(_words(options.assignments))
     if not options.jobs.isdigit() or int(options.jobs) < 1:
         raise ConfigError(f"JOBS={options.jobs!r} is not accepted: an integer >= 1")
+    if options.scheduler is not None:
+        cluster.connect(options.scheduler).close()
     if options.seeds is None:
         study.plan(options.out, config)
     else:
@@ -49,17 +51,18 @@ def _run(options: argparse.Namespace) -> int:
         mark_unfinished(options.sweep, after_success=True)
     status = run(options.notebook, options.output, options.parameters, options.log, options.jobs, quiet=of_sweep)
     if of_sweep:
-        _print_progress(options.sweep, options.output, status, options.jobs)
+        _print_progress(options.sweep, options.output, status)
     return status
 
 
-def _print_progress(out: Path, output: Path, status: int, jobs: int) -> None:
+def _print_progress(out: Path, output: Path, status: int) -> None:
     from ptycho import progress, sweep
 
     plan = sweep.planned(out)
     if plan is not None and status < 128:  # not for what was interrupted
         name = output.relative_to(out).with_suffix("") if output.stem == "simulate" else output.parent.relative_to(out)
-        print(f"{name} {'failed' if status else 'done'}: {progress.summary(sweep.survey(out, plan), jobs)}", flush=True)
+        rows = sweep.survey(out, plan)
+        print(f"{name} {'failed' if status else 'done'}: {progress.summary(rows, beside=1)}", flush=True)
 
 
 def _bound(options: argparse.Namespace) -> int:
@@ -73,6 +76,20 @@ def _bound(options: argparse.Namespace) -> int:
     from ptycho import bounds
 
     bounds.write(options.out)
+    return 0
+
+
+def _submit(options: argparse.Namespace) -> int:
+    from ptycho import cluster
+
+    return cluster.submit(options.scheduler, options.words)
+
+
+def _threads(options: argparse.Namespace) -> int:
+    from ptycho import cluster
+
+    with cluster.connect(options.scheduler) as client:
+        print(sum(cluster.threads_by_machine(client).values()) or 1)
     return 0
 
 
@@ -143,7 +160,7 @@ def _study(options: argparse.Namespace) -> NoReturn:
     """Hand over to the Makefile, which knows what follows from what, with this interpreter's environment."""
     out = options.output_dir.resolve()
     words = {"OUT": str(out.relative_to(ROOT) if out.is_relative_to(ROOT) else out)}
-    for name in [*_study_parameters(), "JOBS"]:
+    for name in [*_study_parameters(), *_HOW]:
         value = getattr(options, name.lower())
         if value is not None:
             words[name] = " ".join(value) if isinstance(value, list) else value
@@ -159,6 +176,14 @@ def _study(options: argparse.Namespace) -> NoReturn:
 def _study_parameters() -> dict[str, object]:
     """The Makefile's names of what a study is made of, with their defaults."""
     return {("arch" if f.name == "architecture" else f.name).upper(): f.default for f in fields(StudyConfig)}
+
+
+_HOW = {
+    "JOBS": "arms at a time, default: 1",
+    "ENGINE": "what runs the notebooks, local or dask, default: local",
+    "SCHEDULER": "address of the dask cluster's scheduler",
+}
+"""The Makefile's names of how a study is run, which changes none of its results."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -178,13 +203,15 @@ def parser() -> argparse.ArgumentParser:
             nargs="+" if several else None,
             help=f"default: {words}",
         )
-    command.add_argument("--jobs", help="arms at a time, default: 1")
+    for name, words in _HOW.items():
+        command.add_argument(f"--{name.lower()}", help=words)
     command.set_defaults(do=_study)
 
     command = commands.add_parser("plan", help="write the parameter files of a study")
     command.add_argument("--out", type=Path, required=True)
     command.add_argument("--jobs", default="1")
     command.add_argument("--seeds", help="of a sweep: one study each")
+    command.add_argument("--scheduler", help="of a dask cluster that is to run it: is it there?")
     command.add_argument("assignments", nargs="*", metavar="NAME=value")
     command.set_defaults(do=_plan)
 
@@ -202,6 +229,15 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--log", type=Path, required=True)
     command.add_argument("--jobs", type=int, default=1, help="notebooks that share the cores")
     command.set_defaults(do=_bound)
+
+    command = commands.add_parser("submit", help="run one of these commands on a dask cluster")
+    command.add_argument("scheduler", metavar="ADDRESS")
+    command.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
+    command.set_defaults(do=_submit)
+
+    command = commands.add_parser("threads", help="print how many threads the workers of a dask cluster have")
+    command.add_argument("scheduler", metavar="ADDRESS")
+    command.set_defaults(do=_threads)
 
     command = commands.add_parser("convert", help="write a scan or a reconstruction in another format")
     command.add_argument("source", type=Path, metavar="IN")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,12 +50,15 @@ def _read(path: Path) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _alive(pid: Any) -> bool:
+def _alive(marker: Mapping[str, Any]) -> bool:
+    """Whether the process that wrote `marker` runs; of another machine's, what it wrote is all there is to know."""
+    if marker.get("machine", platform.node()) != platform.node():
+        return True
     try:
-        os.kill(int(pid), 0)
+        os.kill(int(marker["pid"]), 0)
     except PermissionError:
         return True
-    except (OSError, TypeError, ValueError):
+    except (OSError, KeyError, TypeError, ValueError):
         return False
     return True
 
@@ -73,7 +77,7 @@ def state_of(name: str, notebook: Path, parameters: Path, now: float, *inputs: P
     from: a notebook that is older than any of these is not done.
     """
     running = _read(notebook.with_suffix(RUNNING))
-    if _alive(running.get("pid")):
+    if _alive(running):
         elapsed = now - running["started"]
         progress_file = notebook.with_name("progress.json")
         progress = _read(progress_file)
@@ -117,11 +121,11 @@ def _duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def summary(rows: Sequence[Row], jobs: int = 0) -> str:
+def summary(rows: Sequence[Row], beside: int = 0) -> str:
     """Return in one line how many arms are done, running, failed and to come, and when all will be.
 
     The time left is that of the arms to come, each as long as the mean of those done, shared by those that run side by
-    side: `jobs`, or as many as are found running.
+    side: as many as are found running, and `beside` more that are about to.
     """
     states = [row.state for row in rows]
     running = states.count("running")
@@ -129,11 +133,12 @@ def summary(rows: Sequence[Row], jobs: int = 0) -> str:
     words = f"{states.count('done')} of {len(rows)} arms done, {running} running, {states.count('failed')} failed"
     words += f", {to_come} to come"
     took = [row.elapsed for row in rows if row.state == "done" and row.elapsed is not None]
-    if not took or not (running or jobs):
+    at_once = min(len(rows), running + beside)
+    if not took or not at_once:
         return words
     mean = sum(took) / len(took)
     left = to_come * mean + sum(max(0.0, mean - (row.elapsed or 0)) for row in rows if row.state == "running")
-    return f"{words}; ETA {_duration(left / min(len(rows), jobs or running))}" if left else words
+    return f"{words}; ETA {_duration(left / at_once)}" if left else words
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -203,7 +203,8 @@ def run(notebook: Path, output: Path, parameters: Path, log_file: Path, jobs: in
     `output` appears only when all went well, dated to the start of the run: what changed meanwhile is newer. The folder
     of `log_file` is the study's; `jobs` is how many notebooks share the cores; with `quiet` what they print goes to the
     log alone. After a failure there are
-    X.failed.ipynb, blocked_<UTC time>.md and status.txt; after an interruption there is nothing to clear away.
+    X.failed.ipynb, blocked_<UTC time>.md and status.txt; after an interruption there is nothing to clear away. While
+    another run is at work on `output`, nothing is done and the status is EX_TEMPFAIL: later it can be.
     """
     out = log_file.parent
     label = output.stem if output.parent.resolve() == out.resolve() else output.parent.name
@@ -212,11 +213,11 @@ def run(notebook: Path, output: Path, parameters: Path, log_file: Path, jobs: in
     try:
         claim = _claim(output.parent)
         log = Log(log_file, label, quiet)
-        write_json(marker, {"pid": os.getpid(), "started": started})
+        write_json(marker, {"pid": os.getpid(), "machine": platform.node(), "started": started})
         mark_unfinished(out, after_success=True)
     except BlockingIOError:
         print(f"{label}: another `make study` is at work in {output.parent}", file=sys.stderr)
-        return 1
+        return os.EX_TEMPFAIL
     except OSError as error:
         print(f"{label}: {error.filename or out} cannot be written: {error.strerror}", file=sys.stderr)
         return 1

@@ -155,7 +155,7 @@ def test_progress_in_one_line():
     rows += [progress.Row("5", "failed"), progress.Row("6", "running", elapsed=20.0)]
     rows += [progress.Row(str(k), "pending") for k in range(6)]
     # 6 to come and 40 s of the running one, two at a time
-    assert progress.summary(rows, 2) == "4 of 12 arms done, 1 running, 1 failed, 6 to come; ETA 3:20"
+    assert progress.summary(rows, 1) == "4 of 12 arms done, 1 running, 1 failed, 6 to come; ETA 3:20"
     assert progress.summary(rows).endswith("ETA 6:40")
     assert progress.summary(rows[:5]) == "4 of 5 arms done, 0 running, 1 failed, 0 to come"
     assert progress.summary(rows[5:]) == "0 of 7 arms done, 1 running, 0 failed, 6 to come"
