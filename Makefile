@@ -23,8 +23,16 @@ ARCH = unrolled
 METHODS = unrolled direct
 ## of a sweep: seeds, one study each
 SEEDS = 1 2 3 4 5
-## range of the simulated object's phase, radians
+## learning rate of the network at the start (that of ARCH)
+LEARNING_RATE =
+## simulated object: lines, grf (a Gaussian random field) or siemens (a star)
+OBJECT = lines
+## its side in pixels (4N)
+OBJECT_SIZE =
+## range of its phase, radians
 PHASE = 0
+## simulated probe: disk, gaussian or zone_plate (a defocused one)
+ILLUMINATION = disk
 ## a measured scan instead of a simulated one: a file, or siemens-star
 SCAN =
 ## which way a measured scan's positions run: auto (found), as-is, flip-x, swap-flip-y ...
@@ -46,7 +54,7 @@ ENGINE = local
 ## address of the dask cluster's scheduler, e.g. tcp://10.0.0.1:8786
 SCHEDULER =
 
-PLANNED := NEPOCHS N GRIDSIZE N_TRAIN N_TEST DOSES LOSSES SEED ARCH METHODS PHASE SCAN ORIENTATION PROBE_MODES POSITIONS PROBE RESOLUTION
+PLANNED := NEPOCHS N GRIDSIZE N_TRAIN N_TEST DOSES LOSSES SEED ARCH METHODS LEARNING_RATE OBJECT OBJECT_SIZE PHASE ILLUMINATION SCAN ORIENTATION PROBE_MODES POSITIONS PROBE RESOLUTION
 VARIABLES := $(PLANNED) SEEDS OUT JOBS ENGINE SCHEDULER
 SWEEPING := $(filter sweep seeds arms gathered,$(MAKECMDGOALS))
 
@@ -145,7 +153,7 @@ help:
 	  /^[a-z][a-z-]*:/ && text { name = $$1; sub(/:.*/, "", name); \
 	    targets = targets sprintf("  make %-11s %s\n", name, text) } \
 	  /^[A-Z][A-Z_]* =/ && text { name = $$1; value = $$0; sub(/^[A-Z_]+ = ?/, "", value); \
-	    variables = variables sprintf("  %-11s %-16s %s\n", name, value, text) } \
+	    variables = variables sprintf("  %-13s %-16s %s\n", name, value, text) } \
 	  { text = "" } \
 	  END { printf "Targets:\n%s\nVariables of a study, with their defaults (make study NEPOCHS=50 DOSES=\"1e9 1e6\"):\n%s", \
 	    targets, variables }' Makefile

@@ -20,7 +20,7 @@ from ptycho import exposure, files, objects, probes, seeds, trajectories
 from ptycho.rawdata import RawData
 
 OBJECT_SIZE = 4
-"""Side of a simulated object, in patterns."""
+"""Side of a simulated object, in patterns, where nothing else is asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +62,17 @@ class Simulated(Acquisition):
         )
 
 
-def simulate(N: int, n_train: int, n_test: int, seed: int, phase: float = 0.0) -> dict[str, Simulated]:
-    """Two lines objects of 4N pixels, each with its own random scan through one disk probe.
+def simulate(
+    N: int,
+    n_train: int,
+    n_test: int,
+    seed: int,
+    phase: float = 0.0,
+    object_kind: str = "lines",
+    object_size: int | None = None,
+    illumination: str = "disk",
+) -> dict[str, Simulated]:
+    """Two objects of one kind, each with its own random scan through one probe.
 
     Parameters
     ----------
@@ -74,11 +83,16 @@ def simulate(N: int, n_train: int, n_test: int, seed: int, phase: float = 0.0) -
     seed : int
     phase : float
         Peak-to-peak phase of the object in radians; 0 for one that only absorbs.
+    object_kind : {'lines', 'grf', 'siemens'}
+    object_size : int, optional
+        Side of the object in pixels; 4N when None.
+    illumination : {'disk', 'gaussian', 'zone_plate'}
+        The probe.
     """
-    size, P = OBJECT_SIZE * N, probes.disk(N)
+    size, P = object_size or OBJECT_SIZE * N, probes.make_probe(illumination, N)
     splits = {}
     for split, n in (("train", n_train), ("heldout", n_test)):
-        O = objects.make_object("lines", size, seeds.derive(seed, "object", split), phase)
+        O = objects.make_object(object_kind, size, seeds.derive(seed, "object", split), phase)
         rng = np.random.default_rng(seeds.derive(seed, "scan", split))
         x, y = trajectories.make_scan("random", n, size, N, rng)
         splits[split] = Simulated(split, O, P, x, y, seed, ideal=exposure.ideal_amplitude(O, P, x, y))

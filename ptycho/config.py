@@ -15,6 +15,8 @@ DIRECT = "direct"
 LEARNING_RATES = {"unrolled": 8e-3, "cnn": 1e-3}
 """Adam's, at the start: physics, a reconstruction already, takes larger steps than a network that starts blank."""
 LOSSES = ("nll", "mae", "mse")
+OBJECTS = ("lines", "grf", "siemens")
+PROBES = ("disk", "gaussian", "zone_plate")
 ORIENTATIONS = ("as-is", "flip-y", "flip-x", "flip-xy", "swap", "swap-flip-y", "swap-flip-x", "swap-flip-xy")
 """The ways to swap the axes of a scan's positions and then reverse some (:mod:`ptycho.orientation`)."""
 STAR = "siemens-star"
@@ -150,9 +152,11 @@ class StudyConfig:
     """The parameters of a dose study; the names in upper case are the Makefile's variables.
 
     ``scan`` is None for a simulated study, otherwise a file of any of ``formats.FORMATS`` or ``'siemens-star'``.
-    ``N`` is None when the scan decides it. ``methods`` are what each arm reconstructs with: the network named by
-    ``architecture``, ``'direct'``, or both. ``orientation``, ``probe_modes``, ``positions`` and ``resolution`` are of a
-    measured scan: which way its positions run, what is found beside the object, and the full period to be resolved.
+    ``N`` is None when the scan decides it. ``learning_rate`` is the network's, that of its architecture when None.
+    ``object``, its ``object_size`` (pixels; 4N when None) and ``phase``, and ``illumination`` are what is simulated.
+    ``methods`` are what each arm reconstructs with: the network named by ``architecture``, ``'direct'``, or both.
+    ``orientation``, ``probe_modes``, ``positions`` and ``resolution`` are of a measured scan: which way its positions
+    run, what is found beside the object, and the full period to be resolved.
     """
 
     nepochs: int = 5
@@ -164,7 +168,11 @@ class StudyConfig:
     losses: tuple[str, ...] = ("nll", "mae")
     seed: int = 1
     architecture: str = "unrolled"
+    learning_rate: float | None = None
+    object: str = "lines"
+    object_size: int | None = None
     phase: float = 0.0
+    illumination: str = "disk"
     scan: str | None = None
     methods: tuple[str, ...] = ("unrolled", DIRECT)
     orientation: str = "auto"
@@ -198,9 +206,25 @@ class StudyConfig:
         _require(bool(methods) and len(set(methods)) == len(methods), "METHODS", methods, "distinct")
         for method in methods:
             _require(method in known, "METHODS", method, f"among {known}, the network being that of ARCH")
-        _require(0 <= self.phase <= 3, "PHASE", self.phase, "the object's phase range in radians, 0 to 3")
+        rate = self.learning_rate
+        _require(rate is None or 0 < rate <= 1, "LEARNING_RATE", rate, "a number > 0, 1 at most")
+        self._require_simulated()
         _require(self.probe in ("fixed", "trainable"), "PROBE", self.probe, "fixed or trainable")
         self._require_measured()
+
+    def _require_simulated(self) -> None:
+        """Refuse what is not accepted of the parameters that a simulated scan alone has."""
+        _require(self.object in OBJECTS, "OBJECT", self.object, f"one of {', '.join(OBJECTS)}")
+        _require(self.illumination in PROBES, "ILLUMINATION", self.illumination, f"one of {', '.join(PROBES)}")
+        _require(0 <= self.phase <= 3, "PHASE", self.phase, "the object's phase range in radians, 0 to 3")
+        size, least = self.object_size, 2 * (self.N or 0)
+        _require(size is None or least <= size <= 4096, "OBJECT_SIZE", size, f"2N = {least} to 4096 pixels")
+        if self.scan is not None:
+            for name in ("object", "object_size", "phase", "illumination"):
+                value, default = getattr(self, name), type(self).__dataclass_fields__[name].default
+                _require(
+                    value == default, name.upper(), value, "it is of a simulated scan, and SCAN names a measured one"
+                )
 
     def _require_measured(self) -> None:
         """Refuse what is not accepted of the parameters that a measured scan alone has."""
@@ -247,7 +271,7 @@ def _parse(name: str, word: str, kind: str) -> Any:
         return tuple(word.split())
     if kind.startswith("str"):
         return word
-    convert = float if kind == "float" else int
+    convert = float if kind.startswith("float") else int
     try:
         return convert(word)
     except ValueError:

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 from skimage import draw
 
-OBJECTS = ("lines", "grf", "siemens")
+from ptycho.config import OBJECTS
 
 # The published lines object has 400 lines on the canvas of a 392-pixel object. Both the length of a line and the canvas
 # grow with the size, so a number proportional to the size keeps the length of line per area, hence the look, constant.

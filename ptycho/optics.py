@@ -20,8 +20,8 @@ import tensorflow as tf
 class Translation:
     """The linear operator that cuts C patches out of a canvas at fractional offsets, and its exact adjoint.
 
-    Each axis is a banded matrix W[i, u] = max(0, 1 - |u - (m//2 - n//2 + i + r)|): bilinear interpolation, zero outside
-    the canvas, differentiable in the offsets.
+    Along each axis patch pixel i is a bilinear sample of two canvas pixels, zero outside the canvas: a matrix with two
+    bands, which are all that is kept of it. Differentiable in the offsets.
 
     Parameters
     ----------
@@ -32,37 +32,45 @@ class Translation:
     """
 
     def __init__(self, offsets: tf.Tensor, n: int, m: int):
-        self.n, self.m = n, m
-        rows = tf.range(n, dtype=tf.float32) + (m // 2 - n // 2)
-        at = rows + offsets[..., tf.newaxis]  # (B, C, 2, n)
-        distance = tf.abs(tf.range(m, dtype=tf.float32) - at[..., tf.newaxis])
-        weights = tf.nn.relu(1.0 - distance)  # (B, C, 2, n, m)
-        self.channels = offsets.shape[1]
-        self.W_y = tf.reshape(weights[:, :, 0], (-1, self.channels * n, m))
-        self.W_x = weights[:, :, 1]
+        self.m, self.groups = m, tf.shape(offsets)[0]
+        whole = tf.floor(offsets)
+        fraction = (offsets - whole)[..., tf.newaxis]
+        at = tf.cast(whole, tf.int32)[..., tf.newaxis] + (m // 2 - n // 2 + tf.range(n + 1))  # (B, C, 2, n+1)
+        inside = tf.cast((at >= 0) & (at < m), tf.float32)
+        bands = (1 - fraction) * inside[..., :-1], fraction * inside[..., 1:]  # (B, C, 2, n) each
+        self.along_y = [band[:, :, 0, :, tf.newaxis] for band in bands]
+        self.along_x = [band[:, :, 1, tf.newaxis, :] for band in bands]
+        at = tf.clip_by_value(at, 0, m - 1)
+        row = tf.range(self.groups)[:, tf.newaxis, tf.newaxis] * m + at[:, :, 0]
+        self.pixels = (
+            row[..., tf.newaxis] * m + at[:, :, 1, tf.newaxis, :]
+        )  # (B, C, n+1, n+1), of all canvases in a row
 
     def forward(self, O: tf.Tensor) -> tf.Tensor:
         """Canvas (B, m, m) complex64 -> patches (B, C, n, n) complex64."""
-        n, m = self.n, self.m
-        pair = tf.concat([tf.math.real(O), tf.math.imag(O)], axis=-1)  # (B, m, 2m): real matmuls are twice as fast
-        along_y = tf.reshape(tf.matmul(self.W_y, pair), (-1, self.channels, 2 * n, m))
-        patches = tf.reshape(tf.matmul(along_y, self.W_x, transpose_b=True), (-1, self.channels, n, 2, n))
-        return tf.complex(patches[..., 0, :], patches[..., 1, :])
+        windows = tf.gather(tf.reshape(O, (-1,)), self.pixels)
+        rows = scale(self.along_y[0], windows[..., :-1, :]) + scale(self.along_y[1], windows[..., 1:, :])
+        return scale(self.along_x[0], rows[..., :-1]) + scale(self.along_x[1], rows[..., 1:])
 
     def adjoint(self, patches: tf.Tensor) -> tf.Tensor:
         """Patches (B, C, n, n) complex64 -> the sum of what each puts back on the canvas (B, m, m) complex64."""
-        n, m = self.n, self.m
-        pair = tf.stack([tf.math.real(patches), tf.math.imag(patches)], axis=-2)  # (B, C, n, 2, n)
-        along_x = tf.matmul(tf.reshape(pair, (-1, self.channels, 2 * n, n)), self.W_x)
-        canvas = tf.matmul(self.W_y, tf.reshape(along_x, (-1, self.channels * n, 2 * m)), transpose_a=True)
-        return tf.complex(canvas[..., :m], canvas[..., m:])
+        rows = _side_by_side(scale(self.along_x[0], patches), scale(self.along_x[1], patches), axis=3)
+        windows = _side_by_side(scale(self.along_y[0], rows), scale(self.along_y[1], rows), axis=2)
+        canvases = tf.math.unsorted_segment_sum(windows, self.pixels, self.groups * self.m**2)
+        return tf.reshape(canvases, (-1, self.m, self.m))
+
+
+def _side_by_side(first: tf.Tensor, second: tf.Tensor, axis: int) -> tf.Tensor:
+    """The sum of two tensors of rank 4, the second shifted by one pixel along `axis`."""
+    before, after = ([[int(k == axis), 0] for k in range(4)], [[0, int(k == axis)] for k in range(4)])
+    return tf.pad(first, after) + tf.pad(second, before)
 
 
 def coverage(T: Translation, P: tf.Tensor) -> tf.Tensor:
     """Photons that the patterns bring to each object pixel, in units of the probe's modes P: (B, m, m) float32."""
     fluence = tf.reduce_sum(squared_modulus(P), axis=0)
     fluence = tf.complex(fluence, tf.zeros_like(fluence))
-    batch = tf.shape(T.W_x)[:2]
+    batch = tf.shape(T.pixels)[:2]
     return tf.math.real(T.adjoint(tf.broadcast_to(fluence, tf.concat([batch, fluence.shape], axis=0))))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, special
 
-PROBES = ("disk", "gaussian", "zone_plate")
+from ptycho.config import PROBES
 
 
 def make_probe(kind: str, N: int) -> NDArray[np.complex64]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ptycho.config import STAR, ConfigError, StudyConfig, period
+from ptycho.config import LEARNING_RATES, STAR, ConfigError, StudyConfig, period
 from ptycho.files import read_json, write_if_changed, write_json
 from ptycho.progress import write_progress
 from ptycho.provenance import provenance
@@ -33,7 +33,10 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
             "n_test": config.n_test,
             "doses": list(config.doses),
             "seed": config.seed,
+            "object_kind": config.object,
+            "object_size": config.object_size,
             "phase": config.phase,
+            "illumination": config.illumination,
             "scan": scan,
             "orientation": config.orientation,
             "probe_modes": config.probe_modes,
@@ -57,6 +60,7 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
             "nepochs": config.nepochs,
             "gridsize": config.gridsize,
             "architecture": config.architecture,
+            "learning_rate": config.learning_rate or LEARNING_RATES[config.architecture],
             "methods": list(config.methods),
             "seed": config.seed,
             "probe": config.probe,

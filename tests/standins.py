@@ -22,7 +22,8 @@ def perhaps(who, stage):
 """
 
 SIMULATE = {
-    "parameters": 'out = "."\nN = 64\nn_train = 1\nn_test = 1\ndoses = []\nseed = 1\nphase = 0.0\nscan = None\n'
+    "parameters": 'out = "."\nN = 64\nn_train = 1\nn_test = 1\ndoses = []\nseed = 1\nscan = None\n'
+    'object_kind = "lines"\nobject_size = None\nphase = 0.0\nillumination = "disk"\n'
     'orientation = "auto"\nprobe_modes = 1\npositions = "given"',
     "# The scans": "markdown",
     "stage:simulation": """
@@ -57,7 +58,7 @@ study.write_json(Path(out, "resolution.json"), {"recommendation": [f"so many pho
 
 TRAIN = {
     "parameters": 'out = ".."\narm = ""\ndose = ""\nloss = ""\nnepochs = 1\ngridsize = 2\n'
-    'architecture = "unrolled"\nmethods = []\nseed = 1\nprobe = "fixed"',
+    'architecture = "unrolled"\nlearning_rate = 8e-3\nmethods = []\nseed = 1\nprobe = "fixed"',
     "# One arm\n\nwords": "markdown",
     "stage:training": """
 from pathlib import Path

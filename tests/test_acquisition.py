@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from ptycho import acquisition
+from ptycho import acquisition, objects, probes, seeds
 from ptycho.rawdata import RawData
 
 
@@ -50,3 +50,17 @@ def test_an_unchanged_scan_keeps_its_file(splits, tmp_path):
     assert path.stat().st_mtime > 1
     assert os.listdir(tmp_path) == ["train.npz"]
     assert isinstance(RawData.load(path), RawData)
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "illumination"),
+    [("grf", None, "gaussian"), ("siemens", 150, "zone_plate"), ("lines", 130, "disk")],
+)
+def test_what_is_simulated_is_what_was_asked_for(kind, size, illumination):
+    made = acquisition.simulate(64, 20, 10, 3, 1.0, kind, size, illumination)
+    for split in made.values():
+        assert split.object.shape == (size or 256,) * 2
+        np.testing.assert_array_equal(split.probe, probes.make_probe(illumination, 64))
+        np.testing.assert_array_equal(
+            split.object, objects.make_object(kind, size or 256, seeds.derive(3, "object", split.split), 1.0)
+        )

@@ -107,10 +107,11 @@ def test_the_default_study_has_four_arms():
 def test_words_of_the_makefile():
     study = StudyConfig.from_strings(
         {"NEPOCHS": "50", "N": "128", "GRIDSIZE": "1", "DOSES": "1e9  1e6 1e4", "LOSSES": "nll", "ARCH": "cnn"}
-        | {"PHASE": "1", "SCAN": "", "SEED": " 7 ", "N_TRAIN": "100", "N_TEST": "50"}
+        | {"PHASE": "1", "SCAN": "", "SEED": " 7 ", "N_TRAIN": "100", "N_TEST": "50", "LEARNING_RATE": "2e-3"}
+        | {"OBJECT": "siemens", "OBJECT_SIZE": "392", "ILLUMINATION": "zone_plate"}
     )
-    expected = (50, 128, 1, 100, 50, ("1e9", "1e6", "1e4"), ("nll",), 7, "cnn", 1.0, None, ("cnn", "direct"))
-    assert study == StudyConfig(*expected)
+    first = (50, 128, 1, 100, 50, ("1e9", "1e6", "1e4"), ("nll",), 7, "cnn", 2e-3, "siemens", 392, 1.0, "zone_plate")
+    assert study == StudyConfig(*first, None, ("cnn", "direct"))
     assert len(study.arms) == 3
 
 
@@ -118,6 +119,13 @@ def test_a_measured_scan_brings_its_own_defaults():
     study = StudyConfig.from_strings({"SCAN": "siemens-star"})
     assert study.doses == ("full", "1e4") and study.N is None
     assert StudyConfig.from_strings({"SCAN": "scan.npz", "DOSES": "1e5", "N": "128"}).doses == ("1e5",)
+
+
+@pytest.mark.parametrize("word", ["OBJECT=grf", "OBJECT_SIZE=300", "PHASE=1", "ILLUMINATION=gaussian"])
+def test_what_is_simulated_is_not_asked_of_a_measured_scan(word):
+    name, value = word.split("=")
+    with pytest.raises(ConfigError, match=f"^{name}=.* is not accepted: it is of a simulated scan, and SCAN names"):
+        StudyConfig.from_strings({"SCAN": "siemens-star", name: value})
 
 
 @pytest.mark.parametrize(
@@ -145,6 +153,12 @@ def test_a_measured_scan_brings_its_own_defaults():
         ("ARCH", "transformer"),
         ("PHASE", "4"),
         ("PHASE", "nan"),
+        ("LEARNING_RATE", "0"),
+        ("LEARNING_RATE", "nan"),
+        ("OBJECT", "line"),
+        ("OBJECT_SIZE", "100"),
+        ("OBJECT_SIZE", "256.5"),
+        ("ILLUMINATION", "pencil"),
         ("NEPOCH", "5"),
     ],
 )
