@@ -25,6 +25,8 @@ METHODS = unrolled direct
 SEEDS = 1 2 3 4 5
 ## learning rate of the network at the start (that of ARCH)
 LEARNING_RATE =
+## of `make rates`: the learning rates that are tried
+RATES = 2e-3 4e-3 8e-3 1.6e-2
 ## simulated object: lines, grf (a Gaussian random field) or siemens (a star)
 OBJECT = lines
 ## its side in pixels (4N)
@@ -55,7 +57,7 @@ ENGINE = local
 SCHEDULER =
 
 PLANNED := NEPOCHS N GRIDSIZE N_TRAIN N_TEST DOSES LOSSES SEED ARCH METHODS LEARNING_RATE OBJECT OBJECT_SIZE PHASE ILLUMINATION SCAN ORIENTATION PROBE_MODES POSITIONS PROBE RESOLUTION
-VARIABLES := $(PLANNED) SEEDS OUT JOBS ENGINE SCHEDULER
+VARIABLES := $(PLANNED) SEEDS RATES OUT JOBS ENGINE SCHEDULER
 SWEEPING := $(filter sweep seeds arms gathered,$(MAKECMDGOALS))
 
 # --- what is asked for is refused here, or by `plan`, before anything runs -------------------------------------------
@@ -95,6 +97,18 @@ endif
 ifneq ($(SWEEPING)$(SCHEDULER),)
 ifeq ($(origin JOBS),file)
 JOBS =
+endif
+endif
+# So has a search for learning rates.
+ifneq ($(filter rates,$(MAKECMDGOALS)),)
+ifeq ($(origin DOSES),file)
+DOSES = 1e4 1e9
+endif
+ifeq ($(origin LOSSES),file)
+LOSSES = nll mae mse
+endif
+ifeq ($(origin OUT),file)
+OUT = reports/rates
 endif
 endif
 ifeq ($(origin METHODS),file)
@@ -142,7 +156,7 @@ ENVIRONMENT := active-environment
 endif
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: study sweep test nbval regression bench lab status report check clean lock help pipeline arms seeds gathered \
+.PHONY: study sweep rates test nbval regression bench lab status report check clean lock help pipeline arms seeds gathered \
   active-environment FORCE
 .DEFAULT_GOAL := help
 .SUFFIXES:
@@ -177,6 +191,16 @@ sweep: $(ENVIRONMENT)
 	  $(MAKE) --no-print-directory -k $(at-a-time) seeds & \
 	  wait $$!; seeds=$$?; \
 	  $(MAKE) --no-print-directory gathered & wait $$! && exit $$seeds
+
+## train every loss at each of RATES, on a seed that no result uses, and choose the best for each, into OUT (reports/rates)
+rates: $(ENVIRONMENT)
+	@$(PYTHON) -m ptycho rates --arch $(call quoted,$(ARCH)) $(call quoted,$(O)) $(foreach rate,$(RATES),$(call quoted,$(rate)))
+# an arm that collapsed at a rate is a result
+	@for rate in $(foreach rate,$(RATES),$(call quoted,$(rate))); do \
+	  $(MAKE) --no-print-directory sweep OUT=$(call quoted,$(O))/$$rate LEARNING_RATE=$$rate SEEDS=0 \
+	    METHODS=$(call quoted,$(ARCH)) DOSES=$(call quoted,$(DOSES)) LOSSES=$(call quoted,$(LOSSES)); done
+	@$(PYTHON) -m ptycho run notebooks/learning-rates.ipynb $(call quoted,$(O)/learning-rates.ipynb) \
+	  --parameters $(call quoted,$(O)/rates.yaml) --log $(call quoted,$(O)/run.log)
 
 ## run the fast tests, on up to four cores
 test: $(ENVIRONMENT)

@@ -47,7 +47,7 @@ def network(path: str, architecture: str, budgets: Sequence[int], seed: int) -> 
             loss=LOSS,
             nepochs=epochs,
             batch_size=training.batch_size(grouped),
-            learning_rate=LEARNING_RATES[architecture],
+            learning_rate=LEARNING_RATES[architecture][LOSS],
             seed=seed,
         )
         keras.utils.set_random_seed(seed)

@@ -93,6 +93,13 @@ def _threads(options: argparse.Namespace) -> int:
     return 0
 
 
+def _rates(options: argparse.Namespace) -> int:
+    from ptycho import learningrates
+
+    learningrates.plan(options.out, options.rates, options.arch)
+    return 0
+
+
 def _gather(options: argparse.Namespace) -> int:
     from ptycho import sweep
 
@@ -238,6 +245,12 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("threads", help="print how many threads the workers of a dask cluster have")
     command.add_argument("scheduler", metavar="ADDRESS")
     command.set_defaults(do=_threads)
+
+    command = commands.add_parser("rates", help="plan a search for learning rates")
+    command.add_argument("out", type=Path)
+    command.add_argument("rates", nargs="*")
+    command.add_argument("--arch", required=True)
+    command.set_defaults(do=_rates)
 
     command = commands.add_parser("convert", help="write a scan or a reconstruction in another format")
     command.add_argument("source", type=Path, metavar="IN")

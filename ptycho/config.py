@@ -12,8 +12,12 @@ PATTERN_SIZES = (64, 128, 256)
 ARCHITECTURES = ("unrolled", "cnn")
 DIRECT = "direct"
 """The method without a network: the loss minimised over the object's own pixels."""
-LEARNING_RATES = {"unrolled": 8e-3, "cnn": 1e-3}
-"""Adam's, at the start: physics, a reconstruction already, takes larger steps than a network that starts blank."""
+LEARNING_RATES = {
+    "unrolled": {"nll": 8e-3, "mae": 8e-3, "mse": 8e-3},
+    "cnn": {"nll": 1e-3, "mae": 1e-3, "mse": 1e-3},
+}
+"""Adam's, at the start: physics, a reconstruction already, takes larger steps than a network that starts blank.
+Those of ``unrolled`` are chosen by the rule of :mod:`ptycho.learningrates`."""
 LOSSES = ("nll", "mae", "mse")
 OBJECTS = ("lines", "grf", "siemens")
 PROBES = ("disk", "gaussian", "zone_plate")
@@ -80,7 +84,7 @@ class TrainingConfig:
     loss: str = "nll"
     nepochs: int = 5
     batch_size: int = 8
-    learning_rate: float = LEARNING_RATES["unrolled"]
+    learning_rate: float = LEARNING_RATES["unrolled"]["nll"]
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -152,7 +156,7 @@ class StudyConfig:
     """The parameters of a dose study; the names in upper case are the Makefile's variables.
 
     ``scan`` is None for a simulated study, otherwise a file of any of ``formats.FORMATS`` or ``'siemens-star'``.
-    ``N`` is None when the scan decides it. ``learning_rate`` is the network's, that of its architecture when None.
+    ``N`` is None when the scan decides it. ``learning_rate`` is the network's, LEARNING_RATES where None.
     ``object``, its ``object_size`` (pixels; 4N when None) and ``phase``, and ``illumination`` are what is simulated.
     ``methods`` are what each arm reconstructs with: the network named by ``architecture``, ``'direct'``, or both.
     ``orientation``, ``probe_modes``, ``positions`` and ``resolution`` are of a measured scan: which way its positions

@@ -114,8 +114,9 @@ def create_compiled_model(gridsize: int | None = None, N: int | None = None) -> 
     chosen = {"gridsize": gridsize, "N": N}
     cfg = params.cfg | {name: value for name, value in chosen.items() if value is not None}
     config = ModelConfig(**_known(ModelConfig, cfg))
-    rate = {"learning_rate": LEARNING_RATES[config.architecture]}
-    training = TrainingConfig(model=config, **{**rate, **_known(TrainingConfig, cfg)})
+    known = _known(TrainingConfig, cfg)
+    rate = LEARNING_RATES[config.architecture][known.get("loss", TrainingConfig.loss)]
+    training = TrainingConfig(model=config, **{"learning_rate": rate, **known})
     probe = cfg.get("probe", probes.disk(config.N))
     mask = cfg.get("mask")
     models = build(config, probe, mask)

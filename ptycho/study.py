@@ -60,7 +60,7 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
             "nepochs": config.nepochs,
             "gridsize": config.gridsize,
             "architecture": config.architecture,
-            "learning_rate": config.learning_rate or LEARNING_RATES[config.architecture],
+            "learning_rate": config.learning_rate or LEARNING_RATES[config.architecture][arm.loss],
             "methods": list(config.methods),
             "seed": config.seed,
             "probe": config.probe,

@@ -171,6 +171,7 @@ def checkout(folder: Path) -> Path:
     }
     for name, cells in stand_ins.items():
         notebook(cells, folder / "notebooks" / f"{name}.ipynb")
+    shutil.copy2(ROOT / "notebooks" / "learning-rates.ipynb", folder / "notebooks")
     (folder / "ptycho" / "bounds.py").write_text(BOUNDS)
     return folder
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from standins import checkout, environment
 from test_makefile import make, ran, running, snapshot
 
@@ -117,6 +118,19 @@ def test_a_changed_parameter_makes_again_what_depends_on_it_and_nothing_else(roo
     assert done.returncode == 0, done.stderr
     assert [ran(out / f"seed-{s}") for s in (1, 2)] == [{"low_nll": 2}, {"low_mae": 1, "low_nll": 2}]
     assert statuses(out) == dict.fromkeys([f"seed-{s}/low_{x}" for s in (2, 3) for x in ("nll", "mae")], "ok")
+
+
+@pytest.mark.slow
+def test_learning_rates_are_tried_on_a_seed_of_their_own(root):
+    words = ("rates", "RATES=1e-3 2e-3", "DOSES=1e4", "LOSSES=nll mae", "OUT=out", "NEPOCHS=1")
+    assert make(*words, cwd=root).returncode == 0
+    for rate, number in (("1e-3", 0.001), ("2e-3", 0.002)):
+        arm = yaml.safe_load((root / "out" / rate / "seed-0" / "low_mae" / "arm.yaml").read_text())
+        assert (arm["learning_rate"], arm["seed"], arm["methods"]) == (number, 0, ["unrolled"])
+    assert "nll: the rule chooses 0.001" in (root / "out" / "learning-rates.ipynb").read_text()
+    assert (root / "out" / "learning_rates.csv").read_text().count("\n") == 5
+    assert make("rates", "RATES=fast", "OUT=no", cwd=root).stderr.startswith("ptycho: RATES='fast' is not accepted")
+    assert not (root / "no").exists()
 
 
 @pytest.mark.slow

@@ -1,0 +1,120 @@
+"""The learning rate of each loss, chosen by a rule on a seed that no result is taken from, and how much hangs on it.
+
+The rule: of the rates tried, that whose networks resolve most of an object they never saw, the held-out FRC50 averaged
+over the doses; a collapsed arm resolves nothing, and of equal rates the smaller is taken. No loss is favoured by it:
+each may have the rate that is best for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ptycho import sweep
+from ptycho.config import ConfigError, StudyConfig
+from ptycho.drawing import STYLE, dose_label, styled
+from ptycho.files import read_json, write_if_changed
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One network: what it was trained with, and the FRC50 it reached on both scans; 0 where it collapsed."""
+
+    loss: str
+    nphotons: float
+    learning_rate: float
+    train: float
+    heldout: float
+    status: str
+
+
+def plan(out: str | os.PathLike[str], rates: Sequence[str], architecture: str) -> None:
+    """Write `out`/rates.yaml, what the report of the learning rates is made with. Raises ConfigError."""
+    import yaml
+
+    try:
+        values = [float(rate) for rate in rates]
+    except ValueError:
+        values = []
+    if not values or len(set(values)) < len(values):
+        raise ConfigError(f"RATES={' '.join(rates)!r} is not accepted: distinct numbers > 0")
+    for value in values:
+        StudyConfig(learning_rate=value, architecture=architecture, methods=(architecture,))
+    path = Path(out) / "rates.yaml"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_if_changed(
+            path, yaml.safe_dump({"out": ".", "rates": list(rates), "architecture": architecture}, sort_keys=False)
+        )
+    except OSError as error:
+        raise ConfigError(f"OUT={str(out)!r} cannot be written ({error.strerror}); expected a folder") from error
+
+
+def gather(out: str | os.PathLike[str], rates: Sequence[str]) -> list[Trial]:
+    """The arms of the sweeps in the folders of `out` that are called by their learning rates, `rates`.
+
+    Raises ValueError for a sweep that is missing, or whose arms were not all trained: a rule needs them all.
+    """
+    trials = []
+    for rate in rates:
+        path = Path(out) / rate / sweep.ARMS
+        for arm in read_json(path)["arms"]:
+            if arm["status"] not in ("ok", "collapsed"):
+                raise ValueError(f"{path}: {arm['name']} is {arm['status']}; expected every arm trained")
+            train, heldout = (arm[split]["amplitude_frc50"] or 0.0 for split in ("train", "heldout"))
+            trials.append(Trial(arm["loss"], arm["nphotons"], float(rate), train, heldout, arm["status"]))
+    return trials
+
+
+def mean_heldout(trials: Sequence[Trial]) -> dict[str, dict[float, float]]:
+    """For each loss and learning rate the held-out FRC50 averaged over the doses."""
+    means: dict[str, dict[float, float]] = {}
+    for loss in dict.fromkeys(trial.loss for trial in trials):
+        for rate in sorted({trial.learning_rate for trial in trials}):
+            found = [trial.heldout for trial in trials if (trial.loss, trial.learning_rate) == (loss, rate)]
+            means.setdefault(loss, {})[rate] = sum(found) / len(found)
+    return means
+
+
+def choose(trials: Sequence[Trial]) -> dict[str, float]:
+    """The learning rate of each loss, by the rule."""
+    return {loss: max(means, key=lambda rate: (means[rate], -rate)) for loss, means in mean_heldout(trials).items()}
+
+
+def table(trials: Sequence[Trial]) -> str:
+    """The held-out FRC50 of every loss and dose, a column a learning rate, and its mean over the doses; text."""
+    rates = sorted({trial.learning_rate for trial in trials})
+    lines = [f"{'loss':5s} {'photons per pattern':>19s} " + " ".join(f"{rate:>9.3g}" for rate in rates)]
+    chosen, means = choose(trials), mean_heldout(trials)
+    for loss in means:
+        for nphotons in dict.fromkeys(trial.nphotons for trial in trials):
+            found = {t.learning_rate: t for t in trials if (t.loss, t.nphotons) == (loss, nphotons)}
+            words = [f"{t.heldout:.3f}" if t.status == "ok" else t.status for t in map(found.get, rates) if t]
+            lines.append(f"{loss:5s} {nphotons:19.3g} " + " ".join(f"{word:>9s}" for word in words))
+        told = [f"{means[loss][rate]:.3f}{'*' if rate == chosen[loss] else ''}" for rate in rates]
+        lines.append(f"{loss:5s} {'mean':>19s} " + " ".join(f"{word:>9s}" for word in told))
+    return "\n".join(lines)
+
+
+@styled
+def figure(trials: Sequence[Trial]) -> Figure:
+    """The held-out FRC50 against the learning rate, a panel a dose, a colour a loss; a ring where the rule chose."""
+    colours = STYLE["axes.prop_cycle"].by_key()["color"]
+    doses = sorted({trial.nphotons for trial in trials})
+    chosen = choose(trials)
+    drawn = Figure(figsize=(3.1 * len(doses) + 1.2, 2.8), layout="constrained")
+    axes = drawn.subplots(1, len(doses), squeeze=False, sharey=True)[0]
+    for cell, nphotons in zip(axes, doses, strict=True):
+        cell.set_title(f"{dose_label(nphotons)} photons per pattern")
+        for colour, loss in zip(colours, chosen, strict=False):
+            found = sorted((t.learning_rate, t.heldout) for t in trials if (t.loss, t.nphotons) == (loss, nphotons))
+            cell.plot(*zip(*found, strict=True), "o-", color=colour, markersize=3, linewidth=1.2, label=loss)
+            cell.plot(chosen[loss], dict(found)[chosen[loss]], "o", color=colour, markersize=9, fillstyle="none")
+        cell.set(xscale="log", xlabel="learning rate", ylim=(-0.03, 1.03))
+    axes[0].set_ylabel("held-out FRC50 (fraction of Nyquist)")
+    axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), title="loss\n(ring: chosen)")
+    return drawn

@@ -1,0 +1,79 @@
+"""The choice of learning rates: the rule on made-up arms, and the one that the project trains with."""
+
+import json
+
+import pytest
+from standins import ROOT, entry
+
+from ptycho import learningrates
+from ptycho.config import LEARNING_RATES, ConfigError
+from ptycho.learningrates import Trial
+
+
+def trials(**heldout: dict[float, list[float]]) -> list[Trial]:
+    """{loss: {rate: held-out FRC50 at two doses}}."""
+    return [
+        Trial(loss, dose, rate, 0.9, value, "ok" if value else "collapsed")
+        for loss, by_rate in heldout.items()
+        for rate, values in by_rate.items()
+        for dose, value in zip((1e4, 1e9), values, strict=True)
+    ]
+
+
+def test_each_loss_gets_the_rate_that_resolves_most_of_what_was_never_seen():
+    found = trials(nll={1e-3: [0.2, 0.8], 4e-3: [0.4, 0.7]}, mae={1e-3: [0.3, 0.6], 4e-3: [0.0, 0.8]})
+    assert learningrates.choose(found) == {"nll": 4e-3, "mae": 1e-3}
+    assert learningrates.mean_heldout(found)["mae"] == {1e-3: pytest.approx(0.45), 4e-3: pytest.approx(0.4)}
+    assert learningrates.choose(trials(nll={4e-3: [0.5, 0.5], 1e-3: [0.4, 0.6]})) == {"nll": 1e-3}  # equal: the smaller
+    assert learningrates.choose(trials(mae={1e-3: [0.0, 0.0], 4e-3: [0.0, 0.1]})) == {"mae": 4e-3}
+
+
+def test_the_table_and_the_figure_show_every_network_and_the_choice():
+    found = trials(nll={1e-3: [0.2, 0.8], 4e-3: [0.4, 0.7]}, mae={1e-3: [0.3, 0.6], 4e-3: [0.0, 0.8]})
+    words = [line.split() for line in learningrates.table(found).splitlines()]
+    assert words[0][-2:] == ["0.001", "0.004"]
+    assert words[1:] == [
+        ["nll", "1e+04", "0.200", "0.400"],
+        ["nll", "1e+09", "0.800", "0.700"],
+        ["nll", "mean", "0.500", "0.550*"],
+        ["mae", "1e+04", "0.300", "collapsed"],
+        ["mae", "1e+09", "0.600", "0.800"],
+        ["mae", "mean", "0.450*", "0.400"],
+    ]
+    low, high = learningrates.figure(found).axes
+    lines = {line.get_label(): line.get_xydata().tolist() for line in low.lines}
+    assert lines["nll"] == [[1e-3, 0.2], [4e-3, 0.4]] and lines["mae"] == [[1e-3, 0.3], [4e-3, 0.0]]
+    assert low.get_ylim() == high.get_ylim()
+
+
+def test_a_search_needs_every_arm(tmp_path):
+    folder = tmp_path / "1e-3"
+    folder.mkdir()
+    arms = [entry("high_nll"), entry("low_nll", status="collapsed")]
+    arms[1]["heldout"]["amplitude_frc50"] = None
+    (folder / "arms.json").write_text(json.dumps({"schema": 1, "arms": arms}))
+    assert [(t.nphotons, t.heldout) for t in learningrates.gather(tmp_path, ["1e-3"])] == [(1e9, 0.9), (1e4, 0.0)]
+    with pytest.raises(ValueError, match=r"arms\.json"):
+        learningrates.gather(tmp_path, ["1e-3", "2e-3"])
+    arms[1] = {**arms[1], "status": "failed", "train": None, "heldout": None}
+    (folder / "arms.json").write_text(json.dumps({"schema": 1, "arms": arms}))
+    with pytest.raises(ValueError, match="low_nll is failed; expected every arm trained"):
+        learningrates.gather(tmp_path, ["1e-3"])
+
+
+@pytest.mark.parametrize("rates", [[], ["fast"], ["1e-3", "0.001"]])
+def test_wrong_rates_are_refused_before_anything_is_written(tmp_path, rates):
+    with pytest.raises(ConfigError, match=r"^RATES="):
+        learningrates.plan(tmp_path / "out", rates, "unrolled")
+    with pytest.raises(ConfigError, match=r"^LEARNING_RATE="):
+        learningrates.plan(tmp_path / "out", ["-1"], "unrolled")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_rates_that_are_trained_with_are_those_the_rule_chose():
+    rows = (ROOT / "reports" / "rates" / "learning_rates.csv").read_text().splitlines()
+    names = rows[0].split(",")
+    found = [dict(zip(names, row.split(","), strict=True)) for row in rows[1:]]
+    numbers = ("nphotons", "learning_rate", "train", "heldout")
+    committed = [Trial(**{k: float(v) if k in numbers else v for k, v in row.items()}) for row in found]
+    assert learningrates.choose(committed) == LEARNING_RATES["unrolled"]
