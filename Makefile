@@ -111,6 +111,18 @@ ifeq ($(origin OUT),file)
 OUT = reports/rates
 endif
 endif
+# And the conditions under which the ends of the curve are measured again.
+ifneq ($(filter conditions,$(MAKECMDGOALS)),)
+ifeq ($(origin DOSES),file)
+DOSES = 1e3 1e9
+endif
+ifeq ($(origin SEEDS),file)
+SEEDS = 1 2 3
+endif
+ifeq ($(origin OUT),file)
+OUT = reports/conditions
+endif
+endif
 ifeq ($(origin METHODS),file)
 METHODS = $(ARCH) direct
 endif
@@ -143,6 +155,7 @@ jobs-option = $(if $(strip $(JOBS)),--jobs $(call quoted,$(JOBS)))
 at-a-time = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(or $(strip $(JOBS)),$(if $(SCHEDULER),$\
   $$($(PYTHON) -m ptycho threads $(call quoted,$(SCHEDULER))),$(cores))))
 space := $(subst ,, )
+comma := ,
 
 # --- the Python to use: that of the active environment, else one set up here -----------------------------------------
 
@@ -156,7 +169,7 @@ ENVIRONMENT := active-environment
 endif
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: study sweep rates test nbval regression bench lab status report check clean lock help pipeline arms seeds gathered \
+.PHONY: study sweep rates conditions test nbval regression bench lab status report check clean lock help pipeline arms seeds gathered \
   active-environment FORCE
 .DEFAULT_GOAL := help
 .SUFFIXES:
@@ -201,6 +214,23 @@ rates: $(ENVIRONMENT)
 	    METHODS=$(call quoted,$(ARCH)) DOSES=$(call quoted,$(DOSES)) LOSSES=$(call quoted,$(LOSSES)); done
 	@$(PYTHON) -m ptycho run notebooks/learning-rates.ipynb $(call quoted,$(O)/learning-rates.ipynb) \
 	  --parameters $(call quoted,$(O)/rates.yaml) --log $(call quoted,$(O)/run.log)
+
+CONDITIONS := lines grf siemens defocused sparse
+condition-lines :=
+condition-grf := OBJECT=grf
+condition-siemens := OBJECT=siemens PHASE=1
+condition-defocused := ILLUMINATION=zone_plate
+condition-sparse := N_TRAIN=500 N_TEST=250
+
+## run the ends of the dose-response (DOSES 1e3 1e9) for other objects, probes and scans, into OUT (reports/conditions)
+conditions: $(ENVIRONMENT)
+	@set -e; $(foreach name,$(CONDITIONS),\
+	  $(MAKE) --no-print-directory sweep OUT=$(call quoted,$(O)/$(name)) DOSES=$(call quoted,$(DOSES)) \
+	    LOSSES=$(call quoted,$(LOSSES)) SEEDS=$(call quoted,$(SEEDS)) METHODS=$(call quoted,$(METHODS)) \
+	    $(condition-$(name)) || test -f $(call quoted,$(O)/$(name)/dose-response.ipynb);)
+	@printf 'out: .\nconditions: [%s]\n' '$(subst $(space),$(comma) ,$(CONDITIONS))' > $(call quoted,$(O)/conditions.yaml)
+	@$(PYTHON) -m ptycho run notebooks/conditions.ipynb $(call quoted,$(O)/conditions.ipynb) \
+	  --parameters $(call quoted,$(O)/conditions.yaml) --log $(call quoted,$(O)/run.log)
 
 ## run the fast tests, on up to four cores
 test: $(ENVIRONMENT)

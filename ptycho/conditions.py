@@ -1,0 +1,146 @@
+"""Does the verdict hold elsewhere? The same comparison of losses under other objects, probes and scans, side by side.
+
+Each condition is a sweep in a folder called by its name. At each dose the two losses are compared as everywhere
+(:mod:`ptycho.doseresponse`): the difference of their FRC50, pair by pair over the seeds, with its 95 % interval.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ptycho import frcresponse, sweep
+from ptycho.doseresponse import Difference, DoseResponse, gather
+from ptycho.doseverdict import SPLITS
+from ptycho.drawing import STYLE, dose_label, styled
+from ptycho.files import read_json
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A sweep by its name, in words what was simulated, and what it came to."""
+
+    name: str
+    words: str
+    study: DoseResponse
+
+
+def read(out: str | os.PathLike[str], names: Sequence[str]) -> list[Condition]:
+    """The sweeps in the folders of `out` called `names`. Raises ValueError for one that is missing or broken."""
+    found = []
+    for name in names:
+        folder = Path(out) / name
+        plan, entries = sweep.planned(folder), read_json(folder / sweep.ARMS)["arms"]
+        if plan is None:
+            raise ValueError(f"{folder}: there is no sweep in it ({sweep.PLAN} is missing)")
+        contrast = frcresponse.gather(folder, entries).contrast
+        found.append(
+            Condition(name, _words(sweep.folder(folder, plan["seeds"][0])), gather(entries, f"{contrast}_frc50"))
+        )
+    return found
+
+
+def _words(seed_folder: Path) -> str:
+    """What the study of a seed simulated."""
+    import yaml
+
+    path = seed_folder / "simulate.yaml"
+    try:
+        made = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+    size = made["object_size"] or 4 * made["N"]
+    phase = f", phase over {made['phase']:g} rad" if made["phase"] else ""
+    probe = made["illumination"].replace("_", " ")
+    return f"{made['object_kind']}, {size} pixels{phase}; {probe} probe; {made['n_train']} positions, N={made['N']}"
+
+
+def comparisons(conditions: Sequence[Condition]) -> list[tuple[Condition, Difference]]:
+    """Every difference of two losses, by dose, pair of losses and method, and then by condition."""
+    found = [(condition, difference) for condition in conditions for difference in condition.study.differences]
+    order = [condition.name for condition in conditions]
+    return sorted(found, key=lambda pair: (pair[1].nphotons, pair[1].second, pair[1].method, order.index(pair[0].name)))
+
+
+def rows(conditions: Sequence[Condition]) -> list[dict[str, Any]]:
+    """The numbers of the figure, a row a comparison."""
+    return [
+        {
+            "condition": condition.name,
+            "method": found.method[0],
+            "split": found.method[1],
+            "nphotons": found.nphotons,
+            "first": found.first,
+            "second": found.second,
+            "difference": found.interval.mean,
+            "low": found.interval.low,
+            "high": found.interval.high,
+            "seeds": found.interval.n,
+        }
+        for condition, found in comparisons(conditions)
+    ]
+
+
+def verdict(conditions: Sequence[Condition]) -> list[str]:
+    """In words, for each dose, pair of losses and method: under which conditions which loss resolves finer."""
+    told: dict[tuple[Any, ...], dict[str, list[str]]] = {}
+    for condition, found in comparisons(conditions):
+        mean = found.interval.mean
+        if found.differ is None or mean is None:
+            word = "too little to compare"
+        elif found.differ:
+            word = f"{found.first if mean > 0 else found.second} resolves finer"
+        else:
+            word = "not shown to differ"
+        key = (found.nphotons, found.first, found.second, found.method)
+        told.setdefault(key, {}).setdefault(word, []).append(condition.name)
+    return [
+        f"{method[0]}, {SPLITS[method[1]]}, {first} and {second} at {nphotons:.3g} photons per pattern: "
+        + "; ".join(f"{word}: {', '.join(names)}" for word, names in words.items())
+        + "."
+        for (nphotons, first, second, method), words in told.items()
+    ]
+
+
+@styled
+def figure(conditions: Sequence[Condition], second: str) -> Figure:
+    """The difference of FRC50 between the reference loss and `second`: a panel a dose and method, a line a condition.
+
+    To the right of zero the reference resolves finer.
+    """
+    found = [(condition, one) for condition, one in comparisons(conditions) if one.second == second]
+    if not found:
+        raise ValueError(f"no condition compares a loss with {second!r}")
+    doses = sorted({one.nphotons for _, one in found})
+    methods = list(dict.fromkeys(one.method for _, one in found))
+    names = [condition.name for condition in conditions]
+    drawn = Figure(
+        figsize=(2.3 * len(doses) + 1.6, (0.22 * len(names) + 0.5) * len(methods) + 0.5), layout="constrained"
+    )
+    grid = drawn.subplots(len(methods), len(doses), squeeze=False, sharex=True, sharey=True)
+    colours = STYLE["axes.prop_cycle"].by_key()["color"]
+    for axes, method in zip(grid, methods, strict=True):
+        axes[0].set_ylabel(f"{method[0]},\n{SPLITS[method[1]]}")
+        for cell, nphotons in zip(axes, doses, strict=True):
+            cell.axvline(0, color="0.6", linewidth=0.8)
+            for condition, one in found:
+                interval = one.interval
+                if (one.method, one.nphotons) != (method, nphotons) or interval.mean is None:
+                    continue
+                ends = [interval.mean if end is None else end for end in (interval.low, interval.high)]
+                reach = np.abs(np.array(ends) - interval.mean)[:, np.newaxis]
+                place = names.index(condition.name)
+                cell.errorbar(
+                    interval.mean, place, xerr=reach, fmt="o", color=colours[place % 7], markersize=3, capsize=2
+                )
+            cell.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
+    for cell, nphotons in zip(grid[0], doses, strict=True):
+        cell.set_title(f"{dose_label(nphotons)} photons per pattern")
+    drawn.supxlabel(f"FRC50 of {found[0][1].first} less that of {second} (fraction of Nyquist)", fontsize=9)
+    return drawn
