@@ -293,7 +293,7 @@ clean:
 	  '$O'/resolution.* '$O'/spokes.* \
 	  '$O'/dose_comparison.* '$O'/simulate.* '$O'/compare.* '$O'/.partial.* '$O/study.yaml' '$O/bound.json' \
 	  '$O'/arms.* '$O'/dose_response.* '$O'/error_response.* '$O'/frc_response.* '$O'/dose_factor.* \
-	  '$O'/dose-response.* '$O/verdict.txt' '$O/sweep.yaml'
+	  '$O'/dose-response.* '$O'/published.* '$O/verdict.txt' '$O/sweep.yaml'
 	@test ! -d '$O' || rmdir '$O' 2>/dev/null || echo "'$O' holds other files: they stay"
 
 ## make requirements.lock from pyproject.toml anew, with the newest versions (needs network)

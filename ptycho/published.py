@@ -1,0 +1,252 @@
+"""The published dose-response of PtychoPINN's two losses, and ours in its setting, side by side.
+
+Published: FRC50 in rings, of 166 to Nyquist, of an object of lines with 392 pixels a side, N = 64, gridsize 2, 60
+epochs; single trainings, without intervals. That a loss resolves all 166 rings at 1e5 photons per pattern is put to two
+tests. By counting photons: to what frequency could any unbiased estimate correlate by one half with the truth, if its
+error were no more than the bound of Cramér and Rao? And by the correlation itself: what does the same reconstruction
+get when the images are correlated as they are cut, without a window? The edges of both are then alike, and correlate at
+every frequency (:mod:`ptycho.resolution`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy import fft
+
+from ptycho import arm, sweep
+from ptycho.config import Arm
+from ptycho.doseresponse import DoseResponse
+from ptycho.drawing import STYLE, styled
+from ptycho.intervals import Interval
+from ptycho.metrics import Evaluation
+from ptycho.rawdata import RawData
+from ptycho.resolution import FRCCurve, evaluation_window, fill_holes, frc, frc50
+
+SETTING = {"object_kind": "lines", "object_size": 392, "N": 64, "phase": 0.0, "illumination": "disk", "scan": None}
+RINGS = 166
+FRC50 = {
+    "nll": {1e2: 21, 1e3: 45, 1e4: 72, 1e5: 165, 1e7: 166, 1e9: 165},
+    "mae": {1e4: 52, 1e5: 71, 1e7: 166, 1e9: 166},
+}
+"""Published, in rings, by loss and photons per pattern."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One dose and loss; frequencies as fractions of Nyquist.
+
+    published : FRC50, None where none was published.
+    network, direct : FRC50 on the training scan, over the seeds.
+    limit : FRC50 that an image with the least error that the photons allow would have.
+    unwindowed : FRC50 of the first seed's network when the images are correlated without a window.
+    """
+
+    loss: str
+    nphotons: float
+    published: float | None
+    network: Interval | None
+    direct: Interval | None
+    limit: float | None
+    unwindowed: float | None
+
+
+def simulated(out: str | os.PathLike[str]) -> Mapping[str, Any]:
+    """What the sweep in `out` simulated: the parameters of its first seed. Raises ValueError where there are none."""
+    import yaml
+
+    plan = sweep.planned(out)
+    if plan is None:
+        raise ValueError(f"{out}: there is no sweep in it ({sweep.PLAN} is missing)")
+    path = sweep.folder(out, plan["seeds"][0]) / "simulate.yaml"
+    try:
+        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, TypeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: cannot be read: {error}") from error
+
+
+def differs(made: Mapping[str, Any]) -> list[str]:
+    """In words, where what was `simulated` is not the published setting."""
+    return [f"{name} is {made.get(name)}, not {value}" for name, value in SETTING.items() if made.get(name) != value]
+
+
+def compare(out: str | os.PathLike[str], entries: Sequence[Any], study: DoseResponse) -> list[Row]:
+    """Every loss and dose that was swept or published, beside one another."""
+    plan = sweep.planned(out)
+    assert plan is not None
+    points = {(c.method, c.loss, p.nphotons): p.interval for c in study.curves for p in c.points}
+    networks = [method for method in dict.fromkeys(c.method for c in study.curves) if method[0] != "direct"]
+    first = {(e["loss"], e["nphotons"]): e for e in entries if e["seed"] == plan["seeds"][0] and e["status"] == "ok"}
+    words = {Arm(dose, "").nphotons: dose for dose in plan["doses"]}
+    rows = []
+    for loss in dict.fromkeys(c.loss for c in study.curves):
+        for nphotons in sorted({key[2] for key in points}):
+            rings = FRC50.get(loss, {}).get(nphotons)
+            found = first.get((loss, nphotons))
+            limit = unwindowed = None
+            if found is not None and found["train"] is not None and "information_bound" in found["train"]:
+                data = Path(out) / f"seed-{found['seed']}" / "data"
+                scan = RawData.load(data / f"{Arm(words[nphotons], loss).dose_name}_train.npz")
+                parts = arm.load_reconstructions(Path(out) / found["name"] / "reconstruction.npz")
+                judged = arm.judge(parts["train"], scan)
+                limit = frc50(limited(judged, found["train"]["information_bound"]))
+                unwindowed = frc50(without_window(judged))
+            rows.append(
+                Row(
+                    loss,
+                    nphotons,
+                    None if rings is None else rings / RINGS,
+                    points.get(((networks[0][0], "train"), loss, nphotons)) if networks else None,
+                    points.get((("direct", "train"), loss, nphotons)),
+                    limit,
+                    unwindowed,
+                )
+            )
+    return rows
+
+
+def limited(judged: Evaluation, bound: float) -> FRCCurve:
+    """The correlation with the truth to be expected of its amplitude with white noise of the least power.
+
+    An unbiased estimate whose relative mean-square error is `bound`, half of it in amplitude, has in a ring where the
+    truth holds the power S and the noise N the expected correlation sqrt(S / (S + N)) (Frank and Al-Ali, Nature 256
+    (1975) 376, for one noisy image against a clean one).
+    """
+    aligned = judged.aligned
+    window, truth = evaluation_window(aligned.mask), np.abs(aligned.truth)
+    variance = bound / 2 * np.mean(truth[aligned.mask] ** 2)
+    filled = fill_holes(truth, aligned.mask)
+    signal, curve = _power(filled, window), frc(filled, filled, window)
+    noise = variance * np.sum(window**2)
+    return FRCCurve(curve.frequency, np.sqrt(signal / (signal + noise)), curve.n)
+
+
+def _power(image: NDArray[np.float64], window: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean power per Fourier pixel in each ring of :func:`ptycho.resolution.frc`, (rings,)."""
+    size, rings = min(image.shape), min(image.shape) // 2
+    spectrum = np.abs(fft.fft2((image - np.average(image, weights=window)) * window)) ** 2
+    radius = np.hypot(*np.meshgrid(*(fft.fftfreq(side) for side in image.shape), indexing="ij"))
+    ring = np.rint(radius * size).astype(np.int64).ravel()
+    sums, counts = (
+        np.bincount(ring, weights, minlength=rings + 1)[1 : rings + 1] for weights in (spectrum.ravel(), None)
+    )
+    return sums / counts
+
+
+def without_window(judged: Evaluation) -> FRCCurve:
+    """The amplitudes correlated as they are cut from the largest square that the scan covers, edges and all."""
+    aligned = judged.aligned
+    height, width = aligned.mask.shape
+    middle, half = (height // 2, width // 2), min(height, width) // 2
+    while half > 1:
+        box = tuple(slice(centre - half, centre + half) for centre in middle)
+        if aligned.mask[box].all():
+            break
+        half -= 1
+    image, truth = (np.abs(one)[box] for one in (aligned.object, aligned.truth))
+    return frc(image, truth, np.ones(image.shape))
+
+
+def table(rows: Sequence[Row]) -> str:
+    """A line a dose and loss, frequencies as fractions of Nyquist."""
+
+    def interval(found: Interval | None) -> str:
+        if found is None or found.mean is None:
+            return "-"
+        return f"{found.mean:.2f}" + ("" if found.low is None else f" [{found.low:.2f}, {found.high:.2f}]")
+
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{value:.2f}"
+
+    head = f"{'loss':5s} {'photons':>8s} {'published':>9s} {'network':>18s} {'direct':>18s} {'limit':>6s} "
+    head += f"{'unwindowed':>10s}"
+    return "\n".join(
+        [
+            head,
+            *(
+                f"{row.loss:5s} {row.nphotons:8.2g} {number(row.published):>9s} {interval(row.network):>18s} "
+                f"{interval(row.direct):>18s} {number(row.limit):>6s} {number(row.unwindowed):>10s}"
+                for row in rows
+            ),
+        ]
+    )
+
+
+def sentences(rows: Sequence[Row]) -> list[str]:
+    """What the table says, in words, for every dose and loss that was published."""
+    said = []
+    for row in rows:
+        if row.published is None or row.network is None or row.network.mean is None:
+            continue
+        told = (
+            f"{row.loss} at {row.nphotons:.2g}: published {row.published:.2f} of Nyquist, here {row.network.mean:.2f}"
+        )
+        if row.network.mean >= row.published:
+            told += ", more"
+        elif row.limit is not None and row.published > row.limit:
+            told += f"; the photons allow {row.limit:.2f}: the published figure is not one of resolution"
+            if row.unwindowed is not None and row.unwindowed > row.network.mean:
+                told += f" (without a window the same reconstruction gets {row.unwindowed:.2f})"
+        else:
+            told += ", less"
+        said.append(told + ".")
+    return said
+
+
+def as_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The numbers of the figure."""
+    found = []
+    for row in rows:
+        flat = {k: v for k, v in asdict(row).items() if k not in ("network", "direct")}
+        for name in ("network", "direct"):
+            interval = getattr(row, name)
+            for end in ("mean", "low", "high"):
+                flat[f"{name}_{end}"] = None if interval is None else getattr(interval, end)
+        found.append(flat)
+    return found
+
+
+@styled
+def figure(rows: Sequence[Row]) -> Figure:
+    """FRC50 against the dose, a panel a loss: published, ours with intervals, and what the photons allow."""
+    losses = list(dict.fromkeys(row.loss for row in rows))
+    drawn = Figure(figsize=(3.6 * len(losses) + 1.2, 2.9), layout="constrained")
+    axes = drawn.subplots(1, len(losses), squeeze=False, sharey=True)[0]
+    colours = STYLE["axes.prop_cycle"].by_key()["color"]
+    for cell, loss in zip(axes, losses, strict=True):
+        members = [row for row in rows if row.loss == loss]
+        for number, name in enumerate(("network", "direct")):
+            told = [(row.nphotons, getattr(row, name)) for row in members]
+            told = [(dose, one) for dose, one in told if one is not None and one.mean is not None]
+            mean = np.array([one.mean for _, one in told])
+            ends = np.array([[one.mean if e is None else e for e in (one.low, one.high)] for _, one in told]).reshape(
+                -1, 2
+            )
+            bars = np.abs(ends - mean[:, np.newaxis]).T
+            cell.errorbar(
+                [dose for dose, _ in told],
+                mean,
+                bars,
+                fmt="o-",
+                color=colours[number],
+                markersize=3,
+                capsize=2,
+                label=name,
+            )
+        for name, style in (("published", "s--"), ("limit", ":"), ("unwindowed", "x:")):
+            told = [(row.nphotons, getattr(row, name)) for row in members if getattr(row, name) is not None]
+            label = {"limit": "photon limit", "unwindowed": "network, no window"}.get(name, name)
+            colour = {"published": "black", "limit": "0.4", "unwindowed": colours[0]}[name]
+            if told:
+                cell.plot(*zip(*told, strict=True), style, color=colour, markersize=4, linewidth=1, label=label)
+        cell.set(xscale="log", xlabel="photons per pattern", ylim=(-0.03, 1.05), title=loss)
+    axes[0].set_ylabel("FRC50 (fraction of Nyquist)")
+    axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return drawn
