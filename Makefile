@@ -111,8 +111,8 @@ ifeq ($(origin OUT),file)
 OUT = reports/rates
 endif
 endif
-# And the conditions under which the ends of the curve are measured again.
-ifneq ($(filter conditions,$(MAKECMDGOALS)),)
+# And what else the dose-response is measured on.
+ifneq ($(filter conditions fluence,$(MAKECMDGOALS)),)
 ifeq ($(origin DOSES),file)
 DOSES = 1e3 1e9
 endif
@@ -120,7 +120,7 @@ ifeq ($(origin SEEDS),file)
 SEEDS = 1 2 3
 endif
 ifeq ($(origin OUT),file)
-OUT = reports/conditions
+OUT = reports/$(filter conditions fluence,$(MAKECMDGOALS))
 endif
 endif
 ifeq ($(origin METHODS),file)
@@ -169,7 +169,7 @@ ENVIRONMENT := active-environment
 endif
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: study sweep rates conditions test nbval regression bench lab status report check clean lock help pipeline arms seeds gathered \
+.PHONY: study sweep rates conditions fluence test nbval regression bench lab status report check clean lock help pipeline arms seeds gathered \
   active-environment FORCE
 .DEFAULT_GOAL := help
 .SUFFIXES:
@@ -231,6 +231,15 @@ conditions: $(ENVIRONMENT)
 	@printf 'out: .\nconditions: [%s]\n' '$(subst $(space),$(comma) ,$(CONDITIONS))' > $(call quoted,$(O)/conditions.yaml)
 	@$(PYTHON) -m ptycho run notebooks/conditions.ipynb $(call quoted,$(O)/conditions.ipynb) \
 	  --parameters $(call quoted,$(O)/conditions.yaml) --log $(call quoted,$(O)/run.log)
+
+## run the dose-response at N=128 beside that at N=64, per pattern and per object pixel, into OUT (reports/fluence)
+fluence: $(ENVIRONMENT)
+	@set -e; for N in 64 128; do \
+	  $(MAKE) --no-print-directory sweep OUT=$(call quoted,$(O))/N-$$N N=$$N LOSSES=$(call quoted,$(LOSSES)) \
+	    SEEDS=$(call quoted,$(SEEDS)) METHODS=$(call quoted,$(METHODS)) || test -f $(call quoted,$(O))/N-$$N/arms.json; done
+	@printf 'out: .\nsweeps: {"N=64": N-64, "N=128": N-128}\n' > $(call quoted,$(O)/fluence.yaml)
+	@$(PYTHON) -m ptycho run notebooks/fluence.ipynb $(call quoted,$(O)/fluence.ipynb) \
+	  --parameters $(call quoted,$(O)/fluence.yaml) --log $(call quoted,$(O)/run.log)
 
 ## run the fast tests, on up to four cores
 test: $(ENVIRONMENT)

@@ -36,14 +36,18 @@ def read(out: str | os.PathLike[str], names: Sequence[str]) -> list[Condition]:
     found = []
     for name in names:
         folder = Path(out) / name
-        plan, entries = sweep.planned(folder), read_json(folder / sweep.ARMS)["arms"]
+        plan = sweep.planned(folder)
         if plan is None:
             raise ValueError(f"{folder}: there is no sweep in it ({sweep.PLAN} is missing)")
-        contrast = frcresponse.gather(folder, entries).contrast
-        found.append(
-            Condition(name, _words(sweep.folder(folder, plan["seeds"][0])), gather(entries, f"{contrast}_frc50"))
-        )
+        found.append(Condition(name, _words(sweep.folder(folder, plan["seeds"][0])), study_of(folder)))
     return found
+
+
+def study_of(folder: str | os.PathLike[str]) -> DoseResponse:
+    """What the sweep in `folder` came to, in the contrast that its object shows. Raises ValueError for a broken one."""
+    folder = Path(folder)
+    entries = read_json(folder / sweep.ARMS)["arms"]
+    return gather(entries, f"{frcresponse.gather(folder, entries).contrast}_frc50")
 
 
 def _words(seed_folder: Path) -> str:
