@@ -13,7 +13,7 @@ ARCHITECTURES = ("unrolled", "cnn")
 DIRECT = "direct"
 """The method without a network: the loss minimised over the object's own pixels."""
 LEARNING_RATES = {
-    "unrolled": {"nll": 8e-3, "mae": 8e-3, "mse": 8e-3},
+    "unrolled": {"nll": 1.6e-2, "mae": 1.6e-2, "mse": 1.6e-2},
     "cnn": {"nll": 1e-3, "mae": 1e-3, "mse": 1e-3},
 }
 """Adam's, at the start: physics, a reconstruction already, takes larger steps than a network that starts blank.
