@@ -185,7 +185,7 @@ def test_a_folder_that_cannot_be_written_is_one_message(out, capfd, tmp_path):
 
 def test_two_studies_in_one_folder_do_not_mix(out, capfd):
     claim = runner._claim(out / ARM)
-    assert run_arm(out) == 1
+    assert run_arm(out) == os.EX_TEMPFAIL
     os.close(claim)
     assert "another `make study` is at work" in capfd.readouterr().err
     assert not beside(out) & {"train-arm.partial.json", "ran"} and not (out / "run.log").exists()

@@ -18,7 +18,7 @@ from PIL import Image
 from standins import entry
 
 from ptycho import files, progress, provenance, results, study
-from ptycho.config import ConfigError, StudyConfig, arms
+from ptycho.config import LEARNING_RATES, ConfigError, StudyConfig, arms
 
 FOUR = ("high_nll", "high_mae", "low_nll", "low_mae")
 ARMS = arms(("1e9", "1e4"), ("nll", "mae"))
@@ -62,6 +62,7 @@ def test_plan_writes_what_the_notebooks_get(tmp_path):
         "nepochs": 5,
         "gridsize": 2,
         "architecture": "unrolled",
+        "learning_rate": LEARNING_RATES["unrolled"]["mae"],
         "methods": ["unrolled", "direct"],
         "seed": 3,
         "probe": "fixed",
