@@ -74,58 +74,38 @@ ifneq ($(and $(filter sweep,$(MAKECMDGOALS)),$(filter SEED,$(given))),)
 $(error SEED is a parameter of `make study`; that of `make sweep` is SEEDS)
 endif
 
-ifeq ($(filter local dask,$(ENGINE))$(words $(ENGINE)),$(ENGINE)1)
-else
+ifneq ($(filter local dask,$(ENGINE))$(words $(ENGINE)),$(ENGINE)1)
 $(error ENGINE='$(ENGINE)' is not accepted: local or dask)
 endif
 ifneq ($(filter dask,$(ENGINE)),$(if $(strip $(SCHEDULER)),dask))
 $(error SCHEDULER='$(SCHEDULER)' is not accepted: with ENGINE=dask the address of its scheduler, without it nothing)
 endif
 
-# A sweep has its own doses, losses, folder and jobs, unless they are given.
+# What is made of several studies has its own doses, losses, seeds and folder, unless they are given.
+default = $(if $(filter file,$(origin $1)),$(eval $1 = $2))
 ifneq ($(SWEEPING),)
-ifeq ($(origin DOSES),file)
-DOSES = 1e2 1e3 1e4 1e5 1e6 1e7 1e9
+$(call default,DOSES,1e2 1e3 1e4 1e5 1e6 1e7 1e9)
+$(call default,LOSSES,nll mae mse)
+$(call default,OUT,reports/sweep)
 endif
-ifeq ($(origin LOSSES),file)
-LOSSES = nll mae mse
+ifneq ($(filter rates,$(MAKECMDGOALS)),)
+$(call default,DOSES,1e4 1e9)
+$(call default,LOSSES,nll mae mse)
+$(call default,OUT,reports/rates)
 endif
-ifeq ($(origin OUT),file)
-OUT = reports/sweep
+ifneq ($(filter conditions,$(MAKECMDGOALS)),)
+$(call default,DOSES,1e3 1e9)
+$(call default,SEEDS,1 2 3)
+$(call default,OUT,reports/conditions)
 endif
+ifneq ($(filter fluence,$(MAKECMDGOALS)),)
+$(call default,SEEDS,1 2 3)
+$(call default,OUT,reports/fluence)
 endif
 ifneq ($(SWEEPING)$(SCHEDULER),)
-ifeq ($(origin JOBS),file)
-JOBS =
+$(call default,JOBS,)
 endif
-endif
-# So has a search for learning rates.
-ifneq ($(filter rates,$(MAKECMDGOALS)),)
-ifeq ($(origin DOSES),file)
-DOSES = 1e4 1e9
-endif
-ifeq ($(origin LOSSES),file)
-LOSSES = nll mae mse
-endif
-ifeq ($(origin OUT),file)
-OUT = reports/rates
-endif
-endif
-# And what else the dose-response is measured on.
-ifneq ($(filter conditions fluence,$(MAKECMDGOALS)),)
-ifeq ($(origin DOSES),file)
-DOSES = 1e3 1e9
-endif
-ifeq ($(origin SEEDS),file)
-SEEDS = 1 2 3
-endif
-ifeq ($(origin OUT),file)
-OUT = reports/$(filter conditions fluence,$(MAKECMDGOALS))
-endif
-endif
-ifeq ($(origin METHODS),file)
-METHODS = $(ARCH) direct
-endif
+$(call default,METHODS,$(ARCH) direct)
 
 ifneq ($(words $(OUT)),1)
 $(error OUT='$(OUT)' is not accepted: the study's folder, a path without spaces)
@@ -140,12 +120,8 @@ endif
 
 # A measured scan has its own size and its own doses, unless they are given.
 ifneq ($(strip $(SCAN)),)
-ifeq ($(origin N),file)
-N =
-endif
-ifeq ($(origin DOSES),file)
-DOSES = full $(if $(SWEEPING),1e5 1e4 1e3 1e2,1e4)
-endif
+$(call default,N,)
+$(call default,DOSES,full $(if $(SWEEPING),1e5 1e4 1e3 1e2,1e4))
 endif
 
 quoted = '$(subst ','\'',$1)'
@@ -169,8 +145,8 @@ ENVIRONMENT := active-environment
 endif
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: study sweep rates conditions fluence test nbval regression bench lab status report check clean lock help pipeline arms seeds gathered \
-  active-environment FORCE
+.PHONY: study sweep rates conditions fluence test nbval regression bench lab status report check clean lock help \
+  pipeline arms seeds gathered active-environment FORCE
 .DEFAULT_GOAL := help
 .SUFFIXES:
 

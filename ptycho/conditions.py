@@ -7,19 +7,19 @@ Each condition is a sweep in a folder called by its name. At each dose the two l
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from ptycho import frcresponse, sweep
 from ptycho.doseresponse import Difference, DoseResponse, gather
 from ptycho.doseverdict import SPLITS
-from ptycho.drawing import STYLE, dose_label, styled
+from ptycho.drawing import COLOURS, dose_label, styled
 from ptycho.files import read_json
+from ptycho.intervals import reach
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,8 @@ class Condition:
 
 def read(out: str | os.PathLike[str], names: Sequence[str]) -> list[Condition]:
     """The sweeps in the folders of `out` called `names`. Raises ValueError for one that is missing or broken."""
-    found = []
-    for name in names:
-        folder = Path(out) / name
-        plan = sweep.planned(folder)
-        if plan is None:
-            raise ValueError(f"{folder}: there is no sweep in it ({sweep.PLAN} is missing)")
-        found.append(Condition(name, _words(sweep.folder(folder, plan["seeds"][0])), study_of(folder)))
-    return found
+    folders = {name: Path(out) / name for name in names}
+    return [Condition(name, _words(sweep.simulated(one)), study_of(one)) for name, one in folders.items()]
 
 
 def study_of(folder: str | os.PathLike[str]) -> DoseResponse:
@@ -50,15 +44,8 @@ def study_of(folder: str | os.PathLike[str]) -> DoseResponse:
     return gather(entries, f"{frcresponse.gather(folder, entries).contrast}_frc50")
 
 
-def _words(seed_folder: Path) -> str:
-    """What the study of a seed simulated."""
-    import yaml
-
-    path = seed_folder / "simulate.yaml"
-    try:
-        made = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+def _words(made: Mapping[str, Any]) -> str:
+    """What was simulated."""
     size = made["object_size"] or 4 * made["N"]
     phase = f", phase over {made['phase']:g} rad" if made["phase"] else ""
     probe = made["illumination"].replace("_", " ")
@@ -95,13 +82,10 @@ def verdict(conditions: Sequence[Condition]) -> list[str]:
     """In words, for each dose, pair of losses and method: under which conditions which loss resolves finer."""
     told: dict[tuple[Any, ...], dict[str, list[str]]] = {}
     for condition, found in comparisons(conditions):
-        mean = found.interval.mean
-        if found.differ is None or mean is None:
+        if found.differ is None:
             word = "too little to compare"
-        elif found.differ:
-            word = f"{found.first if mean > 0 else found.second} resolves finer"
         else:
-            word = "not shown to differ"
+            word = f"{found.finer} resolves finer" if found.finer else "not shown to differ"
         key = (found.nphotons, found.first, found.second, found.method)
         told.setdefault(key, {}).setdefault(word, []).append(condition.name)
     return [
@@ -128,21 +112,17 @@ def figure(conditions: Sequence[Condition], second: str) -> Figure:
         figsize=(2.3 * len(doses) + 1.6, (0.22 * len(names) + 0.5) * len(methods) + 0.5), layout="constrained"
     )
     grid = drawn.subplots(len(methods), len(doses), squeeze=False, sharex=True, sharey=True)
-    colours = STYLE["axes.prop_cycle"].by_key()["color"]
     for axes, method in zip(grid, methods, strict=True):
         axes[0].set_ylabel(f"{method[0]},\n{SPLITS[method[1]]}")
         for cell, nphotons in zip(axes, doses, strict=True):
             cell.axvline(0, color="0.6", linewidth=0.8)
             for condition, one in found:
-                interval = one.interval
-                if (one.method, one.nphotons) != (method, nphotons) or interval.mean is None:
+                if (one.method, one.nphotons) != (method, nphotons) or one.interval.mean is None:
                     continue
-                ends = [interval.mean if end is None else end for end in (interval.low, interval.high)]
-                reach = np.abs(np.array(ends) - interval.mean)[:, np.newaxis]
                 place = names.index(condition.name)
-                cell.errorbar(
-                    interval.mean, place, xerr=reach, fmt="o", color=colours[place % 7], markersize=3, capsize=2
-                )
+                colour = COLOURS[place % len(COLOURS)]
+                bar = reach([one.interval])
+                cell.errorbar(one.interval.mean, place, xerr=bar, fmt="o", color=colour, markersize=3, capsize=2)
             cell.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
     for cell, nphotons in zip(grid[0], doses, strict=True):
         cell.set_title(f"{dose_label(nphotons)} photons per pattern")

@@ -224,11 +224,13 @@ class StudyConfig:
         size, least = self.object_size, 2 * (self.N or 0)
         _require(size is None or least <= size <= 4096, "OBJECT_SIZE", size, f"2N = {least} to 4096 pixels")
         if self.scan is not None:
-            for name in ("object", "object_size", "phase", "illumination"):
-                value, default = getattr(self, name), type(self).__dataclass_fields__[name].default
-                _require(
-                    value == default, name.upper(), value, "it is of a simulated scan, and SCAN names a measured one"
-                )
+            why = "it is of a simulated scan, and SCAN names a measured one"
+            self._require_defaults("object", "object_size", "phase", "illumination", why=why)
+
+    def _require_defaults(self, *names: str, why: str) -> None:
+        for name in names:
+            value, default = getattr(self, name), type(self).__dataclass_fields__[name].default
+            _require(value == default, name.upper(), value, why)
 
     def _require_measured(self) -> None:
         """Refuse what is not accepted of the parameters that a measured scan alone has."""
@@ -240,9 +242,8 @@ class StudyConfig:
         if self.resolution is not None:
             period(self.resolution)
         if self.scan is None:
-            for name in ("orientation", "probe_modes", "positions", "resolution"):
-                value, default = getattr(self, name), type(self).__dataclass_fields__[name].default
-                _require(value == default, name.upper(), value, "it is of a measured scan, which SCAN names")
+            why = "it is of a measured scan, which SCAN names"
+            self._require_defaults("orientation", "probe_modes", "positions", "resolution", why=why)
 
     @property
     def arms(self) -> tuple[Arm, ...]:

@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 
 from ptycho.doseresponse import Curve, DoseResponse
 from ptycho.doseverdict import CLAIMED, SPLITS
-from ptycho.drawing import STYLE, dose_label, styled
+from ptycho.drawing import COLOURS, dose_label, styled
 from ptycho.frcresponse import Curves
-
-COLOURS = STYLE["axes.prop_cycle"].by_key()["color"]
+from ptycho.intervals import reach
 
 APART = 0.06
 """Decades between the marks of two losses at one dose."""
@@ -48,10 +47,7 @@ def _draw_curve(axes: Axes, curve: Curve, number: int, count: int) -> None:
     colour, shift = COLOURS[number], 10 ** (APART * (number - (count - 1) / 2))
     told = [point for point in curve.points if point.interval.mean is not None]
     dose = np.array([point.nphotons for point in told]) * shift
-    mean, low, high = (
-        np.array([getattr(point.interval, end) for point in told], np.float64) for end in ("mean", "low", "high")
-    )
-    bars = np.nan_to_num(np.clip([mean - low, high - mean], 0, None))
+    mean, bars = np.array([point.interval.mean for point in told], np.float64), reach([p.interval for p in told])
     axes.errorbar(dose, mean, bars, fmt="o-", color=colour, markersize=3, linewidth=1.2, capsize=2, label=curve.loss)
     for x, point in zip(dose, told, strict=True):
         seeds = [value for value in point.values if value is not None]

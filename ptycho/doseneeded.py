@@ -131,21 +131,13 @@ def table(found: Sequence[Level], pixel_size: float | None) -> str:
         f" {'reference: FRC50':>16s} {f'period, {unit}':>15s}"
     ]
     for level in found:
-        cells = [_interval(level.half_bit), _interval(level.frc50)]
+        cells = [f"{level.half_bit:.3f}", f"{level.frc50:.3f}"]
         reference = "-" if level.reference is None else f"{level.reference:.3f}"
         lines.append(
             f"{level.dose:>6s} {level.nphotons:11.4g} {level.fluence:14.4g} {' '.join(f'{c:>22s}' for c in cells)}"
             f" {reference:>16s} {_period(level.frc50.mean or 0, pixel_size)[0]:15.3g}"
         )
     return "\n".join(lines)
-
-
-def _interval(found: Interval) -> str:
-    if found.mean is None:
-        return "-"
-    if found.low is None or found.high is None:
-        return f"{found.mean:.3f}"
-    return f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"
 
 
 def _period(frequency: float, pixel_size: float | None) -> tuple[float, str]:
@@ -160,7 +152,7 @@ def recommendation(found: Sequence[Level], asked: Needed | None, pixel_size: flo
         value, unit = _period(level.frc50.mean or 0, pixel_size)
         sentences.append(
             f"At {level.nphotons:.3g} photons per pattern the two halves of the photons promise an FRC50 of "
-            f"{_interval(level.frc50)} of Nyquist, a full period of {value:.3g} {unit}."
+            f"{level.frc50:.3f} of Nyquist, a full period of {value:.3g} {unit}."
         )
     if asked is None:
         sentences.append("No resolution was asked for: RESOLUTION names the full period that the dose is to resolve.")

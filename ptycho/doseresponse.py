@@ -66,6 +66,14 @@ class Difference:
         low, high = self.interval.low, self.interval.high
         return None if low is None or high is None else not low <= 0 <= high
 
+    @property
+    def finer(self) -> str | None:
+        """The loss that is shown to resolve finer, or None."""
+        mean = self.interval.mean
+        if not self.differ or mean is None:
+            return None
+        return self.first if mean > 0 else self.second
+
 
 @dataclass(frozen=True)
 class Limit:

@@ -59,9 +59,7 @@ def _widest_gap(study: DoseResponse) -> float:
 def _interval(found: Interval, form: str = ".3f") -> str:
     if found.mean is None:
         return "unknown"
-    if found.low is None or found.high is None:
-        return f"{found.mean:{form}} (one seed, no interval)"
-    return f"{found.mean:{form}} [{found.low:{form}}, {found.high:{form}}]"
+    return format(found, form) + (" (one seed, no interval)" if found.low is None else "")
 
 
 def _seeds(n: int) -> str:
@@ -92,8 +90,8 @@ def _difference(found: Difference, first: Point, second: Point) -> str:
     paired = f"the paired difference is {_interval(interval)} over {_seeds(interval.n)}"
     if found.differ is None:
         claim = "it supports no claim"
-    elif found.differ:
-        claim = f"{found.first if interval.mean > 0 else found.second} resolves finer"
+    elif found.finer:
+        claim = f"{found.finer} resolves finer"
     elif interval.low == interval.high:
         claim = "they are the same in every seed"
     else:
@@ -182,11 +180,10 @@ def _short_differences(study: DoseResponse, method: tuple[str, str], pair: tuple
     for found in study.differences:
         if found.method != method or (found.first, found.second) != pair:
             continue
-        mean = found.interval.mean
-        if found.differ is None or mean is None:
+        if found.differ is None:
             word = "there is too little to compare"
-        elif found.differ:
-            word = f"{found.first if mean > 0 else found.second} resolves finer"
+        elif found.finer:
+            word = f"{found.finer} resolves finer"
         else:
             word = f"{found.first} and {found.second} are not shown to differ"
         at.setdefault(word, []).append(f"{found.nphotons:.3g}")

@@ -28,6 +28,7 @@ STYLE: dict[Any, Any] = {
         color=["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
     ),
 }
+COLOURS = STYLE["axes.prop_cycle"].by_key()["color"]
 PATTERN_COLOURS = "inferno"
 GREY = "gray"
 DIFFERENCE_COLOURS = "PuOr"

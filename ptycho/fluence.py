@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from ptycho.doseresponse import Curve, DoseResponse
 from ptycho.doseverdict import SPLITS
-from ptycho.drawing import LINE_STYLES, STYLE, styled
-from ptycho.intervals import Interval, crossing, isotonic, mean_interval
+from ptycho.drawing import COLOURS, LINE_STYLES, styled
+from ptycho.intervals import Interval, crossing, isotonic, mean_interval, reach
 
 AXES = ("photons per pattern", "photons per object pixel")
 RESOLUTIONS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -90,16 +90,12 @@ def verdict(found: Sequence[Shift]) -> list[str]:
         if first.decades.mean is None or second.decades.mean is None:
             told.append(f"{where}: {first.first} and {first.second} reach no resolution in common.")
             continue
-        words = [f"{_decades(one.decades)} decades against {one.axis}" for one in (first, second)]
+        words = [f"{one.decades:.2f} decades against {one.axis}" for one in (first, second)]
         closer = min((first, second), key=lambda one: abs(one.decades.mean or 0.0)).axis
         told.append(
             f"{where}: {first.second} lies {' and '.join(words)} to the right of {first.first}: {closer} unify."
         )
     return told
-
-
-def _decades(found: Interval) -> str:
-    return f"{found.mean:.2f}" + ("" if found.low is None else f" [{found.low:.2f}, {found.high:.2f}]")
 
 
 def rows(studies: Mapping[str, DoseResponse]) -> list[dict[str, Any]]:
@@ -128,7 +124,6 @@ def figure(studies: Mapping[str, DoseResponse], method: tuple[str, str]) -> Figu
     """FRC50 of one method against both axes: a colour a loss, a line style a sweep, intervals over seeds."""
     drawn = Figure(figsize=(7.6, 2.9), layout="constrained")
     axes = drawn.subplots(1, 2, sharey=True)
-    colours = STYLE["axes.prop_cycle"].by_key()["color"]
     losses = list(dict.fromkeys(curve.loss for study in studies.values() for curve in study.curves))
     for cell, axis in zip(axes, AXES, strict=True):
         for style, (name, study) in zip(LINE_STYLES, studies.items(), strict=False):
@@ -140,15 +135,12 @@ def figure(studies: Mapping[str, DoseResponse], method: tuple[str, str]) -> Figu
                     for dose, point in zip(doses(study, curve, axis), curve.points, strict=True)
                     if point.interval.mean is not None
                 ]
-                mean = np.array([one.mean for _, one in told], np.float64)
-                ends = [[one.mean if e is None else e for e in (one.low, one.high)] for _, one in told]
-                bars = np.abs(np.array(ends, np.float64).reshape(-1, 2) - mean[:, np.newaxis]).T
                 cell.errorbar(
                     [dose for dose, _ in told],
-                    mean,
-                    bars,
+                    [one.mean for _, one in told],
+                    reach([one for _, one in told]),
                     fmt=f"o{style}",
-                    color=colours[losses.index(curve.loss)],
+                    color=COLOURS[losses.index(curve.loss)],
                     markersize=3,
                     linewidth=1.2,
                     capsize=2,

@@ -22,6 +22,7 @@ interval of its own (:func:`share_interval`), and is to be told beside the mean.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,21 @@ class Interval:
     mean: float | None
     low: float | None
     high: float | None
+
+    def __format__(self, form: str) -> str:
+        """'0.30 [0.29, 0.31]', each number by `form`; '0.30' without an interval, '-' without a mean."""
+        if self.mean is None:
+            return "-"
+        mean = format(self.mean, form)
+        if self.low is None or self.high is None:
+            return mean
+        return f"{mean} [{self.low:{form}}, {self.high:{form}}]"
+
+
+def reach(intervals: Sequence[Interval]) -> NDArray[np.float64]:
+    """How far intervals (n,) reach below and above their means, (2, n); no distance where there is no interval."""
+    mean, low, high = np.array([(one.mean, one.low, one.high) for one in intervals], np.float64).reshape(-1, 3).T
+    return np.nan_to_num(np.clip([mean - low, high - mean], 0, None))
 
 
 def mean_interval(values: NDArray[np.floating], possible: tuple[float, float] = (-np.inf, np.inf)) -> Interval:

@@ -15,8 +15,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ptycho import sweep
+from ptycho.armtable import without_numbers
 from ptycho.config import ConfigError, StudyConfig
-from ptycho.drawing import STYLE, dose_label, styled
+from ptycho.drawing import COLOURS, dose_label, styled
 from ptycho.files import read_json, write_if_changed
 
 
@@ -63,7 +64,7 @@ def gather(out: str | os.PathLike[str], rates: Sequence[str]) -> list[Trial]:
     for rate in rates:
         path = Path(out) / rate / sweep.ARMS
         for arm in read_json(path)["arms"]:
-            if arm["status"] not in ("ok", "collapsed"):
+            if without_numbers(arm):
                 raise ValueError(f"{path}: {arm['name']} is {arm['status']}; expected every arm trained")
             train, heldout = (arm[split]["amplitude_frc50"] or 0.0 for split in ("train", "heldout"))
             trials.append(Trial(arm["loss"], arm["nphotons"], float(rate), train, heldout, arm["status"]))
@@ -103,14 +104,13 @@ def table(trials: Sequence[Trial]) -> str:
 @styled
 def figure(trials: Sequence[Trial]) -> Figure:
     """The held-out FRC50 against the learning rate, a panel a dose, a colour a loss; a ring where the rule chose."""
-    colours = STYLE["axes.prop_cycle"].by_key()["color"]
     doses = sorted({trial.nphotons for trial in trials})
     chosen = choose(trials)
     drawn = Figure(figsize=(3.1 * len(doses) + 1.2, 2.8), layout="constrained")
     axes = drawn.subplots(1, len(doses), squeeze=False, sharey=True)[0]
     for cell, nphotons in zip(axes, doses, strict=True):
         cell.set_title(f"{dose_label(nphotons)} photons per pattern")
-        for colour, loss in zip(colours, chosen, strict=False):
+        for colour, loss in zip(COLOURS, chosen, strict=False):
             found = sorted((t.learning_rate, t.heldout) for t in trials if (t.loss, t.nphotons) == (loss, nphotons))
             cell.plot(*zip(*found, strict=True), "o-", color=colour, markersize=3, linewidth=1.2, label=loss)
             cell.plot(chosen[loss], dict(found)[chosen[loss]], "o", color=colour, markersize=9, fillstyle="none")

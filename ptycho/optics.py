@@ -14,6 +14,8 @@ are brought into it once by :func:`to_corner`, so no step shifts anything.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 
@@ -42,15 +44,13 @@ class Translation:
         self.along_x = [band[:, :, 1, tf.newaxis, :] for band in bands]
         at = tf.clip_by_value(at, 0, m - 1)
         row = tf.range(self.groups)[:, tf.newaxis, tf.newaxis] * m + at[:, :, 0]
-        self.pixels = (
-            row[..., tf.newaxis] * m + at[:, :, 1, tf.newaxis, :]
-        )  # (B, C, n+1, n+1), of all canvases in a row
+        # (B, C, n+1, n+1), among those of all canvases in a row
+        self.pixels = row[..., tf.newaxis] * m + at[:, :, 1, tf.newaxis, :]
 
     def forward(self, O: tf.Tensor) -> tf.Tensor:
         """Canvas (B, m, m) complex64 -> patches (B, C, n, n) complex64."""
         windows = tf.gather(tf.reshape(O, (-1,)), self.pixels)
-        rows = scale(self.along_y[0], windows[..., :-1, :]) + scale(self.along_y[1], windows[..., 1:, :])
-        return scale(self.along_x[0], rows[..., :-1]) + scale(self.along_x[1], rows[..., 1:])
+        return _interpolate(windows, self.along_y, self.along_x)
 
     def adjoint(self, patches: tf.Tensor) -> tf.Tensor:
         """Patches (B, C, n, n) complex64 -> the sum of what each puts back on the canvas (B, m, m) complex64."""
@@ -58,6 +58,12 @@ class Translation:
         windows = _side_by_side(scale(self.along_y[0], rows), scale(self.along_y[1], rows), axis=2)
         canvases = tf.math.unsorted_segment_sum(windows, self.pixels, self.groups * self.m**2)
         return tf.reshape(canvases, (-1, self.m, self.m))
+
+
+def _interpolate(windows: tf.Tensor, along_y: Sequence[tf.Tensor], along_x: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Bilinear samples (..., n, n) of windows (..., n+1, n+1): the weights of each pixel and of the next, by axis."""
+    rows = scale(along_y[0], windows[..., :-1, :]) + scale(along_y[1], windows[..., 1:, :])
+    return scale(along_x[0], rows[..., :-1]) + scale(along_x[1], rows[..., 1:])
 
 
 def _side_by_side(first: tf.Tensor, second: tf.Tensor, axis: int) -> tf.Tensor:
@@ -186,5 +192,4 @@ def bilinear_patches(O: tf.Tensor, corner: tf.Tensor, fraction: tf.Tensor, n: in
     columns = corner[:, 1:] + span
     window = tf.gather(tf.reshape(O, (-1,)), rows[:, :, tf.newaxis] * W + columns[:, tf.newaxis, :])
     fy, fx = fraction[:, :1, tf.newaxis], fraction[:, 1:, tf.newaxis]
-    along_y = scale(1 - fy, window[:, :-1]) + scale(fy, window[:, 1:])
-    return scale(1 - fx, along_y[:, :, :-1]) + scale(fx, along_y[:, :, 1:])
+    return _interpolate(window, (1 - fy, fy), (1 - fx, fx))

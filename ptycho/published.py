@@ -18,17 +18,15 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
-from scipy import fft
 
 from ptycho import arm, sweep
-from ptycho.config import Arm
+from ptycho.config import DIRECT, Arm
 from ptycho.doseresponse import DoseResponse
-from ptycho.drawing import STYLE, styled
-from ptycho.intervals import Interval
+from ptycho.drawing import COLOURS, styled
+from ptycho.intervals import Interval, reach
 from ptycho.metrics import Evaluation
 from ptycho.rawdata import RawData
-from ptycho.resolution import FRCCurve, evaluation_window, fill_holes, frc, frc50
+from ptycho.resolution import FRCCurve, evaluation_window, fill_holes, frc, frc50, ring_power
 
 SETTING = {"object_kind": "lines", "object_size": 392, "N": 64, "phase": 0.0, "illumination": "disk", "scan": None}
 RINGS = 166
@@ -58,22 +56,8 @@ class Row:
     unwindowed: float | None
 
 
-def simulated(out: str | os.PathLike[str]) -> Mapping[str, Any]:
-    """What the sweep in `out` simulated: the parameters of its first seed. Raises ValueError where there are none."""
-    import yaml
-
-    plan = sweep.planned(out)
-    if plan is None:
-        raise ValueError(f"{out}: there is no sweep in it ({sweep.PLAN} is missing)")
-    path = sweep.folder(out, plan["seeds"][0]) / "simulate.yaml"
-    try:
-        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, TypeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from error
-
-
 def differs(made: Mapping[str, Any]) -> list[str]:
-    """In words, where what was `simulated` is not the published setting."""
+    """In words, where what was simulated is not the published setting."""
     return [f"{name} is {made.get(name)}, not {value}" for name, value in SETTING.items() if made.get(name) != value]
 
 
@@ -82,7 +66,7 @@ def compare(out: str | os.PathLike[str], entries: Sequence[Any], study: DoseResp
     plan = sweep.planned(out)
     assert plan is not None
     points = {(c.method, c.loss, p.nphotons): p.interval for c in study.curves for p in c.points}
-    networks = [method for method in dict.fromkeys(c.method for c in study.curves) if method[0] != "direct"]
+    networks = [method for method in dict.fromkeys(c.method for c in study.curves) if method[0] != DIRECT]
     first = {(e["loss"], e["nphotons"]): e for e in entries if e["seed"] == plan["seeds"][0] and e["status"] == "ok"}
     words = {Arm(dose, "").nphotons: dose for dose in plan["doses"]}
     rows = []
@@ -92,7 +76,7 @@ def compare(out: str | os.PathLike[str], entries: Sequence[Any], study: DoseResp
             found = first.get((loss, nphotons))
             limit = unwindowed = None
             if found is not None and found["train"] is not None and "information_bound" in found["train"]:
-                data = Path(out) / f"seed-{found['seed']}" / "data"
+                data = sweep.folder(out, found["seed"]) / "data"
                 scan = RawData.load(data / f"{Arm(words[nphotons], loss).dose_name}_train.npz")
                 parts = arm.load_reconstructions(Path(out) / found["name"] / "reconstruction.npz")
                 judged = arm.judge(parts["train"], scan)
@@ -104,7 +88,7 @@ def compare(out: str | os.PathLike[str], entries: Sequence[Any], study: DoseResp
                     nphotons,
                     None if rings is None else rings / RINGS,
                     points.get(((networks[0][0], "train"), loss, nphotons)) if networks else None,
-                    points.get((("direct", "train"), loss, nphotons)),
+                    points.get(((DIRECT, "train"), loss, nphotons)),
                     limit,
                     unwindowed,
                 )
@@ -122,22 +106,9 @@ def limited(judged: Evaluation, bound: float) -> FRCCurve:
     aligned = judged.aligned
     window, truth = evaluation_window(aligned.mask), np.abs(aligned.truth)
     variance = bound / 2 * np.mean(truth[aligned.mask] ** 2)
-    filled = fill_holes(truth, aligned.mask)
-    signal, curve = _power(filled, window), frc(filled, filled, window)
+    frequency, signal, n = ring_power(fill_holes(truth, aligned.mask), window)
     noise = variance * np.sum(window**2)
-    return FRCCurve(curve.frequency, np.sqrt(signal / (signal + noise)), curve.n)
-
-
-def _power(image: NDArray[np.float64], window: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean power per Fourier pixel in each ring of :func:`ptycho.resolution.frc`, (rings,)."""
-    size, rings = min(image.shape), min(image.shape) // 2
-    spectrum = np.abs(fft.fft2((image - np.average(image, weights=window)) * window)) ** 2
-    radius = np.hypot(*np.meshgrid(*(fft.fftfreq(side) for side in image.shape), indexing="ij"))
-    ring = np.rint(radius * size).astype(np.int64).ravel()
-    sums, counts = (
-        np.bincount(ring, weights, minlength=rings + 1)[1 : rings + 1] for weights in (spectrum.ravel(), None)
-    )
-    return sums / counts
+    return FRCCurve(frequency, np.sqrt(signal / (signal + noise)), n)
 
 
 def without_window(judged: Evaluation) -> FRCCurve:
@@ -157,12 +128,7 @@ def without_window(judged: Evaluation) -> FRCCurve:
 def table(rows: Sequence[Row]) -> str:
     """A line a dose and loss, frequencies as fractions of Nyquist."""
 
-    def interval(found: Interval | None) -> str:
-        if found is None or found.mean is None:
-            return "-"
-        return f"{found.mean:.2f}" + ("" if found.low is None else f" [{found.low:.2f}, {found.high:.2f}]")
-
-    def number(value: float | None) -> str:
+    def cell(value: Interval | float | None) -> str:
         return "-" if value is None else f"{value:.2f}"
 
     head = f"{'loss':5s} {'photons':>8s} {'published':>9s} {'network':>18s} {'direct':>18s} {'limit':>6s} "
@@ -171,8 +137,8 @@ def table(rows: Sequence[Row]) -> str:
         [
             head,
             *(
-                f"{row.loss:5s} {row.nphotons:8.2g} {number(row.published):>9s} {interval(row.network):>18s} "
-                f"{interval(row.direct):>18s} {number(row.limit):>6s} {number(row.unwindowed):>10s}"
+                f"{row.loss:5s} {row.nphotons:8.2g} {cell(row.published):>9s} {cell(row.network):>18s} "
+                f"{cell(row.direct):>18s} {cell(row.limit):>6s} {cell(row.unwindowed):>10s}"
                 for row in rows
             ),
         ]
@@ -219,23 +185,17 @@ def figure(rows: Sequence[Row]) -> Figure:
     losses = list(dict.fromkeys(row.loss for row in rows))
     drawn = Figure(figsize=(3.6 * len(losses) + 1.2, 2.9), layout="constrained")
     axes = drawn.subplots(1, len(losses), squeeze=False, sharey=True)[0]
-    colours = STYLE["axes.prop_cycle"].by_key()["color"]
     for cell, loss in zip(axes, losses, strict=True):
         members = [row for row in rows if row.loss == loss]
         for number, name in enumerate(("network", "direct")):
             told = [(row.nphotons, getattr(row, name)) for row in members]
             told = [(dose, one) for dose, one in told if one is not None and one.mean is not None]
-            mean = np.array([one.mean for _, one in told])
-            ends = np.array([[one.mean if e is None else e for e in (one.low, one.high)] for _, one in told]).reshape(
-                -1, 2
-            )
-            bars = np.abs(ends - mean[:, np.newaxis]).T
             cell.errorbar(
                 [dose for dose, _ in told],
-                mean,
-                bars,
+                [one.mean for _, one in told],
+                reach([one for _, one in told]),
                 fmt="o-",
-                color=colours[number],
+                color=COLOURS[number],
                 markersize=3,
                 capsize=2,
                 label=name,
@@ -243,7 +203,7 @@ def figure(rows: Sequence[Row]) -> Figure:
         for name, style in (("published", "s--"), ("limit", ":"), ("unwindowed", "x:")):
             told = [(row.nphotons, getattr(row, name)) for row in members if getattr(row, name) is not None]
             label = {"limit": "photon limit", "unwindowed": "network, no window"}.get(name, name)
-            colour = {"published": "black", "limit": "0.4", "unwindowed": colours[0]}[name]
+            colour = {"published": "black", "limit": "0.4", "unwindowed": COLOURS[0]}[name]
             if told:
                 cell.plot(*zip(*told, strict=True), style, color=colour, markersize=4, linewidth=1, label=label)
         cell.set(xscale="log", xlabel="photons per pattern", ylim=(-0.03, 1.05), title=loss)

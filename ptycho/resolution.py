@@ -5,6 +5,7 @@ Source: van Heel and Schatz, J. Struct. Biol. 151 (2005) 250-262.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,19 +84,37 @@ def frc(a: np.ndarray, b: np.ndarray, window: np.ndarray) -> FRCCurve:
         raise ValueError("frc needs finite images; found NaN or infinity")
     if window.min() < 0 or window.sum() <= 0:
         raise ValueError("the window of frc must be non-negative and not empty")
-    spectra = [fft.fft2((image - np.average(image, weights=window)) * window) for image in (a, b)]
-    size, rings = min(a.shape), min(a.shape) // 2
-    radius = np.hypot(fft.fftfreq(a.shape[0])[:, None], fft.fftfreq(a.shape[1])[None, :])
+    spectra = [_spectrum(image, window) for image in (a, b)]
+    frequency, n, sums = _rings(a.shape)
+    cross = sums((spectra[0] * spectra[1].conj()).real)
+    power = np.sqrt(sums(np.abs(spectra[0]) ** 2) * sums(np.abs(spectra[1]) ** 2))
+    return FRCCurve(frequency, np.divide(cross, power, out=np.zeros(n.shape), where=power > 0), n)
+
+
+def ring_power(image: np.ndarray, window: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean power per Fourier pixel in each ring of `frc`: frequency, power and number of pixels, each (rings,).
+
+    image, window: (h, w), as of frc.
+    """
+    frequency, n, sums = _rings(image.shape)
+    return frequency, sums(np.abs(_spectrum(image, window)) ** 2) / n, n
+
+
+def _spectrum(image: np.ndarray, window: np.ndarray) -> np.ndarray:
+    return fft.fft2((image - np.average(image, weights=window)) * window)
+
+
+def _rings(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """Of the rings of a spectrum of `shape`: their frequencies, how many pixels each has, and what sums over them."""
+    size, rings = min(shape), min(shape) // 2
+    radius = np.hypot(fft.fftfreq(shape[0])[:, None], fft.fftfreq(shape[1])[None, :])
     ring = np.rint(radius * size).astype(np.int64).ravel()
 
     def sums(values: np.ndarray) -> np.ndarray:
         return np.bincount(ring, values.ravel(), minlength=rings + 1)[1 : rings + 1]
 
-    cross = sums((spectra[0] * spectra[1].conj()).real)
-    power = np.sqrt(sums(np.abs(spectra[0]) ** 2) * sums(np.abs(spectra[1]) ** 2))
-    correlation = np.divide(cross, power, out=np.zeros(rings), where=power > 0)
     n = np.bincount(ring, minlength=rings + 1)[1 : rings + 1]
-    return FRCCurve(2 * np.arange(1, rings + 1) / size, correlation, n)
+    return 2 * np.arange(1, rings + 1) / size, n, sums
 
 
 def threshold(n: np.ndarray, kind: str) -> np.ndarray:

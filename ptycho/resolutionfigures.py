@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ptycho import spokes
 from ptycho.doseneeded import Level, Needed
 from ptycho.drawing import GREY, dose_label, require_image, scale_bar, show_image, styled
+from ptycho.intervals import reach
 from ptycho.metrics import evaluate
 from ptycho.resolution import period_px, running_median
 from ptycho.spokes import Star
@@ -101,9 +102,7 @@ def against_dose(levels: Sequence[Level], asked: Needed | None) -> Figure:
         ("halves, half a bit", "s--", [level.half_bit for level in levels]),
     ):
         means = np.array([one.mean for one in found], np.float64)
-        low, high = (np.array([getattr(one, end) for one in found], np.float64) for end in ("low", "high"))
-        reach = np.nan_to_num([means - low, high - means])  # no interval of one
-        axes.errorbar(doses, means, reach, fmt=style, markersize=4, linewidth=1.2, capsize=3, label=label)
+        axes.errorbar(doses, means, reach(found), fmt=style, markersize=4, linewidth=1.2, capsize=3, label=label)
     judged = [(level.nphotons, level.reference) for level in levels if level.reference is not None]
     if judged:
         axes.plot(*zip(*judged, strict=True), "^:", markersize=4, linewidth=1.2, label="reference, FRC50")

@@ -98,10 +98,13 @@ def _group_coverage(groups: Groups, probe: NDArray[np.complex64], batch: int = 2
     """The light of each group's patterns on its frame, (G, N, N) float32."""
     N = groups.data.N
     P = tf.constant(probes.cropped_modes(probe))
-
-    @tf.function(jit_compile=True)
-    def coverage(coords_relative: tf.Tensor) -> tf.Tensor:
-        return optics.coverage(optics.Translation(offsets_from_relative(coords_relative), n=P.shape[-1], m=N), P)
-
-    light = [coverage(tf.constant(groups.coords_relative[i : i + batch])).numpy() for i in range(0, len(groups), batch)]
+    light = [
+        optics.coverage(
+            optics.Translation(
+                offsets_from_relative(tf.constant(groups.coords_relative[i : i + batch])), n=P.shape[-1], m=N
+            ),
+            P,
+        ).numpy()
+        for i in range(0, len(groups), batch)
+    ]
     return np.maximum(np.concatenate(light), 0)

@@ -74,6 +74,20 @@ def planned(out: str | os.PathLike[str]) -> dict[str, Any] | None:
     return values
 
 
+def simulated(out: str | os.PathLike[str]) -> dict[str, Any]:
+    """What the sweep in `out` simulated: the parameters of its first seed. Raises ValueError where there are none."""
+    import yaml
+
+    plan = planned(out)
+    if plan is None:
+        raise ValueError(f"{out}: there is no sweep in it ({PLAN} is missing)")
+    path = folder(out, plan["seeds"][0]) / "simulate.yaml"
+    try:
+        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, TypeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: cannot be read: {error}") from error
+
+
 def _members(plan: Mapping[str, Any]) -> Iterator[tuple[int, Arm]]:
     for seed in plan["seeds"]:
         for arm in arms(plan["doses"], plan["losses"]):

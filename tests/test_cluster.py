@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from standins import ROOT, checkout, environment
 from test_makefile import make, ran, running
+from test_runner import gone
 
 from ptycho import cluster
 from ptycho.config import ConfigError
@@ -48,13 +49,6 @@ def until(found, seconds: float = 30.0):
     return value
 
 
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
-
-
 def test_a_command_runs_in_this_folder_and_its_output_and_status_come_back(local, tmp_path):
     code = "import os, sys; print(os.getcwd()); print('{jobs}', os.getppid()); sys.exit('no')"
     out, err = (process := submit(local.scheduler_address, code, cwd=tmp_path)).communicate(timeout=60)
@@ -75,7 +69,7 @@ def test_a_command_nobody_waits_for_any_more_ends(local, tmp_path):
         process.send_signal(number)
         process.communicate(timeout=30)
         assert process.returncode == (128 + number if number == signal.SIGTERM else -number)
-        until(lambda pid=pid: gone(pid))
+        assert gone(pid, 30)
 
 
 def test_an_address_without_a_scheduler_is_one_message():

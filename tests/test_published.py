@@ -5,7 +5,7 @@ import pytest
 import yaml
 from scipy import ndimage
 
-from ptycho import objects, published
+from ptycho import objects, published, sweep
 from ptycho.intervals import Interval
 from ptycho.metrics import evaluate
 from ptycho.published import Row
@@ -43,15 +43,15 @@ def test_cut_edges_correlate_where_nothing_is_resolved():
 
 def test_the_setting_is_held_against_what_was_simulated(tmp_path):
     with pytest.raises(ValueError, match="there is no sweep in it"):
-        published.simulated(tmp_path)
+        sweep.simulated(tmp_path)
     plan = {"doses": ["1e4"], "losses": ["nll"], "seeds": [3], "methods": ["unrolled"], "nepochs": 1}
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(plan))
     with pytest.raises(ValueError, match=r"seed-3.simulate\.yaml: cannot be read"):
-        published.simulated(tmp_path)
+        sweep.simulated(tmp_path)
     (tmp_path / "seed-3").mkdir()
     made = {**published.SETTING, "object_size": 256}
     (tmp_path / "seed-3" / "simulate.yaml").write_text(yaml.safe_dump(made))
-    assert published.differs(published.simulated(tmp_path)) == ["object_size is 256, not 392"]
+    assert published.differs(sweep.simulated(tmp_path)) == ["object_size is 256, not 392"]
     assert published.differs(published.SETTING) == []
 
 
