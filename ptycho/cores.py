@@ -45,7 +45,7 @@ def spread(function: Callable[..., T], xla: bool = True) -> Callable[..., list[T
     """
     import tensorflow as tf
 
-    compiled = tf.function(function, jit_compile=xla)
+    compiled = tf.function(function, jit_compile=xla, autograph=False)
 
     def in_parts(*batch: tf.Tensor) -> list[T]:
         parts = parts_of(batch[0].shape[0]) if xla else 1

@@ -160,7 +160,7 @@ class _Problem:
                 loss = self._loss(chosen)
             return loss, [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
 
-        @tf.function(jit_compile=True)
+        @tf.function(jit_compile=True, autograph=False)
         def update(gradients: list[list[tf.Tensor]]) -> None:
             for (variable, optimizer), parts in zip(fitted, zip(*gradients, strict=True), strict=True):
                 optimizer.apply([tf.add_n(parts) / len(parts)], [variable])
@@ -169,16 +169,19 @@ class _Problem:
 
         in_parts = spread(gradients)
 
-        @tf.function
         def step(chosen: tf.Tensor) -> tf.Tensor:
             losses, found = zip(*in_parts(chosen), strict=True)
             update(list(found))
             return tf.reduce_mean(tf.stack(losses))
 
+        @tf.function(autograph=False)
+        def one_pass(order: tf.Tensor) -> tf.Tensor:
+            return tf.map_fn(step, order, parallel_iterations=1, fn_output_signature=tf.float32)
+
         history = np.empty((passes, steps))
         for p in range(passes):
-            order = np.resize(rng.permutation(M), steps * batch_size).reshape(steps, batch_size).astype(np.int32)
-            history[p] = [float(step(tf.constant(chosen))) for chosen in order]
+            order = np.resize(rng.permutation(M), (steps, batch_size)).astype(np.int32)
+            history[p] = one_pass(tf.constant(order))
         return history.mean(axis=1)
 
     def _loss(self, chosen: tf.Tensor) -> tf.Tensor:

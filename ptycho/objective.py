@@ -34,8 +34,8 @@ class DiffractionLoss(keras.losses.Loss):
     def __init__(self, loss: str, intensity_scale: float, mask: NDArray[np.bool_] | None = None):
         super().__init__(name=loss, reduction="sum_over_batch_size")
         self.loss, self.intensity_scale = loss, intensity_scale
-        # a tensor, not a number in the graph: what is compiled for one dose serves every other
-        self._s = tf.constant(intensity_scale, tf.float32)
+        # a variable, for a constant is part of the graph: what is compiled for one dose serves every other
+        self._s = tf.Variable(intensity_scale, trainable=False, dtype=tf.float32)
         self.mask = None if mask is None else np.asarray(mask, bool)
         if self.mask is not None:
             self._weight = tf.constant(self.mask / self.mask.mean(), tf.float32)

@@ -93,20 +93,41 @@ def illuminate_adjoint(waves: tf.Tensor, P: tf.Tensor) -> tf.Tensor:
 def far_field(waves: tf.Tensor, N: int) -> tf.Tensor:
     """Unitary far field (..., N, N) of exit waves (..., n, n), in corner order."""
     n = waves.shape[-1]
+    beside = [[0, 0]] * (len(waves.shape) - 1) + [[0, N - n]]
+    if _mostly_empty(n, N):
+        for _ in ("along y", "along x"):
+            waves = tf.signal.fft(tf.pad(tf.linalg.matrix_transpose(waves), beside))
+        return waves / N
     if n < N:
-        waves = tf.pad(waves, [[0, 0]] * (len(waves.shape) - 2) + [[0, N - n]] * 2)
+        waves = tf.pad(waves, [*beside[:-2], beside[-1], beside[-1]])
     return tf.signal.fft2d(waves) / N
 
 
 def far_field_adjoint(Psi: tf.Tensor, n: int) -> tf.Tensor:
     """Exit waves (..., n, n) of far fields (..., N, N) in corner order: inverse transform, cropped."""
     N = Psi.shape[-1]
+    if _mostly_empty(n, N):
+        for _ in ("along x", "along y"):
+            Psi = tf.linalg.matrix_transpose(tf.signal.ifft(Psi)[..., :n])
+        return Psi * N
     return (tf.signal.ifft2d(Psi) * N)[..., :n, :n]
 
 
+def _mostly_empty(n: int, N: int) -> bool:
+    """Whether transforms go one axis at a time: rows that hold nothing, or are not asked for, need none.
+
+    A third faster at n = N/3, no different at 3N/4, and slower by a tenth at N, for the sake of the transposition.
+    """
+    return 2 * n <= N
+
+
 def scale(real: tf.Tensor, field: tf.Tensor) -> tf.Tensor:
-    """A real factor times a complex field; unlike a cast to complex, its gradient discards nothing that matters."""
-    return tf.complex(real * tf.math.real(field), real * tf.math.imag(field))
+    """A real factor times a complex field; unlike a cast to complex, its gradient discards nothing that matters.
+
+    Not by its real and imaginary parts, which TensorFlow takes 10 ms to translate for XLA each time they are taken: a
+    network has some three hundred of these.
+    """
+    return tf.complex(real, tf.zeros_like(real)) * field
 
 
 def squared_modulus(field: tf.Tensor) -> tf.Tensor:

@@ -28,7 +28,7 @@ def reconstruct(
 ) -> dict[str, Reconstruction]:
     """The object of each scan: the network's estimate of every group, stitched."""
     objects_of = spread(lambda *inputs: diffraction_to_obj(inputs), xla=uses_xla(diffraction_to_obj))
-    estimate = tf.function(lambda *inputs: tf.concat(objects_of(*inputs), axis=0))
+    estimate = tf.function(lambda *inputs: tf.concat(objects_of(*inputs), axis=0), autograph=False)
     found = {}
     for name, groups in scans.items():
         # the last batch is filled up: one shape, compiled once

@@ -29,8 +29,8 @@ STEPS_PER_EPOCH = 60
 
 
 def batch_size(groups: Groups) -> int:
-    """Groups a step: as many as leave 60 steps in an epoch, 4 to 32."""
-    return max(4, min(LARGEST_BATCH, _groups_per_epoch(groups) // STEPS_PER_EPOCH))
+    """Groups a step: as many as leave 60 steps in an epoch, 2 to 32."""
+    return max(2, min(LARGEST_BATCH, _groups_per_epoch(groups) // STEPS_PER_EPOCH))
 
 
 def steps_per_epoch(groups: Groups, batch_size: int) -> int:
@@ -68,7 +68,8 @@ class Trainer(keras.Model):
         self.mean_loss = MeanLoss(name="loss")
         self.gradients = spread(self._gradients, xla=uses_xla(autoencoder))
         # replicas exchange their gradients within the update, which XLA does not compile
-        self.update = self._update if self.replicas > 1 else tf.function(self._update, jit_compile=True)
+        alone = self.replicas == 1
+        self.update = tf.function(self._update, jit_compile=True, autograph=False) if alone else self._update
 
     def _gradients(self, amplitude: tf.Tensor, positions: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The objective of a part of the batch, scalar, and its gradient in every weight."""
