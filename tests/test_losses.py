@@ -53,11 +53,12 @@ def test_deviance_equals_float64(n, rate):
     assert np.isfinite(gradient)
 
 
+@pytest.mark.parametrize("xla", [False, True])
 @pytest.mark.parametrize("error", [1e-5, -1e-5, 3e-4, 1e-2])
-def test_deviance_stays_accurate_at_ten_million_photons(error):
+def test_deviance_stays_accurate_at_ten_million_photons(error, xla):
     n = 1e7
     rate = float(np.float32(n * (1 + error)))
-    value, gradient = evaluate(losses.poisson_deviance, n, rate)
+    value, gradient = evaluate(tf.function(losses.poisson_deviance, jit_compile=xla, autograph=False), n, rate)
     assert abs(value - deviance64(n, rate)) < 1e-6 * abs(rate - n)  # 1e-4 of a photon where the deviance is 1e-3
     np.testing.assert_allclose(gradient, 2 * (1 - n / rate), rtol=1e-2)
     naive = 2 * (np.float32(n) * np.log(np.float32(n) / np.float32(rate)) - (np.float32(n) - np.float32(rate)))
@@ -83,6 +84,15 @@ def test_no_light_predicted_where_ten_million_photons_fell_is_finite(loss):
 def test_gradient_of_the_deviance_is_twice_that_of_the_nll(n, rate):
     twice = 2 * evaluate(losses.poisson_nll, n, rate)[1]
     np.testing.assert_allclose(evaluate(losses.poisson_deviance, n, rate)[1], twice, rtol=2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "rate"), [(1.0, 0.25), (3.0, 3.5), (1e4, 9.9e3), (1e7, 1e7 + 100), (1e7, 2.0)])
+def test_gradient_of_the_deviance_in_the_counts_is_twice_their_log_ratio(n, rate):
+    counts = tf.Variable(np.float32(n))
+    with tf.GradientTape() as tape:
+        value = losses.poisson_deviance(counts, tf.constant(np.float32(rate)))
+    expected = 2 * np.log(np.float64(n) / (np.float64(rate) + losses.RATE_FLOOR))
+    np.testing.assert_allclose(tape.gradient(value, counts), expected, rtol=1e-4)
 
 
 def test_expected_deviance_per_pixel_is_about_one():
