@@ -204,3 +204,28 @@ def test_the_canvas_holds_every_patch(n, max_offset):
     assert m // 2 - n // 2 - max_offset >= 0  # first pixel of a patch
     assert m // 2 - n // 2 + n - 1 + max_offset <= m - 1  # and its last
     assert m < n + 2 * max_offset + 2 + 4
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_the_convolutions_gradients_are_those_of_tensorflow(xla):
+    rng = np.random.default_rng(3)
+    x, kernel, weight = (
+        tf.constant(rng.standard_normal(shape), tf.float32) for shape in ((2, 6, 9, 5), (3, 3, 5, 4), (2, 6, 9, 4))
+    )
+    layer = layers.Convolution(4, use_bias=False)
+    layer.build(x.shape)
+    layer.kernel.assign(kernel)
+
+    @tf.function(jit_compile=xla, autograph=False)
+    def found():
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = tf.reduce_sum(weight * layer(x))
+        return value, tape.gradient(value, [x, layer.kernel.value])
+
+    with tf.GradientTape() as tape:
+        tape.watch([x, kernel])
+        value = tf.reduce_sum(weight * tf.nn.conv2d(x, kernel, 1, "SAME"))
+    expected = value, tape.gradient(value, [x, kernel])
+    for one, other in zip(tf.nest.flatten(found()), tf.nest.flatten(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)

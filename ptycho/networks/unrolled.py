@@ -18,7 +18,7 @@ import keras
 import tensorflow as tf
 
 from ptycho import optics
-from ptycho.networks.layers import ConfiguredLayer, offsets_from_relative
+from ptycho.networks.layers import ConfiguredLayer, Convolution, offsets_from_relative
 
 COVERAGE_FLOOR = 0.1
 """rPIE's a: where the probe hardly reaches, steps fade out instead of amplifying noise."""
@@ -56,9 +56,9 @@ class Unrolled(ConfiguredLayer):
             convolution
             for k in range(blocks)
             for convolution in (
-                keras.layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"block{k}_in"),
-                keras.layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"block{k}_mid"),
-                keras.layers.Conv2D(2 * COARSE**2, 3, padding="same", kernel_initializer="zeros", name=f"block{k}_out"),
+                Convolution(filters, activation="relu", name=f"block{k}_in"),
+                Convolution(filters, activation="relu", name=f"block{k}_mid"),
+                Convolution(2 * COARSE**2, kernel_initializer="zeros", name=f"block{k}_out"),
             )
         ]
 
@@ -93,7 +93,7 @@ class Unrolled(ConfiguredLayer):
             estimates.append(O)
         return tf.stack(estimates, axis=1)
 
-    def _regulariser(self, k: int) -> list[keras.layers.Layer]:
+    def _regulariser(self, k: int) -> list[Convolution]:
         return self.convolutions[3 * k : 3 * k + 3]
 
     def _residual(self, k: int, O: tf.Tensor, G: tf.Tensor, coverage: tf.Tensor) -> tf.Tensor:
