@@ -9,16 +9,21 @@ from math import log2, prod
 
 import tensorflow as tf
 
+PLANES, ROWS = ("FFT2D", "IFFT2D"), ("FFT", "IFFT")
+
 
 def count(graph: tf.Graph) -> float:
     """FLOP of one call. Shapes must be known: trace the function with its batch size."""
     return float(sum(_flops(op) for op in graph.get_operations()))
 
 
-def transforms(graph: tf.Graph) -> int:
-    """Two-dimensional Fourier transforms of one call, each image of a batch counted."""
-    fields = [op.inputs[0].shape for op in graph.get_operations() if op.type in ("FFT2D", "IFFT2D")]
-    return sum(prod(shape[:-2]) for shape in fields)
+def transforms(graph: tf.Graph) -> float:
+    """Two-dimensional Fourier transforms of one call, each image of a batch counted; w rows are half of one."""
+    shapes = {
+        kinds: [op.inputs[0].shape for op in graph.get_operations() if op.type in kinds] for kinds in (PLANES, ROWS)
+    }
+    rows = sum(prod(shape[:-1]) / (2 * shape[-1]) for shape in shapes[ROWS])
+    return sum(prod(shape[:-2]) for shape in shapes[PLANES]) + rows
 
 
 def transform(h: int, w: int) -> float:
@@ -37,7 +42,10 @@ def _flops(op: tf.Operation) -> float:
         return 2 * prod(shapes[2]) * prod(shapes[1][:3])
     if op.type == "Conv2DBackpropFilter":  # (input, size of the kernel, gradient of the output)
         return 2 * prod(shapes[2]) * prod(op.outputs[0].shape[:3])
-    if op.type in ("FFT2D", "IFFT2D"):
+    if op.type in PLANES:
         *batch, h, w = shapes[0]
         return prod(batch) * transform(h, w)
+    if op.type in ROWS:
+        *batch, w = shapes[0]
+        return prod(batch) * transform(1, w)
     return 0.0

@@ -21,11 +21,11 @@ from ptycho.rawdata import RawData
 
 KINDS = {
     "Fourier transforms": r"^i?fft",
-    "convolutions": r"^conv",
-    "matrix products (translation)": r"^(matmul|dot)",
+    "convolutions": r"^(conv|matmul|dot)",
     "gather and scatter": r"gather|scatter",
 }
-"""By XLA's name of an operation. The others are fusions, named by some of what they hold: not to be told apart."""
+"""By XLA's name of an operation; the products of matrices are gradients of the convolutions' kernels. The others are
+fusions, named by some of what they hold: not to be told apart."""
 ELEMENTWISE = "elementwise (arithmetic, copies, sums)"
 OUTSIDE = "outside XLA (loading, dispatch, waiting)"
 
