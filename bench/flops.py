@@ -19,11 +19,8 @@ def count(graph: tf.Graph) -> float:
 
 def transforms(graph: tf.Graph) -> float:
     """Two-dimensional Fourier transforms of one call, each image of a batch counted; w rows are half of one."""
-    shapes = {
-        kinds: [op.inputs[0].shape for op in graph.get_operations() if op.type in kinds] for kinds in (PLANES, ROWS)
-    }
-    rows = sum(prod(shape[:-1]) / (2 * shape[-1]) for shape in shapes[ROWS])
-    return sum(prod(shape[:-2]) for shape in shapes[PLANES]) + rows
+    operations = [(op.type, op.inputs[0].shape) for op in graph.get_operations() if op.type in (*PLANES, *ROWS)]
+    return sum(prod(shape[:-2]) if kind in PLANES else prod(shape[:-1]) / (2 * shape[-1]) for kind, shape in operations)
 
 
 def transform(h: int, w: int) -> float:

@@ -193,7 +193,7 @@ class _Fisher:
     def _field(self, O: tf.Tensor, first: tf.Tensor, fraction: tf.Tensor) -> tf.Tensor:
         return optics.far_field(optics.illuminate(optics.bilinear_patches(O, first, fraction, self.n), self.P), self.N)
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def _product(self, v: tf.Tensor, u: tf.Tensor, first: tf.Tensor, fraction: tf.Tensor) -> tf.Tensor:
         """(1/2) grad_v sum_kj (dA_kj[v] / s)^2, which is sum_kj dA_kj dA_kj^T v / s^2."""
         with tf.GradientTape() as tape:

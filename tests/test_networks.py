@@ -229,3 +229,9 @@ def test_the_convolutions_gradients_are_those_of_tensorflow(xla):
     expected = value, tape.gradient(value, [x, kernel])
     for one, other in zip(tf.nest.flatten(found()), tf.nest.flatten(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_a_convolution_comes_back_from_its_configuration():
+    one = layers.Convolution(4, activation="relu", name="block0_in")
+    other = layers.Convolution.from_config(one.get_config())
+    assert other.get_config() == one.get_config()

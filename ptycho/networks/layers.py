@@ -54,7 +54,7 @@ class Convolution(keras.layers.Conv2D):
     """
 
     def __init__(self, filters: int, **kwargs: Any):
-        super().__init__(filters, 3, **{**kwargs, "padding": "same"})
+        super().__init__(filters, **{**kwargs, "kernel_size": 3, "padding": "same"})
 
     def convolution_op(self, inputs: tf.Tensor, kernel: Any) -> tf.Tensor:
         return _convolve(inputs, tf.convert_to_tensor(kernel))
