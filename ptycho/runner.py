@@ -69,7 +69,7 @@ def kernel_environment(jobs: int) -> dict[str, str]:
     """Return the environment of a notebook that runs beside ``jobs - 1`` others: its cores, the package."""
     threads = str(max(1, usable_cores() // jobs))
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    cache = f"--tf_xla_persistent_cache_directory={_compiled()}"
+    cache = f"--tf_xla_persistent_cache_directory={compilation_cache()}"
     return {
         **os.environ,
         **dict.fromkeys(THREADS, threads),
@@ -82,7 +82,7 @@ def kernel_environment(jobs: int) -> dict[str, str]:
     }
 
 
-def _compiled() -> Path:
+def compilation_cache() -> Path:
     """The folder of what XLA compiled before, for this very kind of processor and version: the next arm need not."""
     try:
         described = Path("/proc/cpuinfo").read_text(encoding="utf-8")
