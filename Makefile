@@ -145,7 +145,7 @@ ENVIRONMENT := active-environment
 endif
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: study sweep rates conditions fluence test nbval regression bench lab status report check clean lock help \
+.PHONY: study sweep rates conditions fluence test nbval regression bench peers lab status report check clean lock help \
   pipeline arms seeds gathered active-environment FORCE
 .DEFAULT_GOAL := help
 .SUFFIXES:
@@ -244,9 +244,13 @@ REGRESSION := NEPOCHS=2 N_TRAIN=200 N_TEST=100
 
 ## measure speed, time to quality and memory into reports/bench: a quarter of an hour, with nothing else running
 bench: $(ENVIRONMENT)
-	@mkdir -p reports/bench
-	@$(PYTHON) -m ptycho run bench/bench.ipynb reports/bench/bench.ipynb --parameters bench/bench.yaml \
-	  --log reports/bench/run.log
+	$(benchmark)
+
+## compare `direct` with pty-chi's LSQML on a measured scan's thinned photons, into reports/peers
+peers: $(ENVIRONMENT)
+	$(benchmark)
+benchmark = @mkdir -p reports/$@ && $(PYTHON) -m ptycho run bench/$@.ipynb reports/$@/$@.ipynb \
+  --parameters bench/bench.yaml --log reports/$@/run.log
 
 ## open JupyterLab on the notebooks
 lab: $(ENVIRONMENT)

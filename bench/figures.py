@@ -87,3 +87,38 @@ def scaling(rows: Sequence[Row]) -> Figure:
     for axes in (time, memory):
         axes.legend(frameon=False)
     return figure
+
+
+@styled
+def peers(medians: Sequence[Row]) -> Figure:
+    """FRC50 by the halves and by the reference, and seconds, against photons per pattern, a line a method."""
+    figure = Figure(figsize=(9.0, 3.0), layout="constrained")
+    panels = figure.subplots(1, 3)
+    columns = {
+        "split_frc50": "by halves of the photons",
+        "reference_frc50": "by the fit to all photons",
+        "seconds": "a fit",
+    }
+    for axes, (column, title) in zip(panels, columns.items(), strict=True):
+        for method in dict.fromkeys(row["method"] for row in medians):
+            own = sorted(
+                (row for row in medians if row["method"] == method and row[column] is not None),
+                key=lambda row: row["nphotons"],
+            )
+            values = np.array([row[column] for row in own])
+            bars = [[row[column] - row[f"{column}_least"], row[f"{column}_most"] - row[column]] for row in own]
+            axes.errorbar(
+                [row["nphotons"] for row in own],
+                values,
+                np.abs(bars).T,
+                fmt="o-",
+                markersize=3,
+                capsize=2,
+                label=method,
+            )
+        axes.set(xscale="log", title=title, xlabel="photons per pattern", ylabel="FRC50 (fraction of Nyquist)")
+    for axes in panels[:2]:
+        axes.set_ylim(-0.02, 1.05)
+    panels[2].set(ylabel="seconds", ylim=(0, None))
+    panels[2].legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure

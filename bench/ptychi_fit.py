@@ -1,6 +1,6 @@
 """A fit by pty-chi 2.2 in the Python that has it: needs numpy, torch and ptychi, and nothing of this package.
 
-    python ptychi_fit.py given.npz taken.npz '{"engine": "LSQML", "budgets": [5, 15], "seed": 1}'
+    python ptychi_fit.py given.npz taken.npz '{"engine": "LSQML", "noise_model": "GAUSSIAN", "budgets": [9], "seed": 1}'
 
 ``given.npz`` holds the arguments of a PtychographyTask; into ``taken.npz`` go, after each of ``budgets`` epochs, the
 object (H, W) and the seconds since the task began to be built. LSQML has the settings of pty-chi's own example
@@ -30,11 +30,15 @@ def main(given: str, taken: str, words: str) -> None:
     started = time.perf_counter()
     options = {"LSQML": api.LSQMLOptions, "EPIE": api.EPIEOptions}[settings["engine"]]()
     options.data_options.data = arrays["diffraction_data"].astype(np.float32)
+    if "valid_pixel_mask" in arrays:
+        options.data_options.valid_pixel_mask = arrays["valid_pixel_mask"]
     options.object_options.initial_guess = torch.from_numpy(arrays["object_data"])
     options.object_options.optimizer = api.Optimizers.SGD
     options.object_options.step_size = STEP[settings["engine"]]
     if settings["engine"] == "EPIE":
         options.object_options.alpha = 1.0
+    else:
+        options.reconstructor_options.noise_model = api.NoiseModels[settings["noise_model"]]
     options.probe_options.initial_guess = torch.from_numpy(arrays["probe_data"])
     options.probe_options.optimizable = False
     options.probe_position_options.position_y_px = arrays["probe_position_y_px"]

@@ -6,27 +6,18 @@ libraries, and not the judgement.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from scipy import signal
-
+from bench import ptychi as peer
 from bench.process import Row
 from ptycho import arm
-from ptycho.formats import ptychi as arrays
-from ptycho.formats.scan import Scan
 from ptycho.rawdata import RawData
 from ptycho.registration import Reconstruction
 
 LOSS = "nll"
-FITTER = Path(__file__).with_name("ptychi_fit.py")
 
 
 def network(path: str, architecture: str, budgets: Sequence[int], seed: int) -> list[Row]:
@@ -72,64 +63,16 @@ def direct(path: str, budgets: Sequence[int], seed: int) -> list[Row]:
     return rows
 
 
-def ptychi_version() -> str | None:
-    """The version of pty-chi, None where the extra ``bench`` is not installed.
-
-    Raises RuntimeError when the Python that PTYCHI_PYTHON names cannot import it.
-    """
-    code = "import ptychi.api; from importlib import metadata; print(metadata.version('ptychi'))"
-    try:
-        return _ptychi("-c", code).split()[-1]
-    except RuntimeError:
-        if "PTYCHI_PYTHON" in os.environ:
-            raise
-        return None
-
-
-def _ptychi(*words: str) -> str:
-    """What the Python named by the environment variable PTYCHI_PYTHON, or else this one, prints."""
-    python = os.environ.get("PTYCHI_PYTHON", sys.executable)
-    environment = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}  # a notebook's own, unknown elsewhere
-    try:
-        done = subprocess.run([python, *words], env=environment, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise RuntimeError(f"{python} {words[0]} failed: {getattr(error, 'stderr', None) or error}"[-2000:]) from error
-    return done.stdout
-
-
 def ptychi(path: str, engine: str, budgets: Sequence[int], seed: int) -> list[Row]:
-    """pty-chi's ``engine``, 'LSQML' or 'EPIE', from empty space with the true probe.
+    """pty-chi's ``engine``, one of :data:`bench.ptychi.ENGINES`, from empty space with the true probe.
 
     Its steps do not depend on how many are to come: one fit is looked at after each of ``budgets`` epochs.
     """
     data = RawData.load(path)
-    N, P = data.N, data.probeGuess
-    corner = np.floor([data.ycoords.min(), data.xcoords.min()]) - N // 2 - 2
-    y, x = data.ycoords - corner[0], data.xcoords - corner[1]
-    H, W = (int(np.ceil(v.max())) + N // 2 + 3 for v in (y, x))
-    scan = Scan(
-        patterns=data.counts(),
-        x=x,
-        y=y,
-        metres=False,
-        probe=P * np.complex64(data.intensity_scale),  # whose unitary far field is the counts' square root
-        object=np.ones((H, W), np.complex64),
-        object_center=(H / 2, W / 2),
-    )
-    visits = np.zeros((H, W))
-    np.add.at(visits, (np.rint(y).astype(int), np.rint(x).astype(int)), 1)
-    light = np.pad(np.abs(P) ** 2, ((0, 1), (0, 1)))  # of odd side, so that index N//2 is its middle
-    coverage = np.maximum(signal.fftconvolve(visits, light, mode="same"), 0).astype(np.float32)
-    with tempfile.TemporaryDirectory() as folder:
-        given, taken = Path(folder, "given.npz"), Path(folder, "taken.npz")
-        np.savez(given, **arrays.to_arrays(scan))
-        words = json.dumps({"engine": engine, "budgets": list(budgets), "seed": seed})
-        _ptychi(str(FITTER), str(given), str(taken), words)
-        with np.load(taken) as results:
-            seconds, objects = results["seconds"], results["objects"]
+    fits = peer.fit(data, engine, budgets, seed)
     return [
-        _row(f"pty-chi {engine}", epochs, seed, float(s), Reconstruction(O, coverage, corner), data)
-        for epochs, s, O in zip(budgets, seconds, objects, strict=True)
+        _row(f"pty-chi {engine}", epochs, seed, seconds, found, data)
+        for epochs, (seconds, found) in zip(budgets, fits, strict=True)
     ]
 
 

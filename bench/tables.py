@@ -19,7 +19,10 @@ def text(rows: Sequence[Row], columns: Iterable[str]) -> str:
 
 
 def medians(rows: Sequence[Row], by: Sequence[str], values: Sequence[str]) -> list[Row]:
-    """One row for each combination of ``by``, in order of appearance: the median, least and most of each value."""
+    """One row for each combination of ``by``, in order of appearance: the median, least and most of each value.
+
+    None where no member has the value.
+    """
     gathered: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         gathered.setdefault(tuple(row[name] for name in by), []).append(row)
@@ -27,8 +30,9 @@ def medians(rows: Sequence[Row], by: Sequence[str], values: Sequence[str]) -> li
     for key, members in gathered.items():
         made = dict(zip(by, key, strict=True)) | {"repetitions": len(members)}
         for name in values:
-            numbers = [member[name] for member in members]
-            made |= {name: float(np.median(numbers)), f"{name}_least": min(numbers), f"{name}_most": max(numbers)}
+            numbers = [member[name] for member in members if member[name] is not None]
+            middle, least, most = (float(np.median(numbers)), min(numbers), max(numbers)) if numbers else [None] * 3
+            made |= {name: middle, f"{name}_least": least, f"{name}_most": most}
         found.append(made)
     return found
 

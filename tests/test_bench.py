@@ -3,6 +3,7 @@
 import csv
 import json
 import time
+from dataclasses import replace
 from math import log2
 from pathlib import Path
 
@@ -13,11 +14,13 @@ import pytest
 import yaml
 from standins import ROOT
 
-from bench import plan, process, quality, samples, tables, targets
+from bench import peers, plan, process, quality, samples, tables, targets
+from bench import ptychi as peer
 from ptycho.groups import make_groups
 from ptycho.runner import run
 
 NOTEBOOK = ROOT / "bench" / "bench.ipynb"
+NOTEBOOKS = [NOTEBOOK, NOTEBOOK.with_name("peers.ipynb")]
 
 
 def test_operations_are_counted_as_by_hand():
@@ -86,6 +89,8 @@ def test_medians_keep_the_spread():
     a, b = tables.medians(rows, ["method"], ["seconds"])
     assert a == {"method": "a", "repetitions": 3, "seconds": 2.0, "seconds_least": 1.0, "seconds_most": 3.0}
     assert (b["repetitions"], b["seconds"]) == (1, 1.0)
+    (none,) = tables.medians([{"method": "a", "frc50": None}], ["method"], ["frc50"])
+    assert none["frc50"] is none["frc50_least"] is none["frc50_most"] is None
 
 
 def test_every_size_gridsize_and_core_is_measured():
@@ -128,11 +133,11 @@ def test_pty_chi_is_absent_or_an_error_when_asked_for(monkeypatch, tmp_path):
     python.write_text("#!/bin/sh\necho 'No module named ptychi' >&2\nexit 1\n")
     python.chmod(0o755)
     monkeypatch.delenv("PTYCHI_PYTHON", raising=False)
-    monkeypatch.setattr(quality.sys, "executable", str(python))
-    assert quality.ptychi_version() is None
+    monkeypatch.setattr(peer.sys, "executable", str(python))
+    assert peer.version() is None
     monkeypatch.setenv("PTYCHI_PYTHON", str(python))
     with pytest.raises(RuntimeError, match="No module named ptychi"):
-        quality.ptychi_version()
+        peer.version()
 
 
 def test_what_pty_chi_gets_and_gives_is_in_its_frame_and_in_ours(monkeypatch, tmp_path):
@@ -154,16 +159,62 @@ def test_what_pty_chi_gets_and_gives_is_in_its_frame_and_in_ours(monkeypatch, tm
         np.savez(taken, seconds=[1.0], objects=[truth])
         return ""
 
-    monkeypatch.setattr(quality, "_ptychi", fitter)
+    monkeypatch.setattr(peer, "_ptychi", fitter)
     (row,) = quality.ptychi(str(tmp_path / "scan.npz"), "LSQML", [3], 1)
     assert row["method"] == "pty-chi LSQML" and row["frc50"] == 1.0 and row["psnr_db"] > 100
 
 
-def test_the_notebook_is_short_and_its_parameters_are_declared():
-    code = [cell for cell in nbformat.read(NOTEBOOK, 4).cells if cell.cell_type == "code"]
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_notebooks_are_short_and_their_parameters_are_declared(notebook):
+    code = [cell for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "code"]
     assert len(code) <= 10 and all(not cell.outputs and len(cell.source.splitlines()) <= 80 for cell in code)
     given = yaml.safe_load((ROOT / "bench" / "bench.yaml").read_text())
-    assert set(given) <= set(papermill.inspect_notebook(str(NOTEBOOK)))
+    assert set(given) <= set(papermill.inspect_notebook(str(notebook)))
+
+
+def test_peers_get_the_same_photons_and_pixels(monkeypatch, tmp_path):
+    """A stand-in for pty-chi's fits: it is given the whole and both halves, and answers as the methods here do."""
+    scan = samples.scan(64, 200, 1e5)
+    guard = np.random.default_rng(0).random((64, 64)) < 0.03
+    scan = replace(scan, guard=guard)
+    given = []
+
+    def fit(data, engine, epochs, seed):
+        given.append((data, engine, list(epochs)))
+        return [peers._direct(data, loss="nll", passes=2, seed=seed)]
+
+    monkeypatch.setattr(peer, "fit", fit)
+    full, low = peers.thinned(scan, ["full", "1e4"], 1, 3, tmp_path)
+    assert full["nphotons"] == pytest.approx(1e5, rel=0.01) and low["nphotons"] == pytest.approx(1e4, rel=0.01)
+    share = low["nphotons"] / full["nphotons"]
+    (theirs,) = peers.trial(low["path"], share, "pty-chi LSQML Poisson", 2, 5)
+    (ours,) = peers.trial(low["path"], share, "direct nll", 2, 5)
+    assert {engine for _, engine, _ in given} == {"LSQML Poisson"} and all(passes == [2] for *_, passes in given)
+    whole, one, other = (data for data, *_ in given)
+    np.testing.assert_array_equal(one.counts() + other.counts(), whole.counts())
+    assert all(np.array_equal(data.fitted, ~guard) for data, *_ in given)
+    assert theirs["split_frc50"] == ours["split_frc50"] and theirs["reference_frc50"] == ours["reference_frc50"]
+    (alone,) = peers.trial(full["path"], 1.0, "direct nll", 2, 5)
+    assert alone["reference_frc50"] is None and alone["split_frc50"] > 0
+
+
+def test_masked_pixels_reach_pty_chi(monkeypatch, tmp_path):
+    scan = samples.scan(64, 50)
+    mask = np.ones((64, 64), bool)
+    mask[30:34, :5] = False
+    told = {}
+
+    def fitter(script, given, taken, words):
+        with np.load(given) as arrays:
+            told.update(arrays, **json.loads(words))
+        np.savez(taken, seconds=[1.0, 2.0], objects=[told["object_data"][0]] * 2)
+        return ""
+
+    monkeypatch.setattr(peer, "_ptychi", fitter)
+    fits = peer.fit(replace(scan, mask=mask), "LSQML Poisson", [1, 2], 7)
+    assert [seconds for seconds, _ in fits] == [1.0, 2.0] and (fits[0][1].object == 1).all()
+    np.testing.assert_array_equal(told["valid_pixel_mask"], mask)
+    assert (told["engine"], told["noise_model"], told["budgets"], told["seed"]) == ("LSQML", "POISSON", [1, 2], 7)
 
 
 MINIATURE = {

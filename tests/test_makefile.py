@@ -18,7 +18,7 @@ MAKE = shutil.which("make")
 pytestmark = pytest.mark.skipif(MAKE is None, reason="needs make")
 TARGETS = (
     *("study", "sweep", "test", "nbval", "regression", "bench", "lab", "status", "report", "check", "clean", "help"),
-    *("lock", "sweep", "rates", "conditions", "fluence"),
+    *("lock", "peers", "rates", "conditions", "fluence"),
 )
 
 

@@ -6,6 +6,7 @@ Every training here compiles its step anew, which takes most of the time, so the
 import dataclasses
 import io
 import json
+import tracemalloc
 
 import keras
 import numpy as np
@@ -164,6 +165,22 @@ def test_another_configuration_starts_anew(change, groups, kept, start):
 def test_another_scan_starts_anew(field, groups, kept, start):
     data = dataclasses.replace(groups.data, **{field: getattr(groups.data, field) * 2})
     assert start(dataclasses.replace(groups, data=data), CONFIG, kept) == (0, 0)
+
+
+def test_trap_a_scan_is_copied_into_memory_to_name_its_backup(tmp_path):
+    """The scan of 100 000 patterns, mapped from its file, was: 1.6 GB at once."""
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "patterns.npy", rng.random((500, 64, 64), np.float32))
+    patterns = np.load(tmp_path / "patterns.npy", mmap_mode="r")
+    mapped = make_groups(RawData(patterns, *rng.uniform(0, 60, (2, 500)), probes.disk(64), intensity_scale=1.0), 2)
+    config = TrainingConfig(nphotons=1e6)
+    tracemalloc.start()
+    named = training._fingerprint(mapped, config)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 0.1 * patterns.nbytes
+    held = dataclasses.replace(mapped, data=dataclasses.replace(mapped.data, diff3d=np.array(patterns)))
+    assert training._fingerprint(held, config) == named
 
 
 def test_a_removed_history_starts_anew(groups, kept, start):

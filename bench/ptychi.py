@@ -1,0 +1,98 @@
+"""pty-chi on our scans: its engines run in the Python that has them, on our counts, and answer in our frame."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy import signal
+
+from ptycho.formats import ptychi as arrays
+from ptycho.formats.scan import Scan
+from ptycho.rawdata import RawData
+from ptycho.registration import Reconstruction
+
+FITTER = Path(__file__).with_name("ptychi_fit.py")
+
+ENGINES = {
+    "EPIE": {"engine": "EPIE"},
+    "LSQML": {"engine": "LSQML", "noise_model": "GAUSSIAN"},
+    "LSQML Poisson": {"engine": "LSQML", "noise_model": "POISSON"},
+}
+"""What the fitter is told for each; of LSQML, pty-chi's own default noise model is the Gaussian one, of amplitudes."""
+
+
+def version() -> str | None:
+    """The version of pty-chi, None where the extra ``bench`` is not installed.
+
+    Raises RuntimeError when the Python that PTYCHI_PYTHON names cannot import it.
+    """
+    code = "import ptychi.api; from importlib import metadata; print(metadata.version('ptychi'))"
+    try:
+        return _ptychi("-c", code).split()[-1]
+    except RuntimeError:
+        if "PTYCHI_PYTHON" in os.environ:
+            raise
+        return None
+
+
+def fit(data: RawData, engine: str, epochs: Sequence[int], seed: int) -> list[tuple[float, Reconstruction]]:
+    """The seconds spent, and the object, after each of ``epochs`` of one fit from empty space.
+
+    Parameters
+    ----------
+    data : RawData
+        With known counts; its probe and positions are held. What its ``fitted`` leaves out, pty-chi does not see.
+    engine : str
+        Of ENGINES.
+    epochs : sequence of int, increasing
+
+    Raises
+    ------
+    RuntimeError
+        pty-chi failed, or is not there.
+    """
+    N, P = data.N, data.probeGuess.reshape(-1, data.N, data.N)
+    corner = np.floor([data.ycoords.min(), data.xcoords.min()]) - N // 2 - 2
+    y, x = data.ycoords - corner[0], data.xcoords - corner[1]
+    H, W = (int(np.ceil(v.max())) + N // 2 + 3 for v in (y, x))
+    scan = Scan(
+        patterns=data.counts(),
+        x=x,
+        y=y,
+        metres=False,
+        probe=P * np.complex64(data.intensity_scale or 1.0),  # whose unitary far field is the counts' square root
+        object=np.ones((H, W), np.complex64),
+        object_center=(H / 2, W / 2),
+        mask=data.fitted,
+    )
+    visits = np.zeros((H, W))
+    np.add.at(visits, (np.rint(y).astype(int), np.rint(x).astype(int)), 1)
+    light = np.pad(np.sum(np.abs(P) ** 2, axis=0), ((0, 1), (0, 1)))  # of odd side, so that index N//2 is its middle
+    coverage = np.maximum(signal.fftconvolve(visits, light, mode="same"), 0).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        given, taken = Path(folder, "given.npz"), Path(folder, "taken.npz")
+        np.savez(given, **arrays.to_arrays(scan))
+        _ptychi(
+            str(FITTER), str(given), str(taken), json.dumps({**ENGINES[engine], "budgets": [*epochs], "seed": seed})
+        )
+        with np.load(taken) as results:
+            seconds, objects = results["seconds"], results["objects"]
+    return [(float(s), Reconstruction(O, coverage, corner)) for s, O in zip(seconds, objects, strict=True)]
+
+
+def _ptychi(*words: str) -> str:
+    """What the Python named by the environment variable PTYCHI_PYTHON, or else this one, prints."""
+    python = os.environ.get("PTYCHI_PYTHON", sys.executable)
+    environment = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}  # a notebook's own, unknown elsewhere
+    try:
+        done = subprocess.run([python, *words], env=environment, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise RuntimeError(f"{python} {words[0]} failed: {getattr(error, 'stderr', None) or error}"[-2000:]) from error
+    return done.stdout
