@@ -366,7 +366,8 @@ $O/resolution.ipynb: $O/resolution.yaml $O/data/measured.npz notebooks/resolutio
   $(call missing,$(addprefix $O/resolution.,json png pdf csv))
 	@$(call run,notebooks/resolution.ipynb,$O/resolution.yaml) --jobs $(arm-jobs)
 
-$O/compare.ipynb: $O/study.yaml notebooks/compare.ipynb $(RENDERED) $(RESOLVED) $(call missing,$(COMPARED))
+# the resolution, which takes as long as several arms, begins with the first of them
+$O/compare.ipynb: $O/study.yaml notebooks/compare.ipynb $(RESOLVED) $(RENDERED) $(call missing,$(COMPARED))
 	@$(call run,notebooks/compare.ipynb,$O/study.yaml)
 
 $O/index.html: $O/compare.ipynb
