@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import ptychi as peer
+from bench import ptychi_engines as peer
 from bench.process import Row
 from ptycho import exposure, halves, seeds
 from ptycho.rawdata import RawData

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import ptychi as peer
+from bench import ptychi_engines as peer
 from bench.process import Row
 from ptycho import arm
 from ptycho.rawdata import RawData
@@ -64,7 +64,7 @@ def direct(path: str, budgets: Sequence[int], seed: int) -> list[Row]:
 
 
 def ptychi(path: str, engine: str, budgets: Sequence[int], seed: int) -> list[Row]:
-    """pty-chi's ``engine``, one of :data:`bench.ptychi.ENGINES`, from empty space with the true probe.
+    """pty-chi's ``engine``, one of :data:`bench.ptychi_engines.ENGINES`, from empty space with the true probe.
 
     Its steps do not depend on how many are to come: one fit is looked at after each of ``budgets`` epochs.
     """

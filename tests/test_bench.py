@@ -15,7 +15,7 @@ import yaml
 from standins import ROOT
 
 from bench import peers, plan, process, quality, samples, tables, targets
-from bench import ptychi as peer
+from bench import ptychi_engines as peer
 from ptycho.groups import make_groups
 from ptycho.runner import run
 
@@ -196,6 +196,11 @@ def test_peers_get_the_same_photons_and_pixels(monkeypatch, tmp_path):
     assert theirs["split_frc50"] == ours["split_frc50"] and theirs["reference_frc50"] == ours["reference_frc50"]
     (alone,) = peers.trial(full["path"], 1.0, "direct nll", 2, 5)
     assert alone["reference_frc50"] is None and alone["split_frc50"] > 0
+
+
+def test_trap_a_module_beside_the_fitter_hides_a_package_it_imports():
+    """A script's own folder is the first that its imports are looked for in."""
+    assert not {"json", "numpy", "ptychi", "torch"} & {path.stem for path in peer.FITTER.parent.iterdir()}
 
 
 def test_masked_pixels_reach_pty_chi(monkeypatch, tmp_path):
