@@ -76,15 +76,18 @@ def clean(notebook: Any) -> None:
                     output["data"][kind] = anonymous(value)
 
 
-def execute(notebook: Path, output: Path, parameters_file: Path) -> None:
+def execute(notebook: Path, output: Path, parameters_file: Path, sockets: Path) -> None:
     """Execute `notebook` with the parameters of the YAML `parameters_file` into `output`, in the folder of `output`.
 
-    What the cells print goes to this process's stdout and stderr as it comes. Raises what papermill raises.
+    What the cells print goes to this process's stdout and stderr as it comes. The kernel is spoken to through sockets
+    in the folder `sockets`: TCP ports are chosen by the one side and bound by the other a second later, when a kernel
+    that starts beside this one may have taken them. Raises what papermill raises.
     """
     without_iri_grammar()
     import nbformat
     import papermill
     import yaml
+    from traitlets.config import Config
 
     notebook, output = notebook.resolve(), output.resolve()
     parameters = yaml.safe_load(parameters_file.read_text(encoding="utf-8"))
@@ -99,9 +102,9 @@ def execute(notebook: Path, output: Path, parameters_file: Path) -> None:
         stdout_file=sys.stdout,
         stderr_file=sys.stderr,
         coalesce_streams=True,
+        config=Config(KernelManager={"transport": "ipc", "ip": str(sockets / "kernel")}),
         # what TensorFlow's C++ writes goes straight to our stderr: to the log, once, and not into the notebook;
-        # the kernel's own remarks go nowhere: that its sockets, on this machine, are not encrypted, and, now and then,
-        # that its end came as an interrupt
+        # the kernel's own remark goes nowhere: that, now and then, its end came as an interrupt
         extra_arguments=["--IPKernelApp.capture_fd_output=False", "--IPKernelApp.log_level=CRITICAL"],
     )
     clean(executed)
@@ -115,11 +118,11 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def main(notebook: str, output: str, parameters_file: str, outcome: str) -> int:
+def main(notebook: str, output: str, parameters_file: str, sockets: str, outcome: str) -> int:
     """Execute; write {name, message, traceback} of a failure to the file descriptor `outcome`; return the status."""
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     try:
-        execute(Path(notebook), Path(output), Path(parameters_file))
+        execute(Path(notebook), Path(output), Path(parameters_file), Path(sockets))
     except BaseException as error:
         # no more than a pipe holds, for the runner reads it when this process has ended
         told = {

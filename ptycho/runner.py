@@ -14,6 +14,7 @@ import platform
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -99,21 +100,29 @@ def _told(pipe: int) -> Mapping[str, str]:
     return json.loads(text) if text else {}
 
 
+def _sockets() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder for one kernel's sockets, whose names have to be short (104 bytes with macOS)."""
+    usual = tempfile.gettempdir()
+    return tempfile.TemporaryDirectory(prefix="ptycho-", dir=usual if len(os.fsencode(usual)) < 70 else "/tmp")
+
+
 def _start(notebook: Path, partial: Path, parameters: Path, jobs: int, log: Log) -> tuple[int, Mapping[str, str], int]:
     """Run the child to its end; return its exit status, what it told of a failure, and the signal this process got."""
     receive, send = os.pipe()
-    command = [sys.executable, "-m", "ptycho.execute", str(notebook), str(partial), str(parameters), str(send)]
     got: list[int] = []
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        env=kernel_environment(jobs),
-        pass_fds=(send,),
-        start_new_session=True,  # the terminal's interrupt comes here only, and is passed on once
-    ) as child:
+    with (
+        _sockets() as sockets,
+        subprocess.Popen(
+            [sys.executable, "-m", "ptycho.execute", *map(str, (notebook, partial, parameters, sockets, send))],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env=kernel_environment(jobs),
+            pass_fds=(send,),
+            start_new_session=True,  # the terminal's interrupt comes here only, and is passed on once
+        ) as child,
+    ):
         os.close(send)
 
         def forward(number: int, frame: Any) -> None:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -48,6 +49,17 @@ def blocked(out: Path) -> str:
     (report,) = out.glob("blocked_*.md")
     assert re.fullmatch(r"blocked_\d{8}T\d{6}\.\d{6}Z\.md", report.name)
     return report.read_text()
+
+
+@pytest.mark.parametrize("usual", ["/tmp", f"/tmp/{'x' * 120}"])
+def test_trap_kernels_that_start_at_once_share_no_port(out, monkeypatch, usual):
+    monkeypatch.setattr(tempfile, "tempdir", usual)
+    code = "from ipykernel.connect import get_connection_info as get; print('listens', get().replace(chr(10), ' '))"
+    monkeypatch.setenv("FAIL", f"{ARM} training {code}")
+    assert run_arm(out) == 0
+    listens = json.loads((out / "run.log").read_text().partition("listens ")[2].partition("\n")[0])
+    assert listens["transport"] == "ipc"
+    assert not Path(listens["ip"]).parent.exists()  # the sockets are cleared away
 
 
 def test_success_leaves_one_clean_notebook_and_a_full_log(out, capfd):
@@ -297,7 +309,7 @@ def test_told_failures_fit_in_a_pipe(tmp_path):
     receive, send = os.pipe()
     (tmp_path / "p.yaml").write_text("{}")
     files = [str(tmp_path / name) for name in ("x" * 100 + ".ipynb", "y.ipynb", "p.yaml")]
-    assert execute.main(*files, str(send)) == 1
+    assert execute.main(*files, str(tmp_path), str(send)) == 1
     os.close(send)
     told = json.loads(os.read(receive, 65536))
     os.close(receive)
