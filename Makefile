@@ -242,11 +242,11 @@ regression:
 	@$(MAKE) --no-print-directory study OUT=reports/regression $(REGRESSION)
 REGRESSION := NEPOCHS=2 N_TRAIN=200 N_TEST=100
 
-## measure speed, time to quality and memory into reports/bench: a quarter of an hour, with nothing else running
+## measure speed, time to quality and memory into reports/bench: three quarters of an hour, with nothing else running
 bench: $(ENVIRONMENT)
 	$(benchmark)
 
-## compare `direct` with pty-chi's LSQML on a measured scan's thinned photons, into reports/peers
+## compare `direct` with pty-chi's LSQML on a measured scan's thinned photons, into reports/peers: as long
 peers: $(ENVIRONMENT)
 	$(benchmark)
 benchmark = @mkdir -p reports/$@ && $(PYTHON) -m ptycho run bench/$@.ipynb reports/$@/$@.ipynb \
