@@ -246,7 +246,7 @@ REGRESSION := NEPOCHS=2 N_TRAIN=200 N_TEST=100
 bench: $(ENVIRONMENT)
 	$(benchmark)
 
-## compare `direct` with pty-chi's LSQML on a measured scan's thinned photons, into reports/peers: as long
+## compare `direct` with pty-chi's LSQML on a measured scan's thinned photons, into reports/peers: as long as bench
 peers: $(ENVIRONMENT)
 	$(benchmark)
 benchmark = @mkdir -p reports/$@ && $(PYTHON) -m ptycho run bench/$@.ipynb reports/$@/$@.ipynb \

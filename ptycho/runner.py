@@ -106,23 +106,22 @@ def _sockets() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="ptycho-", dir=usual if len(os.fsencode(usual)) < 70 else "/tmp")
 
 
-def _start(notebook: Path, partial: Path, parameters: Path, jobs: int, log: Log) -> tuple[int, Mapping[str, str], int]:
+def _start(
+    notebook: Path, partial: Path, parameters: Path, sockets: str, jobs: int, log: Log
+) -> tuple[int, Mapping[str, str], int]:
     """Run the child to its end; return its exit status, what it told of a failure, and the signal this process got."""
     receive, send = os.pipe()
     got: list[int] = []
-    with (
-        _sockets() as sockets,
-        subprocess.Popen(
-            [sys.executable, "-m", "ptycho.execute", *map(str, (notebook, partial, parameters, sockets, send))],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env=kernel_environment(jobs),
-            pass_fds=(send,),
-            start_new_session=True,  # the terminal's interrupt comes here only, and is passed on once
-        ) as child,
-    ):
+    with subprocess.Popen(
+        [sys.executable, "-m", "ptycho.execute", *map(str, (notebook, partial, parameters, sockets, send))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env=kernel_environment(jobs),
+        pass_fds=(send,),
+        start_new_session=True,  # the terminal's interrupt comes here only, and is passed on once
+    ) as child:
         os.close(send)
 
         def forward(number: int, frame: Any) -> None:
@@ -224,6 +223,7 @@ def run(notebook: Path, output: Path, parameters: Path, log_file: Path, jobs: in
         log = Log(log_file, label, quiet)
         write_json(marker, {"pid": os.getpid(), "machine": platform.node(), "started": started})
         mark_unfinished(out, after_success=True)
+        sockets = _sockets()
     except BlockingIOError:
         print(f"{label}: another `make study` is at work in {output.parent}", file=sys.stderr)
         return os.EX_TEMPFAIL
@@ -232,7 +232,7 @@ def run(notebook: Path, output: Path, parameters: Path, log_file: Path, jobs: in
         return 1
     try:
         log.line(f"=== {notebook.name} started {utc_now()}")
-        status, told, interrupted = _start(notebook, partial, parameters, jobs, log)
+        status, told, interrupted = _start(notebook, partial, parameters, sockets.name, jobs, log)
         if interrupted and status != 0:
             partial.unlink(missing_ok=True)
             log.line("=== interrupted; `make study` resumes here")
@@ -248,6 +248,7 @@ def run(notebook: Path, output: Path, parameters: Path, log_file: Path, jobs: in
         _fail(failure, label, notebook, output, parameters, out)
         return 1
     finally:
+        sockets.cleanup()
         marker.unlink(missing_ok=True)
         log.close()
         os.close(claim)

@@ -214,8 +214,8 @@ def _equal(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> bo
 def _fingerprint(groups: Groups, config: TrainingConfig) -> str:
     """Names a backup after what it is a backup of: another configuration or scan starts anew."""
     digest = hashlib.sha256(repr((config, groups.data.intensity_scale)).encode())
-    for array in (groups.data.diff3d, groups.indices, groups.coords_relative, groups.data.probeGuess):
-        digest.update(np.ascontiguousarray(array).data)  # patterns mapped from a file are read, not copied
-    if groups.data.fitted is not None:
-        digest.update(np.ascontiguousarray(groups.data.fitted).data)
+    data = groups.data
+    for array in (data.diff3d, groups.indices, groups.coords_relative, data.probeGuess, data.fitted):
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).data)  # patterns mapped from a file are read, not copied
     return digest.hexdigest()[:12]

@@ -195,6 +195,16 @@ def test_a_folder_that_cannot_be_written_is_one_message(out, capfd, tmp_path):
     assert "cannot be written: Not a directory" in message and message.count("\n") == 1
 
 
+def test_no_folder_for_sockets_is_one_message(out, monkeypatch, capfd):
+    with monkeypatch.context() as patched:  # pytest's own capture needs the folder back
+        patched.setattr(tempfile, "tempdir", "/gone")
+        assert run_arm(out) == 1
+    error = capfd.readouterr().err
+    assert error.startswith(f"{ARM}: /gone/ptycho-") and error.endswith(
+        " cannot be written: No such file or directory\n"
+    )
+
+
 def test_two_studies_in_one_folder_do_not_mix(out, capfd):
     claim = runner._claim(out / ARM)
     assert run_arm(out) == os.EX_TEMPFAIL
