@@ -23,7 +23,7 @@ ARCH = unrolled
 METHODS = unrolled direct
 ## of a sweep: seeds, one study each
 SEEDS = 1 2 3 4 5
-## learning rate of the network at the start (that of ARCH)
+## learning rate at the start of the network, or of direct where METHODS has no other (that of ARCH)
 LEARNING_RATE =
 ## of `make rates`: the learning rates that are tried
 RATES = 2e-3 4e-3 8e-3 1.6e-2 3.2e-2
@@ -91,6 +91,7 @@ endif
 ifneq ($(filter rates,$(MAKECMDGOALS)),)
 $(call default,DOSES,1e4 1e9)
 $(call default,LOSSES,nll mae mse)
+$(call default,METHODS,$(ARCH))
 $(call default,OUT,reports/rates)
 endif
 ifneq ($(filter conditions,$(MAKECMDGOALS)),)
@@ -181,13 +182,14 @@ sweep: $(ENVIRONMENT)
 	  wait $$!; seeds=$$?; \
 	  $(MAKE) --no-print-directory gathered & wait $$! && exit $$seeds
 
-## train every loss at each of RATES, on a seed that no result uses, and choose the best for each, into OUT (reports/rates)
+## try each of RATES for every loss, on a seed that no result uses, and choose the best for each, into OUT (reports/rates)
 rates: $(ENVIRONMENT)
-	@$(PYTHON) -m ptycho rates --arch $(call quoted,$(ARCH)) $(call quoted,$(O)) $(foreach rate,$(RATES),$(call quoted,$(rate)))
+	@$(PYTHON) -m ptycho rates --arch $(call quoted,$(ARCH)) --methods $(call quoted,$(METHODS)) $(call quoted,$(O)) \
+	  $(foreach rate,$(RATES),$(call quoted,$(rate)))
 # an arm that collapsed at a rate is a result
 	@for rate in $(foreach rate,$(RATES),$(call quoted,$(rate))); do \
 	  $(MAKE) --no-print-directory sweep OUT=$(call quoted,$(O))/$$rate LEARNING_RATE=$$rate SEEDS=0 \
-	    METHODS=$(call quoted,$(ARCH)) DOSES=$(call quoted,$(DOSES)) LOSSES=$(call quoted,$(LOSSES)); done
+	    METHODS=$(call quoted,$(METHODS)) DOSES=$(call quoted,$(DOSES)) LOSSES=$(call quoted,$(LOSSES)); done
 	@$(PYTHON) -m ptycho run notebooks/learning-rates.ipynb $(call quoted,$(O)/learning-rates.ipynb) \
 	  --parameters $(call quoted,$(O)/rates.yaml) --log $(call quoted,$(O)/run.log)
 

@@ -96,7 +96,7 @@ def _threads(options: argparse.Namespace) -> int:
 def _rates(options: argparse.Namespace) -> int:
     from ptycho import learningrates
 
-    learningrates.plan(options.out, options.rates, options.arch)
+    learningrates.plan(options.out, options.rates, options.methods.split(), options.arch)
     return 0
 
 
@@ -250,6 +250,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("out", type=Path)
     command.add_argument("rates", nargs="*")
     command.add_argument("--arch", required=True)
+    command.add_argument("--methods", required=True)
     command.set_defaults(do=_rates)
 
     command = commands.add_parser("convert", help="write a scan or a reconstruction in another format")

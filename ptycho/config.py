@@ -15,9 +15,11 @@ DIRECT = "direct"
 LEARNING_RATES = {
     "unrolled": {"nll": 1.6e-2, "mae": 1.6e-2, "mse": 1.6e-2},
     "cnn": {"nll": 1e-3, "mae": 1e-3, "mse": 1e-3},
+    DIRECT: {"nll": 5e-2, "mae": 5e-2, "mse": 5e-2},
 }
 """Adam's, at the start: physics, a reconstruction already, takes larger steps than a network that starts blank.
-Those of ``unrolled`` are chosen by the rule of :mod:`ptycho.learningrates`."""
+Those of ``unrolled`` are chosen by the rule of :mod:`ptycho.learningrates`; what ``direct`` resolves does not depend on
+its own (reports/rates-direct)."""
 LOSSES = ("nll", "mae", "mse")
 OBJECTS = ("lines", "grf", "siemens")
 PROBES = ("disk", "gaussian", "zone_plate")
@@ -156,7 +158,8 @@ class StudyConfig:
     """The parameters of a dose study; the names in upper case are the Makefile's variables.
 
     ``scan`` is None for a simulated study, otherwise a file of any of ``formats.FORMATS`` or ``'siemens-star'``.
-    ``N`` is None when the scan decides it. ``learning_rate`` is the network's, LEARNING_RATES where None.
+    ``N`` is None when the scan decides it. ``learning_rate`` is that of the network, or of ``'direct'`` where there is
+    none; LEARNING_RATES where None.
     ``object``, its ``object_size`` (pixels; 4N when None) and ``phase``, and ``illumination`` are what is simulated.
     ``methods`` are what each arm reconstructs with: the network named by ``architecture``, ``'direct'``, or both.
     ``orientation``, ``probe_modes``, ``positions`` and ``resolution`` are of a measured scan: which way its positions
@@ -248,6 +251,13 @@ class StudyConfig:
     @property
     def arms(self) -> tuple[Arm, ...]:
         return arms(self.doses, self.losses)
+
+    def learning_rates(self, loss: str) -> dict[str, float]:
+        """The learning rate of each method, for one loss."""
+        rates = {method: LEARNING_RATES[method][loss] for method in self.methods}
+        if self.learning_rate is not None:
+            rates[min(self.methods, key=lambda method: method == DIRECT)] = self.learning_rate
+        return rates
 
     @classmethod
     def from_strings(cls, values: Mapping[str, str]) -> StudyConfig:

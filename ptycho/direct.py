@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ptycho import optics, probes
 from ptycho.callbacks import TrainingError
+from ptycho.config import DIRECT, LEARNING_RATES
 from ptycho.cores import spread
 from ptycho.objective import DiffractionLoss
 from ptycho.placement import Placement
@@ -53,7 +54,7 @@ def fit(
     *,
     passes: int = 30,
     batch_size: int = 50,
-    learning_rate: float = 0.05,
+    learning_rate: float | None = None,
     refine_probe: bool = False,
     modes: int = 1,
     refine_positions: bool = False,
@@ -70,8 +71,8 @@ def fit(
         Times every pattern is seen.
     batch_size : int
         Patterns a step.
-    learning_rate : float
-        Of the object; it falls to zero along a cosine. Those of the others follow it by RATES.
+    learning_rate : float, optional
+        Of the object, LEARNING_RATES where None; it falls to zero along a cosine. Those of the others follow by RATES.
     refine_probe : bool
         Whether the probe is fitted too, on all of its N x N pixels.
     modes : int
@@ -94,7 +95,8 @@ def fit(
     fitted = ["object", *["probe"] * refine_probe, *["shift", "affine"] * refine_positions]
 
     problem = _Problem(data, P, placement, loss)
-    rates = {name: learning_rate * RATES[name] for name in fitted}
+    rate = LEARNING_RATES[DIRECT][loss] if learning_rate is None else learning_rate
+    rates = {name: rate * RATES[name] for name in fitted}
     history = problem.run(passes, min(batch_size, len(data)), rates, np.random.default_rng(seed))
     if not np.isfinite(history).all():
         raise TrainingError(f"the direct {loss} fit diverged: losses {history}")

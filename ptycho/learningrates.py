@@ -2,7 +2,7 @@
 
 The rule: of the rates tried, that whose networks resolve most of an object they never saw, the held-out FRC50 averaged
 over the doses; a collapsed arm resolves nothing, and of equal rates the smaller is taken. No loss is favoured by it:
-each may have the rate that is best for it.
+each may have the rate that is best for it. The fit without a network sees one scan only, and is judged on that.
 """
 
 from __future__ import annotations
@@ -16,25 +16,36 @@ from matplotlib.figure import Figure
 
 from ptycho import sweep
 from ptycho.armtable import without_numbers
-from ptycho.config import ConfigError, StudyConfig
+from ptycho.config import DIRECT, ConfigError, StudyConfig
 from ptycho.drawing import COLOURS, dose_label, styled
 from ptycho.files import read_json, write_if_changed
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One network: what it was trained with, and the FRC50 it reached on both scans; 0 where it collapsed."""
+    """One arm: what it was trained with, and the FRC50 it reached on both scans; 0 where it collapsed.
+
+    ``heldout`` is None where there is no network.
+    """
 
     loss: str
     nphotons: float
     learning_rate: float
     train: float
-    heldout: float
+    heldout: float | None
     status: str
 
+    @property
+    def frc50(self) -> float:
+        """By which the rule judges."""
+        return self.train if self.heldout is None else self.heldout
 
-def plan(out: str | os.PathLike[str], rates: Sequence[str], architecture: str) -> None:
-    """Write `out`/rates.yaml, what the report of the learning rates is made with. Raises ConfigError."""
+
+def plan(out: str | os.PathLike[str], rates: Sequence[str], methods: Sequence[str], architecture: str) -> None:
+    """Write `out`/rates.yaml, what the report of the learning rates is made with. Raises ConfigError.
+
+    methods: the one whose rates are tried, the network called `architecture` or `direct`.
+    """
     import yaml
 
     try:
@@ -43,14 +54,15 @@ def plan(out: str | os.PathLike[str], rates: Sequence[str], architecture: str) -
         values = []
     if not values or len(set(values)) < len(values):
         raise ConfigError(f"RATES={' '.join(rates)!r} is not accepted: distinct numbers > 0")
+    if len(methods) != 1:
+        raise ConfigError(f"METHODS={' '.join(methods)!r} is not accepted: one, {architecture} or {DIRECT}")
     for value in values:
-        StudyConfig(learning_rate=value, architecture=architecture, methods=(architecture,))
+        StudyConfig(learning_rate=value, architecture=architecture, methods=tuple(methods))
     path = Path(out) / "rates.yaml"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_if_changed(
-            path, yaml.safe_dump({"out": ".", "rates": list(rates), "architecture": architecture}, sort_keys=False)
-        )
+        chosen = {"out": ".", "rates": list(rates), "method": methods[0]}
+        write_if_changed(path, yaml.safe_dump(chosen, sort_keys=False))
     except OSError as error:
         raise ConfigError(f"OUT={str(out)!r} cannot be written ({error.strerror}); expected a folder") from error
 
@@ -66,35 +78,36 @@ def gather(out: str | os.PathLike[str], rates: Sequence[str]) -> list[Trial]:
         for arm in read_json(path)["arms"]:
             if without_numbers(arm):
                 raise ValueError(f"{path}: {arm['name']} is {arm['status']}; expected every arm trained")
-            train, heldout = (arm[split]["amplitude_frc50"] or 0.0 for split in ("train", "heldout"))
+            parts = ("train", "heldout") if arm["architecture"] else (DIRECT,)
+            train, heldout = ([arm[part]["amplitude_frc50"] or 0.0 for part in parts] + [None])[:2]
             trials.append(Trial(arm["loss"], arm["nphotons"], float(rate), train, heldout, arm["status"]))
     return trials
 
 
-def mean_heldout(trials: Sequence[Trial]) -> dict[str, dict[float, float]]:
-    """For each loss and learning rate the held-out FRC50 averaged over the doses."""
+def mean_frc50(trials: Sequence[Trial]) -> dict[str, dict[float, float]]:
+    """For each loss and learning rate the FRC50, held-out where there is a network, averaged over the doses."""
     means: dict[str, dict[float, float]] = {}
     for loss in dict.fromkeys(trial.loss for trial in trials):
         for rate in sorted({trial.learning_rate for trial in trials}):
-            found = [trial.heldout for trial in trials if (trial.loss, trial.learning_rate) == (loss, rate)]
+            found = [trial.frc50 for trial in trials if (trial.loss, trial.learning_rate) == (loss, rate)]
             means.setdefault(loss, {})[rate] = sum(found) / len(found)
     return means
 
 
 def choose(trials: Sequence[Trial]) -> dict[str, float]:
     """The learning rate of each loss, by the rule."""
-    return {loss: max(means, key=lambda rate: (means[rate], -rate)) for loss, means in mean_heldout(trials).items()}
+    return {loss: max(means, key=lambda rate: (means[rate], -rate)) for loss, means in mean_frc50(trials).items()}
 
 
 def table(trials: Sequence[Trial]) -> str:
-    """The held-out FRC50 of every loss and dose, a column a learning rate, and its mean over the doses; text."""
+    """The FRC50 that the rule judges of every loss and dose, a column a learning rate, and its mean over the doses; text."""
     rates = sorted({trial.learning_rate for trial in trials})
     lines = [f"{'loss':5s} {'photons per pattern':>19s} " + " ".join(f"{rate:>9.3g}" for rate in rates)]
-    chosen, means = choose(trials), mean_heldout(trials)
+    chosen, means = choose(trials), mean_frc50(trials)
     for loss in means:
         for nphotons in dict.fromkeys(trial.nphotons for trial in trials):
             found = {t.learning_rate: t for t in trials if (t.loss, t.nphotons) == (loss, nphotons)}
-            words = [f"{t.heldout:.3f}" if t.status == "ok" else t.status for t in map(found.get, rates) if t]
+            words = [f"{t.frc50:.3f}" if t.status == "ok" else t.status for t in map(found.get, rates) if t]
             lines.append(f"{loss:5s} {nphotons:19.3g} " + " ".join(f"{word:>9s}" for word in words))
         told = [f"{means[loss][rate]:.3f}{'*' if rate == chosen[loss] else ''}" for rate in rates]
         lines.append(f"{loss:5s} {'mean':>19s} " + " ".join(f"{word:>9s}" for word in told))
@@ -103,7 +116,7 @@ def table(trials: Sequence[Trial]) -> str:
 
 @styled
 def figure(trials: Sequence[Trial]) -> Figure:
-    """The held-out FRC50 against the learning rate, a panel a dose, a colour a loss; a ring where the rule chose."""
+    """The FRC50 that the rule judges against the learning rate, a panel a dose, a colour a loss; a ring where the rule chose."""
     doses = sorted({trial.nphotons for trial in trials})
     chosen = choose(trials)
     drawn = Figure(figsize=(3.1 * len(doses) + 1.2, 2.8), layout="constrained")
@@ -111,10 +124,11 @@ def figure(trials: Sequence[Trial]) -> Figure:
     for cell, nphotons in zip(axes, doses, strict=True):
         cell.set_title(f"{dose_label(nphotons)} photons per pattern")
         for colour, loss in zip(COLOURS, chosen, strict=False):
-            found = sorted((t.learning_rate, t.heldout) for t in trials if (t.loss, t.nphotons) == (loss, nphotons))
+            found = sorted((t.learning_rate, t.frc50) for t in trials if (t.loss, t.nphotons) == (loss, nphotons))
             cell.plot(*zip(*found, strict=True), "o-", color=colour, markersize=3, linewidth=1.2, label=loss)
             cell.plot(chosen[loss], dict(found)[chosen[loss]], "o", color=colour, markersize=9, fillstyle="none")
         cell.set(xscale="log", xlabel="learning rate", ylim=(-0.03, 1.03))
-    axes[0].set_ylabel("held-out FRC50 (fraction of Nyquist)")
+    split = "" if trials[0].heldout is None else "held-out "
+    axes[0].set_ylabel(f"{split}FRC50 (fraction of Nyquist)")
     axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), title="loss\n(ring: chosen)")
     return drawn

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ptycho.config import LEARNING_RATES, STAR, ConfigError, StudyConfig, period
+from ptycho.config import STAR, ConfigError, StudyConfig, period
 from ptycho.files import read_json, write_if_changed, write_json
 from ptycho.progress import write_progress
 from ptycho.provenance import provenance
@@ -60,7 +60,7 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
             "nepochs": config.nepochs,
             "gridsize": config.gridsize,
             "architecture": config.architecture,
-            "learning_rate": config.learning_rate or LEARNING_RATES[config.architecture][arm.loss],
+            "learning_rates": config.learning_rates(arm.loss),
             "methods": list(config.methods),
             "seed": config.seed,
             "probe": config.probe,

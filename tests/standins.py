@@ -58,7 +58,7 @@ study.write_json(Path(out, "resolution.json"), {"recommendation": [f"so many pho
 
 TRAIN = {
     "parameters": 'out = ".."\narm = ""\ndose = ""\nloss = ""\nnepochs = 1\ngridsize = 2\n'
-    'architecture = "unrolled"\nlearning_rate = 8e-3\nmethods = []\nseed = 1\nprobe = "fixed"',
+    'architecture = "unrolled"\nlearning_rates = {}\nmethods = []\nseed = 1\nprobe = "fixed"',
     "# One arm\n\nwords": "markdown",
     "stage:training": """
 from pathlib import Path

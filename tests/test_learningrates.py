@@ -1,12 +1,13 @@
 """The choice of learning rates: the rule on made-up arms, and the one that the project trains with."""
 
+import csv
 import json
 
 import pytest
 from standins import ROOT, entry
 
 from ptycho import learningrates
-from ptycho.config import LEARNING_RATES, ConfigError
+from ptycho.config import DIRECT, LEARNING_RATES, LOSSES, ConfigError
 from ptycho.learningrates import Trial
 
 
@@ -23,7 +24,7 @@ def trials(**heldout: dict[float, list[float]]) -> list[Trial]:
 def test_each_loss_gets_the_rate_that_resolves_most_of_what_was_never_seen():
     found = trials(nll={1e-3: [0.2, 0.8], 4e-3: [0.4, 0.7]}, mae={1e-3: [0.3, 0.6], 4e-3: [0.0, 0.8]})
     assert learningrates.choose(found) == {"nll": 4e-3, "mae": 1e-3}
-    assert learningrates.mean_heldout(found)["mae"] == {1e-3: pytest.approx(0.45), 4e-3: pytest.approx(0.4)}
+    assert learningrates.mean_frc50(found)["mae"] == {1e-3: pytest.approx(0.45), 4e-3: pytest.approx(0.4)}
     assert learningrates.choose(trials(nll={4e-3: [0.5, 0.5], 1e-3: [0.4, 0.6]})) == {"nll": 1e-3}  # equal: the smaller
     assert learningrates.choose(trials(mae={1e-3: [0.0, 0.0], 4e-3: [0.0, 0.1]})) == {"mae": 4e-3}
 
@@ -64,9 +65,11 @@ def test_a_search_needs_every_arm(tmp_path):
 @pytest.mark.parametrize("rates", [[], ["fast"], ["1e-3", "0.001"]])
 def test_wrong_rates_are_refused_before_anything_is_written(tmp_path, rates):
     with pytest.raises(ConfigError, match=r"^RATES="):
-        learningrates.plan(tmp_path / "out", rates, "unrolled")
+        learningrates.plan(tmp_path / "out", rates, ["unrolled"], "unrolled")
     with pytest.raises(ConfigError, match=r"^LEARNING_RATE="):
-        learningrates.plan(tmp_path / "out", ["-1"], "unrolled")
+        learningrates.plan(tmp_path / "out", ["-1"], ["unrolled"], "unrolled")
+    with pytest.raises(ConfigError, match=r"^METHODS='unrolled direct' is not accepted: one, unrolled or direct"):
+        learningrates.plan(tmp_path / "out", ["1e-3"], ["unrolled", "direct"], "unrolled")
     assert not (tmp_path / "out").exists()
 
 
@@ -77,3 +80,23 @@ def test_the_rates_that_are_trained_with_are_those_the_rule_chose():
     numbers = ("nphotons", "learning_rate", "train", "heldout")
     committed = [Trial(**{k: float(v) if k in numbers else v for k, v in row.items()}) for row in found]
     assert learningrates.choose(committed) == LEARNING_RATES["unrolled"]
+
+
+def test_what_the_fit_without_a_network_resolves_does_not_hang_on_its_rate():
+    rows = list(csv.DictReader((ROOT / "reports" / "rates-direct" / "learning_rates.csv").open()))
+    by_case = {}
+    for row in rows:
+        by_case.setdefault((row["loss"], row["nphotons"]), []).append(float(row["train"]))
+    assert {loss for loss, _ in by_case} == set(LOSSES)
+    assert all(max(found) - min(found) < 0.01 for found in by_case.values())
+    assert set(LEARNING_RATES[DIRECT].values()) <= {float(row["learning_rate"]) for row in rows}
+
+
+def test_without_a_network_the_rule_judges_the_scan_that_is_fitted(tmp_path):
+    folder = tmp_path / "1e-1"
+    folder.mkdir()
+    arms = [{**entry("low_nll"), "architecture": None, "train": None, "heldout": None}]
+    (folder / "arms.json").write_text(json.dumps({"schema": 1, "arms": arms}))
+    (found,) = learningrates.gather(tmp_path, ["1e-1"])
+    assert (found.heldout, found.train, found.frc50) == (None, arms[0]["direct"]["amplitude_frc50"], found.train)
+    assert learningrates.figure([found]).axes[0].get_ylabel() == "FRC50 (fraction of Nyquist)"

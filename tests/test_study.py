@@ -62,7 +62,7 @@ def test_plan_writes_what_the_notebooks_get(tmp_path):
         "nepochs": 5,
         "gridsize": 2,
         "architecture": "unrolled",
-        "learning_rate": LEARNING_RATES["unrolled"]["mae"],
+        "learning_rates": {method: LEARNING_RATES[method]["mae"] for method in ("unrolled", "direct")},
         "methods": ["unrolled", "direct"],
         "seed": 3,
         "probe": "fixed",
