@@ -100,7 +100,7 @@ def choose(trials: Sequence[Trial]) -> dict[str, float]:
 
 
 def table(trials: Sequence[Trial]) -> str:
-    """The FRC50 that the rule judges of every loss and dose, a column a learning rate, and its mean over the doses; text."""
+    """The FRC50 that the rule judges: a line a loss and dose and one for the mean, a column a learning rate; text."""
     rates = sorted({trial.learning_rate for trial in trials})
     lines = [f"{'loss':5s} {'photons per pattern':>19s} " + " ".join(f"{rate:>9.3g}" for rate in rates)]
     chosen, means = choose(trials), mean_frc50(trials)
@@ -116,8 +116,9 @@ def table(trials: Sequence[Trial]) -> str:
 
 @styled
 def figure(trials: Sequence[Trial]) -> Figure:
-    """The FRC50 that the rule judges against the learning rate, a panel a dose, a colour a loss; a ring where the rule chose."""
+    """The FRC50 that the rule judges against the learning rate: a panel a dose, a colour a loss, a ring a choice."""
     doses = sorted({trial.nphotons for trial in trials})
+    rates = sorted({trial.learning_rate for trial in trials})
     chosen = choose(trials)
     drawn = Figure(figsize=(3.1 * len(doses) + 1.2, 2.8), layout="constrained")
     axes = drawn.subplots(1, len(doses), squeeze=False, sharey=True)[0]
@@ -128,6 +129,8 @@ def figure(trials: Sequence[Trial]) -> Figure:
             cell.plot(*zip(*found, strict=True), "o-", color=colour, markersize=3, linewidth=1.2, label=loss)
             cell.plot(chosen[loss], dict(found)[chosen[loss]], "o", color=colour, markersize=9, fillstyle="none")
         cell.set(xscale="log", xlabel="learning rate", ylim=(-0.03, 1.03))
+        cell.set_xticks(rates, [f"{rate:g}" for rate in rates])
+        cell.minorticks_off()
     split = "" if trials[0].heldout is None else "held-out "
     axes[0].set_ylabel(f"{split}FRC50 (fraction of Nyquist)")
     axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), title="loss\n(ring: chosen)")

@@ -83,7 +83,8 @@ def test_the_rates_that_are_trained_with_are_those_the_rule_chose():
 
 
 def test_what_the_fit_without_a_network_resolves_does_not_hang_on_its_rate():
-    rows = list(csv.DictReader((ROOT / "reports" / "rates-direct" / "learning_rates.csv").open()))
+    table = ROOT / "reports" / "rates-direct" / "learning_rates.csv"
+    rows = list(csv.DictReader(table.read_text().splitlines()))
     by_case = {}
     for row in rows:
         by_case.setdefault((row["loss"], row["nphotons"]), []).append(float(row["train"]))
