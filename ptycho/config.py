@@ -256,7 +256,7 @@ class StudyConfig:
         """The learning rate of each method, for one loss."""
         rates = {method: LEARNING_RATES[method][loss] for method in self.methods}
         if self.learning_rate is not None:
-            rates[min(self.methods, key=lambda method: method == DIRECT)] = self.learning_rate
+            rates[next((method for method in self.methods if method != DIRECT), DIRECT)] = self.learning_rate
         return rates
 
     @classmethod

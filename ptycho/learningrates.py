@@ -78,9 +78,11 @@ def gather(out: str | os.PathLike[str], rates: Sequence[str]) -> list[Trial]:
         for arm in read_json(path)["arms"]:
             if without_numbers(arm):
                 raise ValueError(f"{path}: {arm['name']} is {arm['status']}; expected every arm trained")
-            parts = ("train", "heldout") if arm["architecture"] else (DIRECT,)
-            train, heldout = ([arm[part]["amplitude_frc50"] or 0.0 for part in parts] + [None])[:2]
-            trials.append(Trial(arm["loss"], arm["nphotons"], float(rate), train, heldout, arm["status"]))
+            own = "train" if arm["architecture"] else DIRECT
+            frc50 = {part: judged["amplitude_frc50"] or 0.0 for part in (own, "heldout") if (judged := arm[part])}
+            trials.append(
+                Trial(arm["loss"], arm["nphotons"], float(rate), frc50[own], frc50.get("heldout"), arm["status"])
+            )
     return trials
 
 
