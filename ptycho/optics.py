@@ -154,19 +154,34 @@ def amplitude(intensity: tf.Tensor) -> tf.Tensor:
     return tf.sqrt(intensity + _TINY)
 
 
-def amplitude_gradient(
-    patches: tf.Tensor, P: tf.Tensor, A: tf.Tensor, valid: tf.Tensor | None = None
+def data_gradient(
+    patches: tf.Tensor,
+    P: tf.Tensor,
+    A: tf.Tensor,
+    poisson: float | tf.Tensor,
+    floor: float | tf.Tensor,
+    valid: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Gradient of 1/2 sum (|Psi| - A)^2 with respect to the patches, and the predicted intensity.
+    """Gradient of the data term, between that of amplitudes and that of counts, and the predicted intensity.
 
-    The adjoint of the forward model applied to ``(1 - A/|Psi|) Psi``, where |Psi| is the amplitude of all modes
-    together (Thibault & Guizar-Sicairos 2012, Eq. 4, for a Gaussian amplitude likelihood).
+    With I the intensity of all modes together, n = A^2, w = ``poisson`` and e = ``floor``, the data term is::
+
+        (1 - w)/2 sum (sqrt(I + e) - sqrt(n + e))^2  +  w/2 sum ((I + e) - (n + e) ln(I + e))
+
+    of which the first is a Gaussian likelihood of amplitudes and the second Poisson's of counts (Thibault &
+    Guizar-Sicairos 2012, Eqs. 4 and 1), both with a background e in prediction and measurement. Its gradient is the
+    adjoint of the forward model applied to ``(1 - r)(1 + w r) Psi``, where ``r = sqrt((n + e) / (I + e))``. The
+    background bounds what a single photon says where next to none were expected.
 
     Parameters
     ----------
     patches : (..., n, n) complex64
     P : (L, n, n) complex64
     A : (..., N, N) float32, corner order
+    poisson : float
+        0, amplitudes, to 1, counts; what is learned may leave that range.
+    floor : float
+        Above 0, in units of A squared.
     valid : (N, N) float32, corner order, optional
         One where the detector is to be believed, zero where the prediction is taken for what was measured; A must be
         finite there too.
@@ -178,7 +193,8 @@ def amplitude_gradient(
     N, n = A.shape[-1], patches.shape[-1]
     Psi = far_field(illuminate(patches, P), N)
     intensity = measure(Psi)
-    excess = 1.0 - A / amplitude(intensity)
+    ratio = tf.sqrt((A * A + floor) / (intensity + floor))
+    excess = (1.0 - ratio) * (1.0 + poisson * ratio)
     if valid is not None:
         excess = valid * excess
     residual = scale(excess[..., tf.newaxis, :, :], Psi)

@@ -168,53 +168,80 @@ def gradient_case(L=2):
     return patches, P, A
 
 
-def amplitude_misfit(patches, P, A):
-    """1/2 sum (|Psi| - A)^2, float64, in corner order."""
+DATA_TERMS = [(0.0, 1e-6), (0.0, 0.05), (0.35, 0.05), (1.0, 0.05), (1.0, 1e-2), (-0.2, 0.3)]
+
+
+def misfit(patches, P, A, poisson, floor):
+    """The data term, float64, in corner order."""
     N = A.shape[-1]
     total = 0.0
-    for patch, a in zip(patches.astype(np.complex128), A, strict=True):
+    for patch, a in zip(patches.astype(np.complex128), A.astype(np.float64), strict=True):
         intensity = sum(np.abs(np.fft.fft2(mode * patch, s=(N, N)) / N) ** 2 for mode in P.astype(np.complex128))
-        total += 0.5 * np.sum((np.sqrt(intensity) - a) ** 2)
+        expected, measured = intensity + floor, a**2 + floor
+        total += (1 - poisson) / 2 * np.sum((np.sqrt(expected) - np.sqrt(measured)) ** 2)
+        total += poisson / 2 * np.sum(expected - measured * np.log(expected))
     return total
 
 
-def test_amplitude_gradient_equals_finite_differences():
+@pytest.mark.parametrize(("poisson", "floor"), DATA_TERMS)
+def test_data_gradient_equals_finite_differences(poisson, floor):
     """dL = Re sum conj(g) dO, so that g = dL/dx + i dL/dy: the direction of steepest ascent."""
     patches, P, A = gradient_case()
-    g, intensity = optics.amplitude_gradient(tf.constant(patches), tf.constant(P), tf.constant(A))
+    g, intensity = optics.data_gradient(tf.constant(patches), tf.constant(P), tf.constant(A), poisson, floor)
     np.testing.assert_allclose(intensity, optics.diffract(tf.constant(patches), tf.constant(P), 8), rtol=1e-5)
     h = 1e-5
     for index in ((0, 0, 0), (1, 2, 5), (2, 3, 1)):
         step = np.zeros(patches.shape, np.complex128)
         step[index] = h
         slope = [
-            (amplitude_misfit(patches + s, P, A) - amplitude_misfit(patches - s, P, A)) / (2 * h)
+            (misfit(patches + s, P, A, poisson, floor) - misfit(patches - s, P, A, poisson, floor)) / (2 * h)
             for s in (step, 1j * step)
         ]
         assert g.numpy()[index] == pytest.approx(slope[0] + 1j * slope[1], rel=1e-3, abs=1e-4)
 
 
-def test_amplitude_gradient_equals_automatic_differentiation():
+@pytest.mark.parametrize(("poisson", "floor"), DATA_TERMS)
+def test_data_gradient_equals_automatic_differentiation(poisson, floor):
     """TensorFlow's gradient of a real function of z is dL/dx + i dL/dy, that is 2 dL/d(conj z), as here."""
     patches, P, A = map(tf.constant, gradient_case())
     with tf.GradientTape() as tape:
         tape.watch(patches)
-        error = optics.amplitude(optics.diffract(patches, P, 8)) - A
-        misfit = 0.5 * tf.reduce_sum(error**2)
-    g, _ = optics.amplitude_gradient(patches, P, A)
-    np.testing.assert_allclose(g, tape.gradient(misfit, patches), rtol=1e-4, atol=1e-5)
+        expected, measured = optics.diffract(patches, P, 8) + floor, A * A + floor
+        amplitudes = tf.reduce_sum((tf.sqrt(expected) - tf.sqrt(measured)) ** 2)
+        counts = tf.reduce_sum(expected - measured * tf.math.log(expected))
+        value = (1 - poisson) / 2 * amplitudes + poisson / 2 * counts
+    g, _ = optics.data_gradient(patches, P, A, poisson, floor)
+    np.testing.assert_allclose(g, tape.gradient(value, patches), rtol=1e-4, atol=1e-5)
+
+
+def test_poisson_s_data_term_is_unbiased_by_few_photons():
+    """Of counts about the truth's own intensity, the mean Poisson gradient is none; that of amplitudes is not."""
+    rng = np.random.default_rng(6)
+    patch, P, _ = gradient_case(L=1)
+    patch, photons = patch[:1], 0.3
+    intensity = optics.diffract(tf.constant(patch), tf.constant(P), 8).numpy()
+    scale = photons / intensity.mean()
+    draws = 20_000
+    A = np.sqrt(rng.poisson(scale * intensity, (draws, 8, 8)) / scale).astype(np.float32)
+    patches = tf.repeat(tf.constant(patch), draws, axis=0)
+    size = {}
+    for poisson in (0.0, 1.0):
+        each = optics.data_gradient(patches, tf.constant(P), tf.constant(A), poisson, 1e-3 / scale)[0].numpy()
+        error = np.sqrt(np.mean(np.abs(each - each.mean(0)) ** 2) / draws)
+        size[poisson] = np.sqrt(np.mean(np.abs(each.mean(0)) ** 2)) / error
+    assert size[1.0] < 2 < 10 < size[0.0], size
 
 
 def test_the_truth_has_no_gradient():
     patches, P, _ = map(tf.constant, gradient_case())
-    g, _ = optics.amplitude_gradient(patches, P, tf.sqrt(optics.diffract(patches, P, 8)))
+    g, _ = optics.data_gradient(patches, P, tf.sqrt(optics.diffract(patches, P, 8)), 0.5, 1e-3)
     assert np.abs(g).max() < 1e-5
 
 
 def test_gradients_are_finite_where_there_is_no_light():
     P = tf.constant(complex_normal(np.random.default_rng(0), 1, 6, 6))
     dark = tf.zeros((1, 6, 6), tf.complex64)
-    g, intensity = optics.amplitude_gradient(dark, P, tf.ones((1, 8, 8)))
+    g, intensity = optics.data_gradient(dark, P, tf.ones((1, 8, 8)), 0.5, 1e-6)
     assert np.isfinite(g).all() and not intensity.numpy().any()
     with tf.GradientTape() as tape:
         tape.watch(dark)

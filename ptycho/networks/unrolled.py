@@ -1,10 +1,14 @@
 """The unrolled network: blocks of gradient descent on the diffraction data, each followed by a small residual CNN.
 
-One step on the group's object is that of the amplitude data term, divided by the probe's coverage, with a learned step
-and momentum (the update of rPIE, Maiden et al., Optica 4 (2017) 736, Eq. 15, for all patterns of a group at once)::
+One step on the group's object is that of the data term, divided by the probe's coverage, with a learned step and
+momentum (the update of rPIE, Maiden et al., Optica 4 (2017) 736, Eq. 15, for all patterns of a group at once)::
 
     v <- beta v + sum_c T_c^H dL/dO_c / ((1 - a) coverage + a max coverage)
     O <- O - alpha v
+
+How much of the data term is Poisson's, and the background that bounds what a single photon says, are learned too, step
+by step: the first steps from a flat start are best led by amplitudes, but amplitudes of few photons are biased, and a
+network of nothing else resolves less at low dose, whatever the loss it is trained with.
 
 The CNN of a block sees the object, its last gradient and the coverage at a quarter of the resolution, 4 x 4 pixels
 as channels. Its last layer starts at zero, so an untrained network is plain physics.
@@ -12,6 +16,7 @@ as channels. Its last layer starts at zero, so an untrained network is plain phy
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -22,6 +27,9 @@ from ptycho.networks.layers import ConfiguredLayer, Convolution, offsets_from_re
 
 COVERAGE_FLOOR = 0.1
 """rPIE's a: where the probe hardly reaches, steps fade out instead of amplifying noise."""
+
+FIRST_FLOOR = 1e-3
+"""Background of an untrained network, in units of the mean intensity of a pixel behind an object of one."""
 
 COARSE = 4
 """Pixels along a side that become the channels of one: measured to lose nothing against 2, at 0.7 of the time."""
@@ -51,6 +59,10 @@ class Unrolled(ConfiguredLayer):
         constant = keras.initializers.Constant
         self.alpha = self.add_weight(shape=(blocks, steps), initializer=constant(1.0), name="alpha")
         self.beta = self.add_weight(shape=(blocks, steps), initializer=constant(0.5), name="beta")
+        self.poisson = self.add_weight(shape=(blocks, steps), initializer=constant(0.0), name="poisson")
+        self.log_floor = self.add_weight(
+            shape=(blocks, steps), initializer=constant(math.log(FIRST_FLOOR)), name="log_floor"
+        )
         # one flat list: Keras 3.12, the last for Python 3.10, does not save the weights of layers in nested lists
         self.convolutions = [
             convolution
@@ -80,12 +92,14 @@ class Unrolled(ConfiguredLayer):
         peak = tf.reduce_max(coverage, axis=(1, 2), keepdims=True)
         weight = 1.0 / ((1 - COVERAGE_FLOOR) * coverage + COVERAGE_FLOOR * peak)
 
+        floor = tf.exp(self.log_floor) * tf.reduce_sum(optics.squared_modulus(P)) / A.shape[-1] ** 2
+
         O = tf.ones_like(weight, dtype=tf.complex64)
         v = tf.zeros_like(O)
         estimates = []
         for k in range(self.blocks):
             for s in range(self.steps):
-                gradient, _ = optics.amplitude_gradient(T.forward(O), P, A, valid)
+                gradient, _ = optics.data_gradient(T.forward(O), P, A, self.poisson[k, s], floor[k, s], valid)
                 G = optics.scale(weight, T.adjoint(gradient))
                 v = optics.scale(self.beta[k, s], v) + G
                 O = O - optics.scale(self.alpha[k, s], v)
