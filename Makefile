@@ -83,6 +83,7 @@ endif
 
 # What is made of several studies has its own doses, losses, seeds and folder, unless they are given.
 default = $(if $(filter file,$(origin $1)),$(eval $1 = $2))
+$(call default,METHODS,$(ARCH) direct)
 ifneq ($(SWEEPING),)
 $(call default,DOSES,1e2 1e3 1e4 1e5 1e6 1e7 1e9)
 $(call default,LOSSES,nll mae mse)
@@ -106,7 +107,6 @@ endif
 ifneq ($(SWEEPING)$(SCHEDULER),)
 $(call default,JOBS,)
 endif
-$(call default,METHODS,$(ARCH) direct)
 
 ifneq ($(words $(OUT)),1)
 $(error OUT='$(OUT)' is not accepted: the study's folder, a path without spaces)
