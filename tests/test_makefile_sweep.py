@@ -70,6 +70,14 @@ def test_a_measured_sweep_has_its_own_doses(root):
     assert done.stdout.count("run notebooks/train-arm.ipynb") == 5
 
 
+@pytest.mark.parametrize(
+    ("words", "methods"), [((), "unrolled"), (("ARCH=cnn",), "cnn"), (("METHODS=direct",), "direct")]
+)
+def test_rates_are_tried_for_one_method(root, words, methods):
+    done = make("-n", "rates", *words, cwd=root)
+    assert f"--methods '{methods}' 'reports/rates'" in done.stdout, done.stderr
+
+
 def test_a_sweep_with_a_failed_arm_is_reported_resumed_and_then_left_alone(root):
     out = root / "out"
     done = make(*SMALL, cwd=root, FAIL="low_nll training if seed == 2: raise MemoryError('no memory')")
