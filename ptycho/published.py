@@ -164,10 +164,10 @@ def sentences(rows: Sequence[Row]) -> list[str]:
             told += f", less; direct {without:.2f}, more"
         elif row.limit is not None and row.published > row.limit + BAND / 2:
             told += f"; the photons allow {row.limit:.2f}: the published figure is not one of resolution"
-            if row.unwindowed is not None and row.unwindowed > found:
-                told += f" (without a window the same reconstruction gets {row.unwindowed:.2f})"
         else:
             told += ", less"
+        if found < row.published and row.unwindowed is not None and row.unwindowed > found:
+            told += f" (without a window the same reconstruction gets {row.unwindowed:.2f})"
         said.append(told + ".")
     return said
 

@@ -74,14 +74,18 @@ def test_the_words_say_where_the_published_figure_is_exceeded_or_cannot_be_one_o
         "nll at 1e+03: published 0.27 of Nyquist, here 0.30, more.",
         "nll at 1e+05: published 0.99 of Nyquist, here 0.60; the photons allow 0.70: the published figure is not one "
         "of resolution (without a window the same reconstruction gets 1.00).",
-        "nll at 1e+09: published 0.99 of Nyquist, here 0.90, less.",
+        "nll at 1e+09: published 0.99 of Nyquist, here 0.90, less "
+        "(without a window the same reconstruction gets 1.00).",
     ]
     reached = replace(ROWS[0], published=0.33, limit=0.31)  # no limit stands against what a fit reaches
     assert published.sentences([reached]) == [
-        "nll at 1e+03: published 0.33 of Nyquist, here 0.30, less; direct 0.35, more."
+        "nll at 1e+03: published 0.33 of Nyquist, here 0.30, less; direct 0.35, more "
+        "(without a window the same reconstruction gets 0.90)."
     ]
     near = replace(ROWS[1], published=0.74)  # nor one that is as near as the band by which FRC50 is decided
-    assert published.sentences([near]) == ["nll at 1e+05: published 0.74 of Nyquist, here 0.60, less."]
+    assert published.sentences([near]) == [
+        "nll at 1e+05: published 0.74 of Nyquist, here 0.60, less (without a window the same reconstruction gets 1.00)."
+    ]
     assert published.table(ROWS).splitlines()[1].split() == [
         *("nll", "1e+03", "0.27", "0.30", "[0.29,", "0.31]", "0.35", "[0.34,", "0.36]", "0.40", "0.90"),
     ]
