@@ -1,5 +1,6 @@
 """The choice of learning rates: the rule on made-up arms, and the one that the project trains with."""
 
+import ast
 import csv
 import json
 
@@ -101,3 +102,10 @@ def test_without_a_network_the_rule_judges_the_scan_that_is_fitted(tmp_path):
     (found,) = learningrates.gather(tmp_path, ["1e-1"])
     assert (found.heldout, found.train, found.frc50) == (None, arms[0]["direct"]["amplitude_frc50"], found.train)
     assert learningrates.figure([found]).axes[0].get_ylabel() == "FRC50 (fraction of Nyquist)"
+
+
+def test_the_notebook_starts_from_the_same_rates():
+    cells = json.loads((ROOT / "notebooks" / "train-arm.ipynb").read_text())["cells"]
+    expected = {method: LEARNING_RATES[method]["nll"] for method in ("unrolled", DIRECT)}
+    line = next(row for row in cells[1]["source"] if row.startswith("learning_rates = "))
+    assert ast.literal_eval(line.split("=", 1)[1].split("#")[0].strip()) == expected
