@@ -101,6 +101,7 @@ $(call default,SEEDS,1 2 3)
 $(call default,OUT,reports/conditions)
 endif
 ifneq ($(filter fluence,$(MAKECMDGOALS)),)
+$(call default,DOSES,1e3 1e4 1e5 1e6 1e7)
 $(call default,SEEDS,1 2 3)
 $(call default,OUT,reports/fluence)
 endif
@@ -210,11 +211,12 @@ conditions: $(ENVIRONMENT)
 	@$(PYTHON) -m ptycho run notebooks/conditions.ipynb $(call quoted,$(O)/conditions.ipynb) \
 	  --parameters $(call quoted,$(O)/conditions.yaml) --log $(call quoted,$(O)/run.log)
 
-## run the dose-response at N=128 beside that at N=64, per pattern and per object pixel, into OUT (reports/fluence)
+## run the dose-response (DOSES 1e3 to 1e7) at N=64 and 128, per pattern and per object pixel, into OUT (reports/fluence)
 fluence: $(ENVIRONMENT)
 	@set -e; for N in 64 128; do \
-	  $(MAKE) --no-print-directory sweep OUT=$(call quoted,$(O))/N-$$N N=$$N LOSSES=$(call quoted,$(LOSSES)) \
-	    SEEDS=$(call quoted,$(SEEDS)) METHODS=$(call quoted,$(METHODS)) || test -f $(call quoted,$(O))/N-$$N/arms.json; done
+	  $(MAKE) --no-print-directory sweep OUT=$(call quoted,$(O))/N-$$N N=$$N DOSES=$(call quoted,$(DOSES)) \
+	    LOSSES=$(call quoted,$(LOSSES)) SEEDS=$(call quoted,$(SEEDS)) METHODS=$(call quoted,$(METHODS)) \
+	    || test -f $(call quoted,$(O))/N-$$N/arms.json; done
 	@printf 'out: .\nsweeps: {"N=64": N-64, "N=128": N-128}\n' > $(call quoted,$(O)/fluence.yaml)
 	@$(PYTHON) -m ptycho run notebooks/fluence.ipynb $(call quoted,$(O)/fluence.ipynb) \
 	  --parameters $(call quoted,$(O)/fluence.yaml) --log $(call quoted,$(O)/run.log)
