@@ -127,6 +127,7 @@ $(call default,DOSES,full $(if $(SWEEPING),1e5 1e4 1e3 1e2,1e4))
 endif
 
 quoted = '$(subst ','\'',$1)'
+assigned = $(foreach name,$1,$(call quoted,$(name)=$($(name))))
 cores = $$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 scheduler = $(if $(SCHEDULER),--scheduler $(call quoted,$(SCHEDULER)))
 jobs-option = $(if $(strip $(JOBS)),--jobs $(call quoted,$(JOBS)))
@@ -166,7 +167,7 @@ help:
 ## run the dose study, or what is missing of it, into OUT
 study: $(ENVIRONMENT)
 	@$(PYTHON) -m ptycho plan --out $(call quoted,$(O)) $(jobs-option) $(scheduler) \
-	  $(foreach name,$(PLANNED),$(call quoted,$(name)=$($(name))))
+	  $(call assigned,$(PLANNED))
 # in the background: a shell that is told to end would leave a make in its foreground running
 	@trap 'kill $$!; wait; exit 1' HUP INT TERM; \
 	  $(MAKE) --no-print-directory -k $(at-a-time) pipeline & wait $$! \
@@ -176,7 +177,7 @@ study: $(ENVIRONMENT)
 ## run every dose, loss and seed, or what is missing of them, into OUT (reports/sweep), and gather them in one report
 sweep: $(ENVIRONMENT)
 	@$(PYTHON) -m ptycho plan --out $(call quoted,$(O)) --seeds $(call quoted,$(SEEDS)) \
-	  $(jobs-option) $(scheduler) $(foreach name,$(PLANNED),$(call quoted,$(name)=$($(name))))
+	  $(jobs-option) $(scheduler) $(call assigned,$(PLANNED))
 # what could be made is gathered, whatever failed
 	@trap 'kill $$!; wait; exit 1' HUP INT TERM; \
 	  $(MAKE) --no-print-directory -k $(at-a-time) seeds & \
@@ -190,7 +191,7 @@ rates: $(ENVIRONMENT)
 # an arm that collapsed at a rate is a result
 	@for rate in $(foreach rate,$(RATES),$(call quoted,$(rate))); do \
 	  $(MAKE) --no-print-directory sweep OUT=$(call quoted,$(O))/$$rate LEARNING_RATE=$$rate SEEDS=0 \
-	    METHODS=$(call quoted,$(METHODS)) DOSES=$(call quoted,$(DOSES)) LOSSES=$(call quoted,$(LOSSES)); done
+	    $(call assigned,DOSES LOSSES METHODS); done
 	@$(PYTHON) -m ptycho run notebooks/learning-rates.ipynb $(call quoted,$(O)/learning-rates.ipynb) \
 	  --parameters $(call quoted,$(O)/rates.yaml) --log $(call quoted,$(O)/run.log)
 
@@ -204,9 +205,9 @@ condition-sparse := N_TRAIN=500 N_TEST=250
 ## run the ends of the dose-response (DOSES 1e3 1e9) for other objects, probes and scans, into OUT (reports/conditions)
 conditions: $(ENVIRONMENT)
 	@set -e; $(foreach name,$(CONDITIONS),\
-	  $(MAKE) --no-print-directory sweep OUT=$(call quoted,$(O)/$(name)) DOSES=$(call quoted,$(DOSES)) \
-	    LOSSES=$(call quoted,$(LOSSES)) SEEDS=$(call quoted,$(SEEDS)) METHODS=$(call quoted,$(METHODS)) \
-	    $(condition-$(name)) || test -f $(call quoted,$(O)/$(name)/dose-response.ipynb);)
+	  $(MAKE) --no-print-directory sweep OUT=$(call quoted,$(O)/$(name)) \
+	    $(call assigned,DOSES LOSSES SEEDS METHODS) $(condition-$(name)) \
+	    || test -f $(call quoted,$(O)/$(name)/dose-response.ipynb);)
 	@printf 'out: .\nconditions: [%s]\n' '$(subst $(space),$(comma) ,$(CONDITIONS))' > $(call quoted,$(O)/conditions.yaml)
 	@$(PYTHON) -m ptycho run notebooks/conditions.ipynb $(call quoted,$(O)/conditions.ipynb) \
 	  --parameters $(call quoted,$(O)/conditions.yaml) --log $(call quoted,$(O)/run.log)
@@ -214,9 +215,8 @@ conditions: $(ENVIRONMENT)
 ## run the dose-response (DOSES 1e3 to 1e7) at N=64 and 128, per pattern and per object pixel, into OUT (reports/fluence)
 fluence: $(ENVIRONMENT)
 	@set -e; for N in 64 128; do \
-	  $(MAKE) --no-print-directory sweep OUT=$(call quoted,$(O))/N-$$N N=$$N DOSES=$(call quoted,$(DOSES)) \
-	    LOSSES=$(call quoted,$(LOSSES)) SEEDS=$(call quoted,$(SEEDS)) METHODS=$(call quoted,$(METHODS)) \
-	    || test -f $(call quoted,$(O))/N-$$N/arms.json; done
+	  $(MAKE) --no-print-directory sweep OUT=$(call quoted,$(O))/N-$$N N=$$N \
+	    $(call assigned,DOSES LOSSES SEEDS METHODS) || test -f $(call quoted,$(O))/N-$$N/arms.json; done
 	@printf 'out: .\nsweeps: {"N=64": N-64, "N=128": N-128}\n' > $(call quoted,$(O)/fluence.yaml)
 	@$(PYTHON) -m ptycho run notebooks/fluence.ipynb $(call quoted,$(O)/fluence.ipynb) \
 	  --parameters $(call quoted,$(O)/fluence.yaml) --log $(call quoted,$(O)/run.log)

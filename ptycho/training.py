@@ -22,7 +22,6 @@ from ptycho.objective import DiffractionLoss
 EARLIER_BLOCKS = 0.1
 """Weight of the loss of every block but the last."""
 
-
 WARM_UP = 0.2
 """Share of a training in which the learning rate rises. Adam's first steps are all of full length: at full rate from
 the start 6 of 45 networks of 1e6 photons and more got stuck, at 7 to 90 times the error of their neighbours."""
