@@ -25,27 +25,20 @@ def network(path: str, architecture: str, budgets: Sequence[int], seed: int) -> 
     import keras
 
     from ptycho import groups, model, stitching, training
-    from ptycho.config import LEARNING_RATES, ModelConfig, TrainingConfig
+    from ptycho.config import LEARNING_RATES
 
     data = RawData.load(path)
     rows = []
     for epochs in budgets:
         started = time.perf_counter()
-        grouped = groups.make_groups(data, 2, seed=seed)
-        config = TrainingConfig(
-            model=ModelConfig(N=data.N, architecture=architecture, max_offset=grouped.max_offset),
-            nphotons=data.nphotons,
-            loss=LOSS,
-            nepochs=epochs,
-            batch_size=training.batch_size(grouped),
-            learning_rate=LEARNING_RATES[architecture][LOSS],
-            seed=seed,
-        )
+        grouped = {"train": groups.make_groups(data, 2, seed=seed)}
+        rate = LEARNING_RATES[architecture][LOSS]
+        config = training.configure(grouped, architecture, LOSS, nepochs=epochs, learning_rate=rate, seed=seed)
         keras.utils.set_random_seed(seed)
         autoencoder, diffraction_to_obj = model.build(config.model, data.probeGuess)
         with tempfile.TemporaryDirectory() as folder:
-            training.fit(autoencoder, grouped, config, Path(folder))
-        found = stitching.reconstruct(diffraction_to_obj, {"train": grouped})["train"]
+            training.fit(autoencoder, grouped["train"], config, Path(folder))
+        found = stitching.reconstruct(diffraction_to_obj, grouped)["train"]
         rows.append(_row(architecture, epochs, seed, time.perf_counter() - started, found, data))
     return rows
 

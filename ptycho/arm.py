@@ -6,6 +6,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,22 @@ def truth(data: RawData) -> NDArray[np.complex64]:
     if data.objectGuess is None:
         raise DataError("objectGuess is missing; expected the object that reconstructions are compared with")
     return data.objectGuess
+
+
+def judge_parts(
+    found: Mapping[str, Reconstruction],
+    scans: Mapping[str, RawData],
+    trained_probe: NDArray[np.complex64] | None = None,
+) -> dict[str, Evaluation]:
+    """:func:`judge` for each part in `found`: a network's against the scan it is of, ``direct`` against ``train``.
+
+    trained_probe: what the network made of the scans' probe, (N, N) or (L, N, N); its parts predict counts with it.
+    """
+    if trained_probe is None:
+        network_scans = dict(scans)
+    else:
+        network_scans = {split: replace(scan, probeGuess=trained_probe) for split, scan in scans.items()}
+    return {part: judge(found[part], {**network_scans, "direct": scans["train"]}[part]) for part in found}
 
 
 def judge(reconstruction: Reconstruction, data: RawData) -> Evaluation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +38,11 @@ class Groups:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    @property
+    def gridsize(self) -> int:
+        """Patterns along a side of a group."""
+        return isqrt(self.indices.shape[1])
 
     @property
     def max_offset(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ptycho.callbacks import Backup, History, read_history, require_finished
-from ptycho.config import TrainingConfig
+from ptycho.config import ModelConfig, TrainingConfig
 from ptycho.cores import spread
 from ptycho.groups import Groups
 from ptycho.networks.layers import mask_of, uses_xla
@@ -48,6 +48,33 @@ def patterns_per_epoch(groups: Groups, batch_size: int) -> int:
 
 def _groups_per_epoch(groups: Groups) -> int:
     return -(-len(groups) // groups.indices.shape[1])
+
+
+def configure(
+    grouped: Mapping[str, Groups],
+    architecture: str,
+    loss: str,
+    *,
+    nepochs: int,
+    learning_rate: float,
+    seed: int,
+    probe_trainable: bool = False,
+) -> TrainingConfig:
+    """The training on ``grouped["train"]`` of a network whose canvas holds the groups of every scan in ``grouped``.
+
+    Raises ConfigError for a value that is not accepted, ValueError for a scan whose photons per pattern are not known.
+    """
+    scan = grouped["train"]
+    if scan.data.nphotons is None:
+        raise ValueError("nphotons of the scan is None; expected the photons per pattern to train on")
+    network = ModelConfig(
+        N=scan.data.N,
+        gridsize=scan.gridsize,
+        architecture=architecture,
+        max_offset=max(groups.max_offset for groups in grouped.values()),
+        probe_trainable=probe_trainable,
+    )
+    return TrainingConfig(network, scan.data.nphotons, loss, nepochs, batch_size(scan), learning_rate, seed)
 
 
 class MeanLoss(keras.metrics.Mean):

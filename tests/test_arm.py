@@ -48,6 +48,15 @@ def test_a_flat_reconstruction_is_called_collapsed(scan, found, judged):
     assert entry["train"]["amplitude_frc50"] > 0.5
 
 
+def test_a_trained_probe_predicts_the_network_s_counts_alone(scan, found):
+    scans = {"train": scan, "heldout": scan}
+    plain, trained = arm.judge_parts(found, scans), arm.judge_parts(found, scans, scan.probeGuess * 1.1)
+    assert list(plain) == list(trained) == list(arm.PARTS)
+    assert trained["direct"].deviance == plain["direct"].deviance == arm.judge(found["direct"], scan).deviance
+    # 1.21 times the counts, of which each pixel has very many
+    assert min(trained["train"].deviance, trained["heldout"].deviance) > 100 * plain["train"].deviance
+
+
 def test_reconstructions_round_trip_exactly(found, tmp_path):
     path = tmp_path / "reconstruction.npz"
     arm.save_reconstructions(path, found)

@@ -8,16 +8,18 @@ import re
 import socket
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from PIL import Image
 from standins import entry
 
-from ptycho import files, progress, provenance, results, study
+from ptycho import files, livecurve, progress, provenance, results, study
 from ptycho.config import LEARNING_RATES, ConfigError, StudyConfig, arms
 
 FOUR = ("high_nll", "high_mae", "low_nll", "low_mae")
@@ -392,6 +394,19 @@ def test_progress_of_a_running_arm(tmp_path):
     assert rows["high_nll"] == progress.Row("high_nll", "running", "training 2/5", 30.0, 30.0)
     assert rows["low_nll"].state == rows["compare"].state == "pending"
     assert re.search(r"high_nll +running +training 2/5 +0:30 +0:30", progress.table(list(rows.values())))
+
+
+def test_a_training_is_watched_in_the_notebook_and_from_outside(tmp_path, monkeypatch):
+    drawn, shown = [], SimpleNamespace(update=lambda figure: drawn.append(repr(figure)))
+    monkeypatch.setattr(livecurve.ipython, "display", lambda display_id: shown)
+    monkeypatch.setattr(livecurve.figures, "loss_curve", lambda curve, label: drawn.append((curve, label)) or Figure())
+    watched = livecurve.LiveCurve(tmp_path, "mean nll per pixel")
+    for epoch, loss in ((1, 0.5), (2, 0.0)):
+        watched({"epoch": epoch, "nepochs": 3, "loss": loss, "seconds_per_epoch": 4.0})
+    told = files.read_json(tmp_path / "progress.json")
+    assert (told["stage"], told["epoch"], told["nepochs"], told["loss"]) == ("training", 2, 3, 0.0)
+    assert drawn[2] == ({"epoch": [0, 1], "loss": [pytest.approx(np.e**0.5), 1.0]}, "mean nll per pixel")
+    assert drawn[3] == "Training loss against epoch"
 
 
 def test_progress_tells_done_failed_stopped_and_pending_apart(tmp_path):
