@@ -26,7 +26,7 @@ SEEDS = 1 2 3 4 5
 ## learning rate at the start of the network, or of direct where METHODS has no other (that of ARCH)
 LEARNING_RATE =
 ## of `make rates`: the learning rates that are tried
-RATES = 2e-3 4e-3 8e-3 1.6e-2 3.2e-2 6.4e-2
+RATES = 8e-3 1.6e-2 3.2e-2 6.4e-2 1.28e-1 2.56e-1
 ## simulated object: lines, grf (a Gaussian random field) or siemens (a star)
 OBJECT = lines
 ## its side in pixels (4N)
@@ -92,6 +92,7 @@ endif
 ifneq ($(filter rates,$(MAKECMDGOALS)),)
 $(call default,DOSES,1e4 1e9)
 $(call default,LOSSES,nll mae mse)
+$(call default,SEEDS,0 11 12)
 $(call default,METHODS,$(ARCH))
 $(call default,OUT,reports/rates)
 endif
@@ -184,14 +185,14 @@ sweep: $(ENVIRONMENT)
 	  wait $$!; seeds=$$?; \
 	  $(MAKE) --no-print-directory gathered & wait $$! && exit $$seeds
 
-## try each of RATES for every loss, on a seed that no result uses, and choose the best for each, into OUT (reports/rates)
+## try each of RATES for every loss, on seeds that no result uses, and choose one for each, into OUT (reports/rates)
 rates: $(ENVIRONMENT)
 	@$(PYTHON) -m ptycho rates --arch $(call quoted,$(ARCH)) --methods $(call quoted,$(METHODS)) $(call quoted,$(O)) \
 	  $(foreach rate,$(RATES),$(call quoted,$(rate)))
 # an arm that collapsed at a rate is a result
 	@for rate in $(foreach rate,$(RATES),$(call quoted,$(rate))); do \
-	  $(MAKE) --no-print-directory sweep OUT=$(call quoted,$(O))/$$rate LEARNING_RATE=$$rate SEEDS=0 \
-	    $(call assigned,DOSES LOSSES METHODS); done
+	  $(MAKE) --no-print-directory sweep OUT=$(call quoted,$(O))/$$rate LEARNING_RATE=$$rate \
+	    $(call assigned,DOSES LOSSES SEEDS METHODS); done
 	@$(PYTHON) -m ptycho run notebooks/learning-rates.ipynb $(call quoted,$(O)/learning-rates.ipynb) \
 	  --parameters $(call quoted,$(O)/rates.yaml) --log $(call quoted,$(O)/run.log)
 

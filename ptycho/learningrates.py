@@ -1,16 +1,19 @@
-"""The learning rate of each loss, chosen by a rule on a seed that no result is taken from, and how much hangs on it.
+"""The learning rate of each loss, chosen by a rule on seeds that no result is taken from, and how much hangs on it.
 
-The rule: of the rates tried, that whose networks resolve most of an object they never saw, the held-out FRC50 averaged
-over the doses; a collapsed arm resolves nothing, and of equal rates the smaller is taken. No loss is favoured by it:
-each may have the rate that is best for it. The fit without a network sees one scan only, and is judged on that.
+The rule: a rate is judged by how much its networks resolve of objects they never saw, the held-out FRC50 averaged over
+doses and seeds, where a collapsed arm resolves nothing. A loss keeps the rate in use unless another that was tried
+resolves more by over :data:`TOLERANCE`; then it takes the best. No loss is favoured by it: each has a rate that is as
+good for it as any. The fit without a network sees one scan only, and is judged on that.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
+from statistics import fmean
 
 from matplotlib.figure import Figure
 
@@ -19,6 +22,9 @@ from ptycho.armtable import without_numbers
 from ptycho.config import DIRECT, ConfigError, StudyConfig
 from ptycho.drawing import COLOURS, dose_label, styled
 from ptycho.files import read_json, write_if_changed
+
+TOLERANCE = 0.01
+"""Of Nyquist: about the width of a ring of these objects' spectrum, 1/128, which a seed's noise can move a rate by."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,7 @@ class Trial:
 
     loss: str
     nphotons: float
+    seed: int
     learning_rate: float
     train: float
     heldout: float | None
@@ -81,55 +88,79 @@ def gather(out: str | os.PathLike[str], rates: Sequence[str]) -> list[Trial]:
             own = "train" if arm["architecture"] else DIRECT
             frc50 = {part: judged["amplitude_frc50"] or 0.0 for part in (own, "heldout") if (judged := arm[part])}
             trials.append(
-                Trial(arm["loss"], arm["nphotons"], float(rate), frc50[own], frc50.get("heldout"), arm["status"])
+                Trial(
+                    arm["loss"],
+                    arm["nphotons"],
+                    arm["seed"],
+                    float(rate),
+                    frc50[own],
+                    frc50.get("heldout"),
+                    arm["status"],
+                )
             )
     return trials
 
 
 def mean_frc50(trials: Sequence[Trial]) -> dict[str, dict[float, float]]:
-    """For each loss and learning rate the FRC50, held-out where there is a network, averaged over the doses."""
+    """For each loss and learning rate the FRC50, held-out where there is a network, averaged over doses and seeds."""
     means: dict[str, dict[float, float]] = {}
     for loss in dict.fromkeys(trial.loss for trial in trials):
         for rate in sorted({trial.learning_rate for trial in trials}):
-            found = [trial.frc50 for trial in trials if (trial.loss, trial.learning_rate) == (loss, rate)]
-            means.setdefault(loss, {})[rate] = sum(found) / len(found)
+            means.setdefault(loss, {})[rate] = fmean(t.frc50 for t in _of(trials, loss, rate))
     return means
 
 
-def choose(trials: Sequence[Trial]) -> dict[str, float]:
-    """The learning rate of each loss, by the rule."""
-    return {loss: max(means, key=lambda rate: (means[rate], -rate)) for loss, means in mean_frc50(trials).items()}
+def _of(trials: Sequence[Trial], loss: str, rate: float, nphotons: float | None = None) -> list[Trial]:
+    return [t for t in trials if (t.loss, t.learning_rate) == (loss, rate) and nphotons in (None, t.nphotons)]
 
 
-def table(trials: Sequence[Trial]) -> str:
-    """The FRC50 that the rule judges: a line a loss and dose and one for the mean, a column a learning rate; text."""
+def choose(trials: Sequence[Trial], used: Mapping[str, float]) -> dict[str, float]:
+    """The learning rate of each loss by the rule, `used` being those in use; of equally good ones the smallest."""
+    chosen = {}
+    for loss, means in mean_frc50(trials).items():
+        best = max(means, key=lambda rate: (means[rate], -rate))
+        kept = means.get(used[loss], -inf) >= means[best] - TOLERANCE
+        chosen[loss] = used[loss] if kept else best
+    return chosen
+
+
+def table(trials: Sequence[Trial], chosen: Mapping[str, float]) -> str:
+    """The FRC50 that the rule judges, averaged over seeds, and how many of them collapsed, where any did; text.
+
+    A line a loss and dose and one for the mean, where a star marks the rate `chosen`; a column a learning rate.
+    """
     rates = sorted({trial.learning_rate for trial in trials})
     lines = [f"{'loss':5s} {'photons per pattern':>19s} " + " ".join(f"{rate:>9.3g}" for rate in rates)]
-    chosen, means = choose(trials), mean_frc50(trials)
-    for loss in means:
+    for loss, means in mean_frc50(trials).items():
         for nphotons in dict.fromkeys(trial.nphotons for trial in trials):
-            found = {t.learning_rate: t for t in trials if (t.loss, t.nphotons) == (loss, nphotons)}
-            words = [f"{t.frc50:.3f}" if t.status == "ok" else t.status for t in map(found.get, rates) if t]
+            words = []
+            for found in (_of(trials, loss, rate, nphotons) for rate in rates):
+                collapsed = sum(trial.status == "collapsed" for trial in found)
+                words.append(f"{fmean(t.frc50 for t in found):.3f}" + (f" ({collapsed})" if collapsed else ""))
             lines.append(f"{loss:5s} {nphotons:19.3g} " + " ".join(f"{word:>9s}" for word in words))
-        told = [f"{means[loss][rate]:.3f}{'*' if rate == chosen[loss] else ''}" for rate in rates]
+        told = [f"{means[rate]:.3f}{'*' if rate == chosen[loss] else ''}" for rate in rates]
         lines.append(f"{loss:5s} {'mean':>19s} " + " ".join(f"{word:>9s}" for word in told))
     return "\n".join(lines)
 
 
 @styled
-def figure(trials: Sequence[Trial]) -> Figure:
-    """The FRC50 that the rule judges against the learning rate: a panel a dose, a colour a loss, a ring a choice."""
+def figure(trials: Sequence[Trial], chosen: Mapping[str, float]) -> Figure:
+    """The FRC50 that the rule judges against the learning rate: a panel a dose, a colour a loss, a ring a choice.
+
+    Small points are seeds, lines go through their means.
+    """
     doses = sorted({trial.nphotons for trial in trials})
     rates = sorted({trial.learning_rate for trial in trials})
-    chosen = choose(trials)
     drawn = Figure(figsize=(3.1 * len(doses) + 1.2, 2.8), layout="constrained")
     axes = drawn.subplots(1, len(doses), squeeze=False, sharey=True)[0]
     for cell, nphotons in zip(axes, doses, strict=True):
         cell.set_title(f"{dose_label(nphotons)} photons per pattern")
         for colour, loss in zip(COLOURS, chosen, strict=False):
-            found = sorted((t.learning_rate, t.frc50) for t in trials if (t.loss, t.nphotons) == (loss, nphotons))
-            cell.plot(*zip(*found, strict=True), "o-", color=colour, markersize=3, linewidth=1.2, label=loss)
-            cell.plot(chosen[loss], dict(found)[chosen[loss]], "o", color=colour, markersize=9, fillstyle="none")
+            points = [(t.learning_rate, t.frc50) for rate in rates for t in _of(trials, loss, rate, nphotons)]
+            means = {rate: fmean(t.frc50 for t in _of(trials, loss, rate, nphotons)) for rate in rates}
+            cell.plot(*zip(*points, strict=True), ".", color=colour, markersize=3, alpha=0.6)
+            cell.plot(rates, list(means.values()), "-", color=colour, linewidth=1.2, label=loss)
+            cell.plot(chosen[loss], means[chosen[loss]], "o", color=colour, markersize=9, fillstyle="none")
         cell.set(xscale="log", xlabel="learning rate", ylim=(-0.03, 1.03))
         cell.set_xticks(rates, [f"{rate:g}" for rate in rates])
         cell.minorticks_off()

@@ -4,7 +4,10 @@ import ast
 import csv
 import json
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from standins import ROOT, entry
 
 from ptycho import learningrates
@@ -13,38 +16,60 @@ from ptycho.learningrates import Trial
 
 
 def trials(**heldout: dict[float, list[float]]) -> list[Trial]:
-    """{loss: {rate: held-out FRC50 at two doses}}."""
+    """{loss: {rate: held-out FRC50 at two doses, of one seed or of several after one another}}."""
     return [
-        Trial(loss, dose, rate, 0.9, value, "ok" if value else "collapsed")
+        Trial(loss, (1e4, 1e9)[k % 2], k // 2, rate, 0.9, value, "ok" if value else "collapsed")
         for loss, by_rate in heldout.items()
         for rate, values in by_rate.items()
-        for dose, value in zip((1e4, 1e9), values, strict=True)
+        for k, value in enumerate(values)
     ]
 
 
-def test_each_loss_gets_the_rate_that_resolves_most_of_what_was_never_seen():
-    found = trials(nll={1e-3: [0.2, 0.8], 4e-3: [0.4, 0.7]}, mae={1e-3: [0.3, 0.6], 4e-3: [0.0, 0.8]})
-    assert learningrates.choose(found) == {"nll": 4e-3, "mae": 1e-3}
-    assert learningrates.mean_frc50(found)["mae"] == {1e-3: pytest.approx(0.45), 4e-3: pytest.approx(0.4)}
-    assert learningrates.choose(trials(nll={4e-3: [0.5, 0.5], 1e-3: [0.4, 0.6]})) == {"nll": 1e-3}  # equal: the smaller
-    assert learningrates.choose(trials(mae={1e-3: [0.0, 0.0], 4e-3: [0.0, 0.1]})) == {"mae": 4e-3}
+FOUND = trials(
+    nll={1e-3: [0.2, 0.8, 0.3, 0.7], 4e-3: [0.4, 0.7, 0.5, 0.6]},
+    mae={1e-3: [0.3, 0.6, 0.3, 0.6], 4e-3: [0.0, 0.8, 0.2, 0.7]},
+)
+
+
+def test_a_loss_keeps_its_rate_unless_another_resolves_more_of_what_was_never_seen():
+    assert learningrates.mean_frc50(FOUND)["mae"] == {1e-3: pytest.approx(0.45), 4e-3: pytest.approx(0.425)}
+    for used in (1e-3, 4e-3, 9.0):  # the last was not tried
+        assert learningrates.choose(FOUND, {"nll": used, "mae": used}) == {"nll": 4e-3, "mae": 1e-3}
+    near = trials(nll={1e-3: [0.4, 0.6], 4e-3: [0.41, 0.6]})
+    assert learningrates.choose(near, {"nll": 1e-3}) == {"nll": 1e-3}
+    assert learningrates.choose(near, {"nll": 4e-3}) == {"nll": 4e-3}
+    assert learningrates.choose(trials(nll={4e-3: [0.5, 0.5], 1e-3: [0.4, 0.6]}), {"nll": 9.0}) == {"nll": 1e-3}
+    assert learningrates.choose(trials(mae={1e-3: [0.0, 0.0], 4e-3: [0.0, 0.1]}), {"mae": 1e-3}) == {"mae": 4e-3}
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.integers(0, 9))
+def test_no_rate_that_was_tried_is_better_than_the_chosen_by_a_ring_and_the_choice_is_settled(values, place):
+    found = trials(nll={10.0**k: [value, value] for k, value in enumerate(values)})
+    chosen = learningrates.choose(found, {"nll": 10.0**place})
+    means = learningrates.mean_frc50(found)["nll"]
+    assert means[chosen["nll"]] >= max(means.values()) - learningrates.TOLERANCE
+    assert learningrates.choose(found, chosen) == chosen
 
 
 def test_the_table_and_the_figure_show_every_network_and_the_choice():
-    found = trials(nll={1e-3: [0.2, 0.8], 4e-3: [0.4, 0.7]}, mae={1e-3: [0.3, 0.6], 4e-3: [0.0, 0.8]})
-    words = [line.split() for line in learningrates.table(found).splitlines()]
-    assert words[0][-2:] == ["0.001", "0.004"]
-    assert words[1:] == [
-        ["nll", "1e+04", "0.200", "0.400"],
-        ["nll", "1e+09", "0.800", "0.700"],
+    chosen = {"nll": 4e-3, "mae": 1e-3}
+    lines = learningrates.table(FOUND, chosen).splitlines()
+    assert lines[0].split()[-2:] == ["0.001", "0.004"]
+    assert [line.split() for line in lines[1:]] == [
+        ["nll", "1e+04", "0.250", "0.450"],
+        ["nll", "1e+09", "0.750", "0.650"],
         ["nll", "mean", "0.500", "0.550*"],
-        ["mae", "1e+04", "0.300", "collapsed"],
-        ["mae", "1e+09", "0.600", "0.800"],
-        ["mae", "mean", "0.450*", "0.400"],
+        ["mae", "1e+04", "0.300", "0.100", "(1)"],
+        ["mae", "1e+09", "0.600", "0.750"],
+        ["mae", "mean", "0.450*", "0.425"],
     ]
-    low, high = learningrates.figure(found).axes
-    lines = {line.get_label(): line.get_xydata().tolist() for line in low.lines}
-    assert lines["nll"] == [[1e-3, 0.2], [4e-3, 0.4]] and lines["mae"] == [[1e-3, 0.3], [4e-3, 0.0]]
+    assert len({len(line) for line in lines}) == 1
+    low, high = learningrates.figure(FOUND, chosen).axes
+    lines = {line.get_label(): line.get_xydata() for line in low.lines}
+    assert lines["nll"] == pytest.approx(np.array([[1e-3, 0.25], [4e-3, 0.45]]))
+    assert lines["mae"] == pytest.approx(np.array([[1e-3, 0.3], [4e-3, 0.1]]))
+    points = low.lines[0].get_xydata().tolist()
+    assert points == [[1e-3, 0.2], [1e-3, 0.3], [4e-3, 0.4], [4e-3, 0.5]]
     assert low.get_ylim() == high.get_ylim()
 
 
@@ -79,8 +104,11 @@ def test_the_rates_that_are_trained_with_are_those_the_rule_chose():
     names = rows[0].split(",")
     found = [dict(zip(names, row.split(","), strict=True)) for row in rows[1:]]
     numbers = ("nphotons", "learning_rate", "train", "heldout")
-    committed = [Trial(**{k: float(v) if k in numbers else v for k, v in row.items()}) for row in found]
-    assert learningrates.choose(committed) == LEARNING_RATES["unrolled"]
+    committed = [
+        Trial(**{k: float(v) if k in numbers else v for k, v in row.items()} | {"seed": int(row["seed"])})
+        for row in found
+    ]
+    assert learningrates.choose(committed, LEARNING_RATES["unrolled"]) == LEARNING_RATES["unrolled"]
 
 
 def test_what_the_fit_without_a_network_resolves_does_not_hang_on_its_rate():
@@ -101,7 +129,10 @@ def test_without_a_network_the_rule_judges_the_scan_that_is_fitted(tmp_path):
     (folder / "arms.json").write_text(json.dumps({"schema": 1, "arms": arms}))
     (found,) = learningrates.gather(tmp_path, ["1e-1"])
     assert (found.heldout, found.train, found.frc50) == (None, arms[0]["direct"]["amplitude_frc50"], found.train)
-    assert learningrates.figure([found]).axes[0].get_ylabel() == "FRC50 (fraction of Nyquist)"
+    assert (
+        learningrates.figure([found], {found.loss: found.learning_rate}).axes[0].get_ylabel()
+        == "FRC50 (fraction of Nyquist)"
+    )
 
 
 def test_the_notebook_starts_from_the_same_rates():

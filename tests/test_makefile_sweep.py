@@ -129,14 +129,14 @@ def test_a_changed_parameter_makes_again_what_depends_on_it_and_nothing_else(roo
 
 
 @pytest.mark.slow
-def test_learning_rates_are_tried_on_a_seed_of_their_own(root):
-    words = ("rates", "RATES=1e-3 2e-3", "DOSES=1e4", "LOSSES=nll mae", "OUT=out", "NEPOCHS=1")
+def test_learning_rates_are_tried_on_seeds_of_their_own(root):
+    words = ("rates", "RATES=1e-3 2e-3", "SEEDS=0 11", "DOSES=1e4", "LOSSES=nll mae", "OUT=out", "NEPOCHS=1")
     assert make(*words, cwd=root).returncode == 0
     for rate, number in (("1e-3", 0.001), ("2e-3", 0.002)):
         arm = yaml.safe_load((root / "out" / rate / "seed-0" / "low_mae" / "arm.yaml").read_text())
         assert (arm["learning_rates"], arm["seed"], arm["methods"]) == ({"unrolled": number}, 0, ["unrolled"])
     assert "nll: the rule chooses 0.001" in (root / "out" / "learning-rates.ipynb").read_text()
-    assert (root / "out" / "learning_rates.csv").read_text().count("\n") == 5
+    assert (root / "out" / "learning_rates.csv").read_text().count("\n") == 9
     assert make("rates", "RATES=fast", "OUT=no", cwd=root).stderr.startswith("ptycho: RATES='fast' is not accepted")
     assert not (root / "no").exists()
 
