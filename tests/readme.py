@@ -1,0 +1,234 @@
+"""The README's tables, each made from the evidence in reports/; ``python tests/readme.py`` writes them anew.
+
+A table is known by its first line. What is said around it is written by hand.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+REPORTS = ROOT / "reports"
+Row = dict[str, str]
+
+
+def rows(path: str) -> list[Row]:
+    return list(csv.DictReader((REPORTS / path).read_text().splitlines()))
+
+
+def one(table: Iterable[Row], **wanted: str | float) -> Row:
+    """The row with these values, numbers compared as such. Raises ValueError when there is none."""
+    for row in table:
+        if all(row[k] == v if isinstance(v, str) else float(row[k]) == v for k, v in wanted.items()):
+            return row
+    raise ValueError(f"no row with {wanted}")
+
+
+def two_decimals(word: str) -> str:
+    return f"{float(word):.2f}" if word else ""
+
+
+def two_digits(word: str) -> str:
+    value = float(word)
+    return f"{value:.0f}" if value >= 9.95 else f"{value:#.2g}"
+
+
+def mean(row: Row) -> str:
+    """The FRC50 of a dose-response's row, with its interval unless it has no width, and who collapsed."""
+    collapsed, trained = int(row["collapsed"]), int(row["ok"]) + int(row["collapsed"])
+    if collapsed == trained:
+        return "collapsed"
+    middle, low, high = (two_decimals(row[name]) for name in ("frc50", "frc50_low", "frc50_high"))
+    told = middle if middle == low == high else f"{middle} [{low}, {high}]"
+    return f"{told}; {collapsed} of {trained} collapsed" if collapsed else told
+
+
+PARTS = {
+    "network, training scan": ("unrolled", "train"),
+    "network, held-out scan": ("unrolled", "heldout"),
+    "`direct`": ("direct", "train"),
+}
+
+
+def response(path: str, doses: Sequence[float], parts: Sequence[str]) -> list[list[str]]:
+    """FRC50 of each part and loss, a column a dose."""
+    table = rows(f"{path}/dose_response.csv")
+    made = []
+    for part in parts:
+        method, split = PARTS[part]
+        for loss in ("nll", "mae", "mse"):
+            found = [one(table, method=method, split=split, loss=loss, nphotons=dose) for dose in doses]
+            made.append([f"{part}, `{loss}`", *map(mean, found)])
+    return made
+
+
+def factors(resolutions: Sequence[float]) -> list[list[str]]:
+    table = rows("sweep/dose_factor.csv")
+
+    def told(row: Row) -> str:
+        """Two digits, and the interval where there is one."""
+        if not row["factor"]:
+            return ""
+        middle, low, high = (two_digits(row[name]) if row[name] else "-" for name in ("factor", "low", "high"))
+        return middle if low == high == "-" else f"{middle} [{low}, {high}]"
+
+    made = []
+    for part, (method, split) in PARTS.items():
+        wanted = {"method": method, "split": split, "reference": "nll", "other": "mae"}
+        made.append([part, *(told(one(table, **wanted, resolution=resolution)) for resolution in resolutions)])
+    return made
+
+
+def published(doses: Sequence[float]) -> list[list[str]]:
+    table = rows("published/published.csv")
+    names = {"published": "published", "network": "network_mean", "network, no window": "unwindowed"}
+    made = []
+    for loss in ("nll", "mae"):
+        found = [one(table, loss=loss, nphotons=dose) for dose in doses]
+        for name, column in (names | {"`direct`": "direct_mean"}).items():
+            cells = ["collapsed" if row[column] == "0.0" else two_decimals(row[column]) for row in found]
+            if loss == "nll" and name in ("published", "network"):  # side by side, where they hardly differ
+                cells[0] = f"{float(found[0][column]):.3f}"
+            made.append([f"`{loss}`, {name}", *cells])
+    limits = [two_decimals(one(table, loss="nll", nphotons=dose)["limit"]) for dose in doses]
+    return [*made, ["an unbiased image with the least error that the photons allow", *limits]]
+
+
+def arms(path: str, contrast: str, more: Callable[[dict], list[str]]) -> list[list[str]]:
+    """The arms of one study: their FRC50, collapsed where they resolve nothing, and what ``more`` tells of each."""
+    made = []
+    for arm in json.loads((REPORTS / path / "metrics.json").read_text())["arms"]:
+        resolved = [arm[part][f"{contrast}_frc50"] for part in ("train", "heldout", "direct")]
+        cells = ["collapsed" if value is None else f"{value:.2f}" for value in resolved]
+        made.append([f"{arm['nphotons']:.2g}".replace("e+0", "e"), arm["loss"], *cells, *more(arm)])
+    return made
+
+
+def noise(arm: dict) -> list[str]:
+    train = arm["train"]
+    return [f"{train['amplitude_psnr_db']:.1f}", f"{train['relative_mse']:.2g}", f"{train['photon_bound']:.2g}"]
+
+
+def halves(arm: dict) -> list[str]:
+    """They are fitted with nll."""
+    if arm["loss"] != "nll":
+        return [""]
+    levels = json.loads((REPORTS / "siemens-star-doses" / "resolution.json").read_text())["levels"]
+    found = min((level for level in levels), key=lambda level: abs(level["nphotons"] - arm["nphotons"]))["frc50"]
+    return ["{mean:.2f} [{low:.2f}, {high:.2f}]".format(**found)]
+
+
+def quality() -> list[list[str]]:
+    table = rows("bench/quality.csv")
+    shown = {
+        "`direct`": ("direct", (10, 30)),
+        "pty-chi 2.2, LSQML": ("pty-chi LSQML", (10, 20)),
+        "pty-chi 2.2, ePIE": ("pty-chi EPIE", (20,)),
+        "network, trained from nothing": ("unrolled", (2, 10)),
+        "reference `cnn`": ("cnn", (2,)),
+    }
+    made = []
+    for name, (method, budgets) in shown.items():
+        for budget in budgets:
+            row = one(table, method=method, budget=float(budget))
+            seconds, psnr = (f"{float(row[column]):.1f}" for column in ("seconds", "psnr_db"))
+            made.append([name, str(budget), seconds, two_decimals(row["frc50"]), psnr])
+    return made
+
+
+def peers(doses: Sequence[str]) -> list[list[str]]:
+    table = rows("peers/peers.csv")
+    names = {
+        "`direct`, `nll`": "direct nll",
+        "pty-chi 2.2, LSQML, Poisson": "pty-chi LSQML Poisson",
+        "`direct`, `mse`": "direct mse",
+        "pty-chi 2.2, LSQML, Gaussian": "pty-chi LSQML",
+    }
+    made = []
+    for name, method in names.items():
+        found = [one(table, method=method, dose=dose) for dose in doses]
+        least = min(float(row["seconds_least"]) for row in found)
+        most = max(float(row["seconds_most"]) for row in found)
+        made.append([name, *(two_decimals(row["split_frc50"]) for row in found), f"{least:.2g} to {most:.2g}"])
+    return made
+
+
+def targets() -> list[list[str]]:
+    names = {
+        "training, groups/s": "training, N=64, gridsize 2 (groups/s)",
+        "inference, patterns/s": "inference, N=64, gridsize 2 (patterns/s)",
+        "direct, patterns/s": "`direct`, N=64 (patterns/s)",
+        "make study, s": "`make study NEPOCHS=5`, two arms at a time (s)",
+        "a notebook that imports what an arm needs, s": "a notebook that imports what an arm needs (s)",
+        "import ptycho, s": "`import ptycho` (s)",
+    }
+    table = rows("bench/targets.csv")
+
+    def short(word: str) -> str:
+        value = float(word)
+        return f"{value:.0f}" if value >= 100 else f"{value:.3g}" if value >= 0.1 else f"{value:.1g}"
+
+    found = [(name, one(table, what=what)) for what, name in names.items()]
+    return [[name, *(short(row[column]) for column in ("measured", "target", "scaled"))] for name, row in found]
+
+
+DOSES = ("1e2", "1e3", "1e4", "1e5", "1e6", "1e7", "1e9")
+PUBLISHED = ("1e2", "1e3", "1e4", "1e5", "1e7", "1e9")
+RESOLUTIONS = ("0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8")
+FRC50 = ("network, training scan", "network, held-out scan", "`direct`")
+
+
+def numbers(words: Sequence[str]) -> list[float]:
+    return [float(word) for word in words]
+
+
+def star_response() -> list[list[str]]:
+    doses = sorted({float(row["nphotons"]) for row in rows("siemens-star-sweep/dose_response.csv")})
+    return response("siemens-star-sweep", doses, ("network, training scan", "`direct`"))
+
+
+TABLES: dict[tuple[str, ...], Callable[[], list[list[str]]]] = {
+    ("FRC50, means and 95 % intervals", *DOSES): lambda: response(
+        "sweep", numbers(DOSES), ("network, held-out scan", "`direct`")
+    ),
+    ("photons that `mae` needs, over those of `nll`, for an FRC50 of", *RESOLUTIONS): lambda: factors(
+        numbers(RESOLUTIONS)
+    ),
+    ("FRC50, fraction of Nyquist", *PUBLISHED): lambda: published(numbers(PUBLISHED)),
+    (
+        *("photons per pattern", "loss", "FRC50, training scan", "FRC50, held-out scan", "FRC50, `direct`"),
+        *("PSNR, training (dB)", "relative MSE", "photon bound"),
+    ): lambda: arms("lines", "amplitude", noise),
+    ("photons per pattern", "loss", *FRC50, "halves of the photons"): lambda: arms(
+        "siemens-star-doses", "phase", halves
+    ),
+    ("photons per pattern", "1e3", "1e4", "1e5", "4.6e5"): star_response,
+    ("", "here", "target", "target, scaled by the transform"): targets,
+    ("", "passes", "seconds", "FRC50", "PSNR (dB)"): quality,
+    ("", "full dose", "1e5", "1e4", "1e3", "seconds"): lambda: peers(("full", "1e5", "1e4", "1e3")),
+}
+
+
+def line(cells: Sequence[str]) -> str:
+    return re.sub(r"\|  (?=\|)", "| ", "| " + " | ".join(cells) + " |")
+
+
+def written(text: str) -> str:
+    """The README `text` with its tables as the reports have them. Raises ValueError where it lacks one."""
+    for heading, table in TABLES.items():
+        first = line(heading)
+        found = re.split(rf"^{re.escape(first)}\n(?:\|.*\n)+", text, flags=re.MULTILINE)
+        if len(found) != 2:
+            raise ValueError(f"README.md has {len(found) - 1} tables that begin with {first!r}; expected one")
+        lines = [first, "|" + "---|" * len(heading), *(line(cells) for cells in table())]
+        text = found[0] + "".join(f"{made}\n" for made in lines) + found[1]
+    return text
+
+
+if __name__ == "__main__":
+    readme = ROOT / "README.md"
+    readme.write_text(written(readme.read_text(encoding="utf-8")), encoding="utf-8")
