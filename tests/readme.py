@@ -32,9 +32,10 @@ def two_decimals(word: str) -> str:
     return f"{float(word):.2f}" if word else ""
 
 
-def two_digits(word: str) -> str:
+def factor(word: str) -> str:
+    """With the more digits the nearer it is to 1."""
     value = float(word)
-    return f"{value:.0f}" if value >= 9.95 else f"{value:#.2g}"
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 2 else f"{value:.2f}"
 
 
 def mean(row: Row) -> str:
@@ -73,7 +74,7 @@ def factors(resolutions: Sequence[float]) -> list[list[str]]:
         """Two digits, and the interval where there is one."""
         if not row["factor"]:
             return ""
-        middle, low, high = (two_digits(row[name]) if row[name] else "-" for name in ("factor", "low", "high"))
+        middle, low, high = (factor(row[name]) if row[name] else "-" for name in ("factor", "low", "high"))
         return middle if low == high == "-" else f"{middle} [{low}, {high}]"
 
     made = []
