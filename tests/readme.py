@@ -32,12 +32,6 @@ def two_decimals(word: str) -> str:
     return f"{float(word):.2f}" if word else ""
 
 
-def factor(word: str) -> str:
-    """With the more digits the nearer it is to 1."""
-    value = float(word)
-    return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 2 else f"{value:.2f}"
-
-
 def mean(row: Row) -> str:
     """The FRC50 of a dose-response's row, with its interval unless it has no width, and who collapsed."""
     collapsed, trained = int(row["collapsed"]), int(row["ok"]) + int(row["collapsed"])
@@ -71,10 +65,12 @@ def factors(resolutions: Sequence[float]) -> list[list[str]]:
     table = rows("sweep/dose_factor.csv")
 
     def told(row: Row) -> str:
-        """Two digits, and the interval where there is one."""
+        """With the interval where there is one, and with more digits the nearer it is to 1."""
         if not row["factor"]:
             return ""
-        middle, low, high = (factor(row[name]) if row[name] else "-" for name in ("factor", "low", "high"))
+        digits = 1 if float(row["factor"]) >= 2 else 2
+        words = [row[name] for name in ("factor", "low", "high")]
+        middle, low, high = (f"{float(w):.{0 if float(w) >= 9.95 else digits}f}" if w else "-" for w in words)
         return middle if low == high == "-" else f"{middle} [{low}, {high}]"
 
     made = []
