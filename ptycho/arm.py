@@ -37,11 +37,11 @@ def judge_parts(
 
     trained_probe: what the network made of the scans' probe, (N, N) or (L, N, N); its parts predict counts with it.
     """
-    if trained_probe is None:
-        network_scans = dict(scans)
-    else:
-        network_scans = {split: replace(scan, probeGuess=trained_probe) for split, scan in scans.items()}
-    return {part: judge(found[part], {**network_scans, "direct": scans["train"]}[part]) for part in found}
+    judges = dict(scans)
+    if trained_probe is not None:
+        judges = {split: replace(scan, probeGuess=trained_probe) for split, scan in scans.items()}
+    judges["direct"] = scans["train"]
+    return {part: judge(reconstruction, judges[part]) for part, reconstruction in found.items()}
 
 
 def judge(reconstruction: Reconstruction, data: RawData) -> Evaluation:

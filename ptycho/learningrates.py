@@ -156,8 +156,9 @@ def figure(trials: Sequence[Trial], chosen: Mapping[str, float]) -> Figure:
     for cell, nphotons in zip(axes, doses, strict=True):
         cell.set_title(f"{dose_label(nphotons)} photons per pattern")
         for colour, loss in zip(COLOURS, chosen, strict=False):
-            points = [(t.learning_rate, t.frc50) for rate in rates for t in _of(trials, loss, rate, nphotons)]
-            means = {rate: fmean(t.frc50 for t in _of(trials, loss, rate, nphotons)) for rate in rates}
+            found = {rate: [t.frc50 for t in _of(trials, loss, rate, nphotons)] for rate in rates}
+            means = {rate: fmean(frc50s) for rate, frc50s in found.items()}
+            points = [(rate, frc50) for rate, frc50s in found.items() for frc50 in frc50s]
             cell.plot(*zip(*points, strict=True), ".", color=colour, markersize=3, alpha=0.6)
             cell.plot(rates, list(means.values()), "-", color=colour, linewidth=1.2, label=loss)
             cell.plot(chosen[loss], means[chosen[loss]], "o", color=colour, markersize=9, fillstyle="none")

@@ -49,19 +49,19 @@ PARTS = {
 }
 
 
-def response(path: str, doses: Sequence[float], parts: Sequence[str]) -> list[list[str]]:
+def response(path: str, doses: Sequence[str], parts: Sequence[str]) -> list[list[str]]:
     """FRC50 of each part and loss, a column a dose."""
     table = rows(f"{path}/dose_response.csv")
     made = []
     for part in parts:
         method, split = PARTS[part]
         for loss in ("nll", "mae", "mse"):
-            found = [one(table, method=method, split=split, loss=loss, nphotons=dose) for dose in doses]
+            found = [one(table, method=method, split=split, loss=loss, nphotons=float(dose)) for dose in doses]
             made.append([f"{part}, `{loss}`", *map(mean, found)])
     return made
 
 
-def factors(resolutions: Sequence[float]) -> list[list[str]]:
+def factors(resolutions: Sequence[str]) -> list[list[str]]:
     table = rows("sweep/dose_factor.csv")
 
     def told(row: Row) -> str:
@@ -76,22 +76,27 @@ def factors(resolutions: Sequence[float]) -> list[list[str]]:
     made = []
     for part, (method, split) in PARTS.items():
         wanted = {"method": method, "split": split, "reference": "nll", "other": "mae"}
-        made.append([part, *(told(one(table, **wanted, resolution=resolution)) for resolution in resolutions)])
+        made.append([part, *(told(one(table, **wanted, resolution=float(resolution))) for resolution in resolutions)])
     return made
 
 
-def published(doses: Sequence[float]) -> list[list[str]]:
+def published(doses: Sequence[str]) -> list[list[str]]:
     table = rows("published/published.csv")
-    names = {"published": "published", "network": "network_mean", "network, no window": "unwindowed"}
+    names = {
+        "published": "published",
+        "network": "network_mean",
+        "network, no window": "unwindowed",
+        "`direct`": "direct_mean",
+    }
     made = []
     for loss in ("nll", "mae"):
-        found = [one(table, loss=loss, nphotons=dose) for dose in doses]
-        for name, column in (names | {"`direct`": "direct_mean"}).items():
+        found = [one(table, loss=loss, nphotons=float(dose)) for dose in doses]
+        for name, column in names.items():
             cells = ["collapsed" if row[column] == "0.0" else two_decimals(row[column]) for row in found]
             if loss == "nll" and name in ("published", "network"):  # side by side, where they hardly differ
                 cells[0] = f"{float(found[0][column]):.3f}"
             made.append([f"`{loss}`, {name}", *cells])
-    limits = [two_decimals(one(table, loss="nll", nphotons=dose)["limit"]) for dose in doses]
+    limits = [two_decimals(one(table, loss="nll", nphotons=float(dose))["limit"]) for dose in doses]
     return [*made, ["an unbiased image with the least error that the photons allow", *limits]]
 
 
@@ -115,7 +120,7 @@ def halves(arm: dict) -> list[str]:
     if arm["loss"] != "nll":
         return [""]
     levels = json.loads((REPORTS / "siemens-star-doses" / "resolution.json").read_text())["levels"]
-    found = min((level for level in levels), key=lambda level: abs(level["nphotons"] - arm["nphotons"]))["frc50"]
+    found = min(levels, key=lambda level: abs(level["nphotons"] - arm["nphotons"]))["frc50"]
     return ["{mean:.2f} [{low:.2f}, {high:.2f}]".format(**found)]
 
 
@@ -176,31 +181,24 @@ def targets() -> list[list[str]]:
 DOSES = ("1e2", "1e3", "1e4", "1e5", "1e6", "1e7", "1e9")
 PUBLISHED = ("1e2", "1e3", "1e4", "1e5", "1e7", "1e9")
 RESOLUTIONS = ("0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8")
-FRC50 = ("network, training scan", "network, held-out scan", "`direct`")
-
-
-def numbers(words: Sequence[str]) -> list[float]:
-    return [float(word) for word in words]
 
 
 def star_response() -> list[list[str]]:
-    doses = sorted({float(row["nphotons"]) for row in rows("siemens-star-sweep/dose_response.csv")})
+    doses = sorted({row["nphotons"] for row in rows("siemens-star-sweep/dose_response.csv")}, key=float)
     return response("siemens-star-sweep", doses, ("network, training scan", "`direct`"))
 
 
 TABLES: dict[tuple[str, ...], Callable[[], list[list[str]]]] = {
     ("FRC50, means and 95 % intervals", *DOSES): lambda: response(
-        "sweep", numbers(DOSES), ("network, held-out scan", "`direct`")
+        "sweep", DOSES, ("network, held-out scan", "`direct`")
     ),
-    ("photons that `mae` needs, over those of `nll`, for an FRC50 of", *RESOLUTIONS): lambda: factors(
-        numbers(RESOLUTIONS)
-    ),
-    ("FRC50, fraction of Nyquist", *PUBLISHED): lambda: published(numbers(PUBLISHED)),
+    ("photons that `mae` needs, over those of `nll`, for an FRC50 of", *RESOLUTIONS): lambda: factors(RESOLUTIONS),
+    ("FRC50, fraction of Nyquist", *PUBLISHED): lambda: published(PUBLISHED),
     (
         *("photons per pattern", "loss", "FRC50, training scan", "FRC50, held-out scan", "FRC50, `direct`"),
         *("PSNR, training (dB)", "relative MSE", "photon bound"),
     ): lambda: arms("lines", "amplitude", noise),
-    ("photons per pattern", "loss", *FRC50, "halves of the photons"): lambda: arms(
+    ("photons per pattern", "loss", *PARTS, "halves of the photons"): lambda: arms(
         "siemens-star-doses", "phase", halves
     ),
     ("photons per pattern", "1e3", "1e4", "1e5", "4.6e5"): star_response,

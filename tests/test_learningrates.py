@@ -1,11 +1,11 @@
 """The choice of learning rates: the rule on made-up arms, and the one that the project trains with."""
 
 import ast
-import csv
 import json
 
 import numpy as np
 import pytest
+import readme
 from hypothesis import given
 from hypothesis import strategies as st
 from standins import ROOT, entry
@@ -100,20 +100,23 @@ def test_wrong_rates_are_refused_before_anything_is_written(tmp_path, rates):
 
 
 def test_the_rates_that_are_trained_with_are_those_the_rule_chose():
-    rows = (ROOT / "reports" / "rates" / "learning_rates.csv").read_text().splitlines()
-    names = rows[0].split(",")
-    found = [dict(zip(names, row.split(","), strict=True)) for row in rows[1:]]
-    numbers = ("nphotons", "learning_rate", "train", "heldout")
     committed = [
-        Trial(**{k: float(v) if k in numbers else v for k, v in row.items()} | {"seed": int(row["seed"])})
-        for row in found
+        Trial(
+            row["loss"],
+            float(row["nphotons"]),
+            int(row["seed"]),
+            float(row["learning_rate"]),
+            float(row["train"]),
+            float(row["heldout"]),
+            row["status"],
+        )
+        for row in readme.rows("rates/learning_rates.csv")
     ]
     assert learningrates.choose(committed, LEARNING_RATES["unrolled"]) == LEARNING_RATES["unrolled"]
 
 
 def test_what_the_fit_without_a_network_resolves_does_not_hang_on_its_rate():
-    table = ROOT / "reports" / "rates-direct" / "learning_rates.csv"
-    rows = list(csv.DictReader(table.read_text().splitlines()))
+    rows = readme.rows("rates-direct/learning_rates.csv")
     by_case = {}
     for row in rows:
         by_case.setdefault((row["loss"], row["nphotons"]), []).append(float(row["train"]))
@@ -129,10 +132,8 @@ def test_without_a_network_the_rule_judges_the_scan_that_is_fitted(tmp_path):
     (folder / "arms.json").write_text(json.dumps({"schema": 1, "arms": arms}))
     (found,) = learningrates.gather(tmp_path, ["1e-1"])
     assert (found.heldout, found.train, found.frc50) == (None, arms[0]["direct"]["amplitude_frc50"], found.train)
-    assert (
-        learningrates.figure([found], {found.loss: found.learning_rate}).axes[0].get_ylabel()
-        == "FRC50 (fraction of Nyquist)"
-    )
+    (axes,) = learningrates.figure([found], {found.loss: found.learning_rate}).axes
+    assert axes.get_ylabel() == "FRC50 (fraction of Nyquist)"
 
 
 def test_the_notebook_starts_from_the_same_rates():

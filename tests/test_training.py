@@ -26,18 +26,6 @@ NETWORK = ModelConfig(N=64, gridsize=2, max_offset=10.0, blocks=1, steps=1, filt
 CONFIG = TrainingConfig(model=NETWORK, nphotons=1e6, nepochs=4, batch_size=16, seed=3)
 
 
-def test_a_training_is_configured_by_its_scan_and_its_canvas_holds_every_scan(groups):
-    far = dataclasses.replace(groups, coords_relative=groups.coords_relative * 3)
-    config = training.configure(
-        {"train": groups, "heldout": far}, "cnn", "mae", nepochs=7, learning_rate=0.5, seed=9, probe_trainable=True
-    )
-    network = ModelConfig(N=64, gridsize=2, architecture="cnn", max_offset=far.max_offset, probe_trainable=True)
-    assert config == TrainingConfig(network, 1e6, "mae", 7, training.batch_size(groups), 0.5, 9)
-    unknown = dataclasses.replace(groups, data=dataclasses.replace(groups.data, nphotons=None))
-    with pytest.raises(ValueError, match="nphotons of the scan is None"):
-        training.configure({"train": unknown}, "cnn", "mae", nepochs=7, learning_rate=0.5, seed=9)
-
-
 class Interrupted(Exception):
     pass
 
@@ -309,6 +297,18 @@ def test_earlier_blocks_weigh_lightly_and_the_last_one_fully(groups):
     expected = training.EARLIER_BLOCKS * loss(amplitude, per_block[0]) + loss(amplitude, per_block[1])
     value = np.mean([part for part, _ in trainer.gradients(amplitude, positions)])
     assert value == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_training_is_configured_by_its_scan_and_its_canvas_holds_every_scan(groups):
+    far = dataclasses.replace(groups, coords_relative=groups.coords_relative * 3)
+    config = training.configure(
+        {"train": groups, "heldout": far}, "cnn", "mae", nepochs=7, learning_rate=0.5, seed=9, probe_trainable=True
+    )
+    network = ModelConfig(N=64, gridsize=2, architecture="cnn", max_offset=far.max_offset, probe_trainable=True)
+    assert config == TrainingConfig(network, 1e6, "mae", 7, training.batch_size(groups), 0.5, 9)
+    unknown = dataclasses.replace(groups, data=dataclasses.replace(groups.data, nphotons=None))
+    with pytest.raises(ValueError, match="nphotons of the scan is None"):
+        training.configure({"train": unknown}, "cnn", "mae", nepochs=7, learning_rate=0.5, seed=9)
 
 
 def test_the_learning_rate_rises_in_a_fifth_of_the_training_and_falls_to_zero():
