@@ -111,6 +111,11 @@ def history_fault(path: Path, nepochs: int) -> str | None:
         return f"its history holds {len(epochs)} of {nepochs} epochs"
     if len(losses) != nepochs or not all(map(math.isfinite, losses + others)):
         return "its loss is not finite in every epoch"
+    if losses[-1] > losses[0]:
+        return (
+            f"its loss rose from {losses[0]:.3g} in the first epoch to {losses[-1]:.3g} in the last: "
+            "it diverged; try a lower LEARNING_RATE"
+        )
     return None
 
 

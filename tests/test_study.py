@@ -244,6 +244,11 @@ def test_trap_nan_loss_is_not_reported_as_success(out, loss):
     fails_with(out, "^high_mae: its loss is not finite")
 
 
+def test_a_training_whose_loss_rose_is_not_verified(out):
+    (out / "high_mae" / "history.csv").write_text("epoch,loss,seconds\n1,0.5,2\n2,0.9,2\n3,0.6,2\n")
+    fails_with(out, "^high_mae: its loss rose from 0.5 in the first epoch to 0.6 in the last: .* LEARNING_RATE")
+
+
 @pytest.mark.parametrize(
     "history",
     [
