@@ -199,7 +199,8 @@ rates: $(ENVIRONMENT)
 CONDITIONS := lines grf siemens defocused sparse
 condition-lines :=
 condition-grf := OBJECT=grf
-condition-siemens := OBJECT=siemens PHASE=1
+# at the rate of the others the loss of a network of this strong an object rises (reports/rates-siemens)
+condition-siemens := OBJECT=siemens PHASE=1 LEARNING_RATE=4e-3
 condition-defocused := ILLUMINATION=zone_plate
 condition-sparse := N_TRAIN=500 N_TEST=250
 

@@ -178,6 +178,37 @@ def targets() -> list[list[str]]:
     return [[name, *(short(row[column]) for column in ("measured", "target", "scaled"))] for name, row in found]
 
 
+CONDITIONS = {
+    "lines": "as above",
+    "grf": "a Gaussian random field",
+    "siemens": "a Siemens star, phase over 1 rad",
+    "defocused": "a defocused probe",
+    "sparse": "500 positions",
+}
+ENDS_OF_THE_CURVE = ("1e3", "1e9")
+
+
+def conditions() -> list[list[str]]:
+    """By how much `nll` resolves more than `mae`, a column a dose and part."""
+    table = rows("conditions/conditions_mae.csv")
+
+    def told(row: Row) -> str:
+        middle, low, high = (two_decimals(row[name]).replace("-0.00", "0.00") for name in ("difference", "low", "high"))
+        return middle if low == high else f"{middle} [{low}, {high}]"
+
+    return [
+        [
+            words,
+            *(
+                told(one(table, condition=name, nphotons=float(dose), method=method, split=split))
+                for dose in ENDS_OF_THE_CURVE
+                for method, split in PARTS.values()
+            ),
+        ]
+        for name, words in CONDITIONS.items()
+    ]
+
+
 DOSES = ("1e2", "1e3", "1e4", "1e5", "1e6", "1e7", "1e9")
 PUBLISHED = ("1e2", "1e3", "1e4", "1e5", "1e7", "1e9")
 RESOLUTIONS = ("0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8")
@@ -193,6 +224,10 @@ TABLES: dict[tuple[str, ...], Callable[[], list[list[str]]]] = {
         "sweep", DOSES, ("network, held-out scan", "`direct`")
     ),
     ("photons that `mae` needs, over those of `nll`, for an FRC50 of", *RESOLUTIONS): lambda: factors(RESOLUTIONS),
+    (
+        "FRC50 of `nll` less that of `mae`",
+        *(f"{dose}, {part}" for dose in ENDS_OF_THE_CURVE for part in PARTS),
+    ): conditions,
     ("FRC50, fraction of Nyquist", *PUBLISHED): lambda: published(PUBLISHED),
     (
         *("photons per pattern", "loss", "FRC50, training scan", "FRC50, held-out scan", "FRC50, `direct`"),
