@@ -23,7 +23,7 @@ from ptycho import arm, sweep
 from ptycho.config import DIRECT, Arm
 from ptycho.doseresponse import DoseResponse
 from ptycho.drawing import COLOURS, styled
-from ptycho.intervals import Interval, reach
+from ptycho.intervals import Interval, mean_interval, reach
 from ptycho.metrics import Evaluation
 from ptycho.rawdata import RawData
 from ptycho.resolution import BAND, FRCCurve, evaluation_window, fill_holes, frc, frc50, ring_power
@@ -36,6 +36,13 @@ FRC50 = {
 }
 """Published, in rings, by loss and photons per pattern."""
 
+_METHODS = {
+    "network": ("o-", COLOURS[0], "network"),
+    "direct": ("o-", COLOURS[1], "direct"),
+    "unwindowed": ("x:", COLOURS[0], "network, no window"),
+}
+"""Those of a row's fields that are intervals: line style, colour and label."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -43,8 +50,8 @@ class Row:
 
     published : FRC50, None where none was published.
     network, direct : FRC50 on the training scan, over the seeds.
-    limit : FRC50 that an image with the least error that the photons allow would have.
-    unwindowed : FRC50 of the first seed's network when the images are correlated without a window.
+    limit : FRC50 that an image with the least error that the photons allow would have, mean over the seeds.
+    unwindowed : FRC50 of the same reconstructions of the network, correlated without a window, over the seeds.
     """
 
     loss: str
@@ -53,7 +60,7 @@ class Row:
     network: Interval | None
     direct: Interval | None
     limit: float | None
-    unwindowed: float | None
+    unwindowed: Interval | None
 
 
 def differs(made: Mapping[str, Any]) -> list[str]:
@@ -67,21 +74,22 @@ def compare(out: str | os.PathLike[str], entries: Sequence[Any], study: DoseResp
     assert plan is not None
     points = {(c.method, c.loss, p.nphotons): p.interval for c in study.curves for p in c.points}
     networks = [method for method in dict.fromkeys(c.method for c in study.curves) if method[0] != DIRECT]
-    first = {(e["loss"], e["nphotons"]): e for e in entries if e["seed"] == plan["seeds"][0] and e["status"] == "ok"}
     words = {Arm(dose, "").nphotons: dose for dose in plan["doses"]}
     rows = []
     for loss in dict.fromkeys(c.loss for c in study.curves):
         for nphotons in sorted({key[2] for key in points}):
             rings = FRC50.get(loss, {}).get(nphotons)
-            found = first.get((loss, nphotons))
-            limit = unwindowed = None
-            if found is not None and found["train"] is not None and "information_bound" in found["train"]:
-                data = sweep.folder(out, found["seed"]) / "data"
-                scan = RawData.load(data / f"{Arm(words[nphotons], loss).dose_name}_train.npz")
-                parts = arm.load_reconstructions(Path(out) / found["name"] / "reconstruction.npz")
-                judged = arm.judge(parts["train"], scan)
-                limit = frc50(limited(judged, found["train"]["information_bound"]))
-                unwindowed = frc50(without_window(judged))
+            limits, unwindowed = [], []
+            for entry in entries:
+                if (entry["loss"], entry["nphotons"]) != (loss, nphotons) or not entry.get("train"):
+                    continue
+                if entry["status"] == "collapsed":  # as everywhere
+                    unwindowed.append(0.0)
+                    continue
+                judged = _judged(out, entry, words[nphotons])
+                unwindowed.append(frc50(without_window(judged)))
+                if "information_bound" in entry["train"]:
+                    limits.append(frc50(limited(judged, entry["train"]["information_bound"])))
             rows.append(
                 Row(
                     loss,
@@ -89,11 +97,18 @@ def compare(out: str | os.PathLike[str], entries: Sequence[Any], study: DoseResp
                     None if rings is None else rings / RINGS,
                     points.get(((networks[0][0], "train"), loss, nphotons)) if networks else None,
                     points.get(((DIRECT, "train"), loss, nphotons)),
-                    limit,
-                    unwindowed,
+                    float(np.mean(limits)) if limits else None,
+                    mean_interval(np.array(unwindowed), (0, 1)) if unwindowed else None,
                 )
             )
     return rows
+
+
+def _judged(out: str | os.PathLike[str], entry: Mapping[str, Any], dose: str) -> Evaluation:
+    """The network's reconstruction of an arm's training scan against its truth."""
+    data = sweep.folder(out, entry["seed"]) / "data"
+    scan = RawData.load(data / f"{Arm(dose, entry['loss']).dose_name}_train.npz")
+    return arm.judge(arm.load_reconstructions(Path(out) / entry["name"] / "reconstruction.npz")["train"], scan)
 
 
 def limited(judged: Evaluation, bound: float) -> FRCCurve:
@@ -129,16 +144,16 @@ def table(rows: Sequence[Row]) -> str:
     """A line a dose and loss, frequencies as fractions of Nyquist."""
 
     def cell(value: Interval | float | None) -> str:
-        return "-" if value is None else f"{value:.2f}"
+        return "-" if value is None else f"{value:.3f}"
 
-    head = f"{'loss':5s} {'photons':>8s} {'published':>9s} {'network':>18s} {'direct':>18s} {'limit':>6s} "
-    head += f"{'unwindowed':>10s}"
+    head = f"{'loss':5s} {'photons':>8s} {'published':>9s} {'limit':>6s}"
+    head += "".join(f" {label:>21s}" for _, _, label in _METHODS.values())
     return "\n".join(
         [
             head,
             *(
-                f"{row.loss:5s} {row.nphotons:8.2g} {cell(row.published):>9s} {cell(row.network):>18s} "
-                f"{cell(row.direct):>18s} {cell(row.limit):>6s} {cell(row.unwindowed):>10s}"
+                f"{row.loss:5s} {row.nphotons:8.2g} {cell(row.published):>9s} {cell(row.limit):>6s}"
+                + "".join(f" {cell(getattr(row, name)):>21s}" for name in _METHODS)
                 for row in rows
             ),
         ]
@@ -156,28 +171,33 @@ def sentences(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         if row.published is None or row.network is None or row.network.mean is None:
             continue
-        found, without = row.network.mean, None if row.direct is None else row.direct.mean
-        told = f"{row.loss} at {row.nphotons:.2g}: published {row.published:.2f} of Nyquist, here {found:.2f}"
-        if found >= row.published:
-            told += ", more"
-        elif without is not None and without >= row.published:
-            told += f", less; direct {without:.2f}, more"
-        elif row.limit is not None and row.published > row.limit + BAND / 2:
+        beside, best = _beside(row.network, row.published), None if row.direct is None else row.direct.mean
+        told = f"{row.loss} at {row.nphotons:.2g}: published {row.published:.3f} of Nyquist, here {row.network:.3f}"
+        if beside == "less" and best is not None and best >= row.published:
+            told += f", less; direct {row.direct:.3f}, more"
+        elif beside == "less" and row.limit is not None and row.published > row.limit + BAND / 2:
             told += f"; the photons allow {row.limit:.2f}: the published figure is not one of resolution"
         else:
-            told += ", less"
-        if found < row.published and row.unwindowed is not None and row.unwindowed > found:
-            told += f" (without a window the same reconstruction gets {row.unwindowed:.2f})"
+            told += f", {beside}"
+        if beside != "more" and row.unwindowed is not None:
+            told += f" (without a window the same reconstructions get {row.unwindowed:.3f})"
         said.append(told + ".")
     return said
+
+
+def _beside(found: Interval, value: float) -> str:
+    """Whether the mean is more or less than `value`; where its interval holds that, neither is shown."""
+    assert found.mean is not None
+    low, high = (found.mean if end is None else end for end in (found.low, found.high))
+    return "more" if low >= value else "less" if high < value else "not told apart"
 
 
 def as_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The numbers of the figure."""
     found = []
     for row in rows:
-        flat = {k: v for k, v in asdict(row).items() if k not in ("network", "direct")}
-        for name in ("network", "direct"):
+        flat = {k: v for k, v in asdict(row).items() if k not in _METHODS}
+        for name in _METHODS:
             interval = getattr(row, name)
             for end in ("mean", "low", "high"):
                 flat[f"{name}_{end}"] = None if interval is None else getattr(interval, end)
@@ -193,23 +213,25 @@ def figure(rows: Sequence[Row]) -> Figure:
     axes = drawn.subplots(1, len(losses), squeeze=False, sharey=True)[0]
     for cell, loss in zip(axes, losses, strict=True):
         members = [row for row in rows if row.loss == loss]
-        for number, name in enumerate(("network", "direct")):
+        for name, (style, colour, label) in _METHODS.items():
             told = [(row.nphotons, getattr(row, name)) for row in members]
             told = [(dose, one) for dose, one in told if one is not None and one.mean is not None]
             cell.errorbar(
                 [dose for dose, _ in told],
                 [one.mean for _, one in told],
                 reach([one for _, one in told]),
-                fmt="o-",
-                color=COLOURS[number],
+                fmt=style,
+                color=colour,
+                linewidth=1,
                 markersize=3,
                 capsize=2,
-                label=name,
+                label=label,
             )
-        for name, style in (("published", "s--"), ("limit", ":"), ("unwindowed", "x:")):
+        for name, style, colour, label in (
+            ("published", "s--", "black", "published"),
+            ("limit", ":", "0.4", "photon limit"),
+        ):
             told = [(row.nphotons, getattr(row, name)) for row in members if getattr(row, name) is not None]
-            label = {"limit": "photon limit", "unwindowed": "network, no window"}.get(name, name)
-            colour = {"published": "black", "limit": "0.4", "unwindowed": COLOURS[0]}[name]
             if told:
                 cell.plot(*zip(*told, strict=True), style, color=colour, markersize=4, linewidth=1, label=label)
         cell.set(xscale="log", xlabel="photons per pattern", ylim=(-0.03, 1.05), title=loss)

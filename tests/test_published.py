@@ -62,32 +62,32 @@ def interval(mean):
 
 
 ROWS = [
-    Row("nll", 1e3, 45 / 166, interval(0.3), interval(0.35), 0.4, 0.9),
-    Row("nll", 1e5, 165 / 166, interval(0.6), interval(0.65), 0.7, 1.0),
-    Row("nll", 1e9, 165 / 166, interval(0.9), interval(0.95), 1.0, 1.0),
+    Row("nll", 1e3, 45 / 166, interval(0.3), interval(0.35), 0.4, interval(0.9)),
+    Row("nll", 1e5, 165 / 166, interval(0.6), interval(0.65), 0.7, interval(0.95)),
+    Row("nll", 1e9, 165 / 166, interval(0.9), interval(0.95), 1.0, interval(0.95)),
     Row("mae", 1e3, None, interval(0.2), None, 0.4, None),
 ]
 
 
 def test_the_words_say_where_the_published_figure_is_exceeded_or_cannot_be_one_of_resolution():
     assert published.sentences(ROWS) == [
-        "nll at 1e+03: published 0.27 of Nyquist, here 0.30, more.",
-        "nll at 1e+05: published 0.99 of Nyquist, here 0.60; the photons allow 0.70: the published figure is not one "
-        "of resolution (without a window the same reconstruction gets 1.00).",
-        "nll at 1e+09: published 0.99 of Nyquist, here 0.90, less "
-        "(without a window the same reconstruction gets 1.00).",
+        "nll at 1e+03: published 0.271 of Nyquist, here 0.300 [0.290, 0.310], more.",
+        "nll at 1e+05: published 0.994 of Nyquist, here 0.600 [0.590, 0.610]; the photons allow 0.70: the published "
+        "figure is not one of resolution (without a window the same reconstructions get 0.950 [0.940, 0.960]).",
+        "nll at 1e+09: published 0.994 of Nyquist, here 0.900 [0.890, 0.910], less "
+        "(without a window the same reconstructions get 0.950 [0.940, 0.960]).",
     ]
-    reached = replace(ROWS[0], published=0.33, limit=0.31)  # no limit stands against what a fit reaches
-    assert published.sentences([reached]) == [
-        "nll at 1e+03: published 0.33 of Nyquist, here 0.30, less; direct 0.35, more "
-        "(without a window the same reconstruction gets 0.90)."
-    ]
-    near = replace(ROWS[1], published=0.74)  # nor one that is as near as the band by which FRC50 is decided
-    assert published.sentences([near]) == [
-        "nll at 1e+05: published 0.74 of Nyquist, here 0.60, less (without a window the same reconstruction gets 1.00)."
-    ]
+    (reached,) = published.sentences([replace(ROWS[0], published=0.33, limit=0.31)])
+    assert "less; direct 0.350 [0.340, 0.360], more (" in reached  # no limit stands against what a fit reaches
+    (near,) = published.sentences([replace(ROWS[1], published=0.74)])
+    assert "0.610], less (" in near  # nor one that is as near as the band by which FRC50 is decided
+    (within,) = published.sentences([replace(ROWS[0], published=0.295)])
+    assert "0.310], not told apart (without" in within
+    (single,) = published.sentences([replace(ROWS[0], network=Interval(1, 0.3, None, None))])
+    assert single.endswith("here 0.300, more.")
     assert published.table(ROWS).splitlines()[1].split() == [
-        *("nll", "1e+03", "0.27", "0.30", "[0.29,", "0.31]", "0.35", "[0.34,", "0.36]", "0.40", "0.90"),
+        *("nll", "1e+03", "0.271", "0.400", "0.300", "[0.290,", "0.310]", "0.350", "[0.340,", "0.360]"),
+        *("0.900", "[0.890,", "0.910]"),
     ]
 
 
@@ -97,8 +97,10 @@ def test_the_figure_shows_both_curves():
     assert lines["published"] == [[1e3, 45 / 166], [1e5, 165 / 166], [1e9, 165 / 166]]
     assert lines["photon limit"] == [[1e3, 0.4], [1e5, 0.7], [1e9, 1.0]]
     assert "published" not in {line.get_label() for line in mae.lines}
-    assert published.as_rows(ROWS)[0] == {
-        **{"loss": "nll", "nphotons": 1e3, "published": 45 / 166, "limit": 0.4, "unwindowed": 0.9},
+    flat = published.as_rows(ROWS)[0]
+    assert flat == {
+        **{"loss": "nll", "nphotons": 1e3, "published": 45 / 166, "limit": 0.4},
         **{"network_mean": 0.3, "network_low": 0.29, "network_high": 0.31},
         **{"direct_mean": 0.35, "direct_low": pytest.approx(0.34), "direct_high": pytest.approx(0.36)},
+        **{"unwindowed_mean": 0.9, "unwindowed_low": 0.89, "unwindowed_high": 0.91},
     }
