@@ -219,7 +219,7 @@ fluence: $(ENVIRONMENT)
 	@set -e; for N in 64 128; do \
 	  $(MAKE) --no-print-directory sweep OUT=$(call quoted,$(O))/N-$$N N=$$N \
 	    $(call assigned,DOSES LOSSES SEEDS METHODS) || test -f $(call quoted,$(O))/N-$$N/arms.json; done
-	@printf 'out: .\nsweeps: {"N=64": N-64, "N=128": N-128}\n' > $(call quoted,$(O)/fluence.yaml)
+	@printf 'out: .\nsweeps: [N-64, N-128]\n' > $(call quoted,$(O)/fluence.yaml)
 	@$(PYTHON) -m ptycho run notebooks/fluence.ipynb $(call quoted,$(O)/fluence.ipynb) \
 	  --parameters $(call quoted,$(O)/fluence.yaml) --log $(call quoted,$(O)/run.log)
 
