@@ -24,7 +24,7 @@ from ptycho.config import DIRECT, Arm
 from ptycho.doseresponse import DoseResponse
 from ptycho.drawing import COLOURS, styled
 from ptycho.intervals import Interval, mean_interval, reach
-from ptycho.metrics import Evaluation
+from ptycho.metrics import Evaluation, evaluate
 from ptycho.rawdata import RawData
 from ptycho.resolution import BAND, FRCCurve, evaluation_window, fill_holes, frc, frc50, ring_power
 
@@ -105,10 +105,11 @@ def compare(out: str | os.PathLike[str], entries: Sequence[Any], study: DoseResp
 
 
 def _judged(out: str | os.PathLike[str], entry: Mapping[str, Any], dose: str) -> Evaluation:
-    """The network's reconstruction of an arm's training scan against its truth."""
+    """The network's reconstruction of an arm's training scan against its truth, without the scan's deviance."""
     data = sweep.folder(out, entry["seed"]) / "data"
     scan = RawData.load(data / f"{Arm(dose, entry['loss']).dose_name}_train.npz")
-    return arm.judge(arm.load_reconstructions(Path(out) / entry["name"] / "reconstruction.npz")["train"], scan)
+    found = arm.load_reconstructions(Path(out) / entry["name"] / "reconstruction.npz")["train"]
+    return evaluate(found, arm.truth(scan), float(scan.counts().sum()))
 
 
 def limited(judged: Evaluation, bound: float) -> FRCCurve:

@@ -32,13 +32,17 @@ def two_decimals(word: str) -> str:
     return f"{float(word):.2f}" if word else ""
 
 
+def bracketed(middle: str, low: str, high: str) -> str:
+    """A mean with its interval, unless that has no width."""
+    return middle if middle == low == high else f"{middle} [{low}, {high}]"
+
+
 def mean(row: Row) -> str:
     """The FRC50 of a dose-response's row, with its interval unless it has no width, and who collapsed."""
     collapsed, trained = int(row["collapsed"]), int(row["ok"]) + int(row["collapsed"])
     if collapsed == trained:
         return "collapsed"
-    middle, low, high = (two_decimals(row[name]) for name in ("frc50", "frc50_low", "frc50_high"))
-    told = middle if middle == low == high else f"{middle} [{low}, {high}]"
+    told = bracketed(*(two_decimals(row[name]) for name in ("frc50", "frc50_low", "frc50_high")))
     return f"{told}; {collapsed} of {trained} collapsed" if collapsed else told
 
 
@@ -193,8 +197,7 @@ def conditions() -> list[list[str]]:
     table = rows("conditions/conditions_mae.csv")
 
     def told(row: Row) -> str:
-        middle, low, high = (two_decimals(row[name]).replace("-0.00", "0.00") for name in ("difference", "low", "high"))
-        return middle if low == high else f"{middle} [{low}, {high}]"
+        return bracketed(*(two_decimals(row[name]).replace("-0.00", "0.00") for name in ("difference", "low", "high")))
 
     return [
         [

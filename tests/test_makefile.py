@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import papermill
 import pytest
 from standins import ROOT, checkout, environment
 
@@ -305,3 +306,10 @@ def test_clean_leaves_what_a_study_did_not_make(root):
 def test_arms_share_the_cores(root, words, threads):
     done = make("-n", "study", *words, cwd=root)
     assert set(re.findall(r"--jobs (\d+)$", done.stdout, re.MULTILINE)) == {str(threads)}, done.stdout
+
+
+@pytest.mark.parametrize("name", ["conditions", "fluence"])
+def test_the_notebook_has_the_parameters_that_make_gives_it(name):
+    recipe = (ROOT / "Makefile").read_text().split(f"\n{name}: ")[1].split("\n\n")[0]
+    written = re.search(r"printf 'out: \.\\n(\w+): ", recipe)
+    assert set(papermill.inspect_notebook(ROOT / "notebooks" / f"{name}.ipynb")) == {"out", written[1]}
