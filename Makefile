@@ -193,8 +193,12 @@ rates: $(ENVIRONMENT)
 	@for rate in $(foreach rate,$(RATES),$(call quoted,$(rate))); do \
 	  $(MAKE) --no-print-directory sweep OUT=$(call quoted,$(O))/$$rate LEARNING_RATE=$$rate \
 	    $(call assigned,DOSES LOSSES SEEDS METHODS); done
-	@$(PYTHON) -m ptycho run notebooks/learning-rates.ipynb $(call quoted,$(O)/learning-rates.ipynb) \
-	  --parameters $(call quoted,$(O)/rates.yaml) --log $(call quoted,$(O)/run.log)
+	$(call gathering,learning-rates)
+
+# the report of several sweeps; what an earlier failure of it left is void
+gathering = @rm -f $(call quoted,$(O)/status.txt) && \
+  $(PYTHON) -m ptycho run notebooks/$1.ipynb $(call quoted,$(O)/$1.ipynb) \
+  --parameters $(call quoted,$(O)/$@.yaml) --log $(call quoted,$(O)/run.log)
 
 CONDITIONS := lines grf siemens defocused sparse
 condition-lines :=
@@ -211,8 +215,7 @@ conditions: $(ENVIRONMENT)
 	    $(call assigned,DOSES LOSSES SEEDS METHODS) $(condition-$(name)) \
 	    || test -f $(call quoted,$(O)/$(name)/dose-response.ipynb);)
 	@printf 'out: .\nconditions: [%s]\n' '$(subst $(space),$(comma) ,$(CONDITIONS))' > $(call quoted,$(O)/conditions.yaml)
-	@$(PYTHON) -m ptycho run notebooks/conditions.ipynb $(call quoted,$(O)/conditions.ipynb) \
-	  --parameters $(call quoted,$(O)/conditions.yaml) --log $(call quoted,$(O)/run.log)
+	$(call gathering,conditions)
 
 ## run the dose-response (DOSES 1e3 to 1e7) at N=64 and 128, per pattern and per object pixel, into OUT (reports/fluence)
 fluence: $(ENVIRONMENT)
@@ -220,8 +223,7 @@ fluence: $(ENVIRONMENT)
 	  $(MAKE) --no-print-directory sweep OUT=$(call quoted,$(O))/N-$$N N=$$N \
 	    $(call assigned,DOSES LOSSES SEEDS METHODS) || test -f $(call quoted,$(O))/N-$$N/arms.json; done
 	@printf 'out: .\nsweeps: [N-64, N-128]\n' > $(call quoted,$(O)/fluence.yaml)
-	@$(PYTHON) -m ptycho run notebooks/fluence.ipynb $(call quoted,$(O)/fluence.ipynb) \
-	  --parameters $(call quoted,$(O)/fluence.yaml) --log $(call quoted,$(O)/run.log)
+	$(call gathering,fluence)
 
 ## run the fast tests, on up to four cores
 test: $(ENVIRONMENT)
