@@ -4,8 +4,9 @@ Published: FRC50 in rings, of 166 to Nyquist, of an object of lines with 392 pix
 epochs; single trainings, without intervals. That a loss resolves all 166 rings at 1e5 photons per pattern is put to two
 tests. By counting photons: to what frequency could any unbiased estimate correlate by one half with the truth, if its
 error were no more than the bound of Cramér and Rao? And by the correlation itself: what does the same reconstruction
-get when the images are correlated as they are cut, without a window? The edges of both are then alike, and correlate at
-every frequency (:mod:`ptycho.resolution`).
+get when it is counted as the published one was? PtychoPINN correlates the images as they are cut, without a window, so
+that their edges, which are alike, correlate at every frequency (:mod:`ptycho.resolution`), and takes the first ring
+below one half.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ FRC50 = {
 _METHODS = {
     "network": ("o-", COLOURS[0], "network"),
     "direct": ("o-", COLOURS[1], "direct"),
-    "unwindowed": ("x:", COLOURS[0], "network, no window"),
+    "as_published": ("x:", COLOURS[0], "network, counted as published"),
 }
 """Those of a row's fields that are intervals: line style, colour and label."""
 
@@ -51,7 +52,7 @@ class Row:
     published : FRC50, None where none was published.
     network, direct : FRC50 on the training scan, over the seeds.
     limit : FRC50 that an image with the least error that the photons allow would have, mean over the seeds.
-    unwindowed : FRC50 of the same reconstructions of the network, correlated without a window, over the seeds.
+    as_published : that of the same reconstructions of the network, counted as the published one was, over the seeds.
     """
 
     loss: str
@@ -60,7 +61,7 @@ class Row:
     network: Interval | None
     direct: Interval | None
     limit: float | None
-    unwindowed: Interval | None
+    as_published: Interval | None
 
 
 def differs(made: Mapping[str, Any]) -> list[str]:
@@ -79,15 +80,15 @@ def compare(out: str | os.PathLike[str], entries: Sequence[Any], study: DoseResp
     for loss in dict.fromkeys(c.loss for c in study.curves):
         for nphotons in sorted({key[2] for key in points}):
             rings = FRC50.get(loss, {}).get(nphotons)
-            limits, unwindowed = [], []
+            limits, counted = [], []
             for entry in entries:
                 if (entry["loss"], entry["nphotons"]) != (loss, nphotons) or not entry.get("train"):
                     continue
                 if entry["status"] == "collapsed":  # as everywhere
-                    unwindowed.append(0.0)
+                    counted.append(0.0)
                     continue
                 judged = _judged(out, entry, words[nphotons])
-                unwindowed.append(frc50(without_window(judged)))
+                counted.append(first_ring(without_window(judged)))
                 if "information_bound" in entry["train"]:
                     limits.append(frc50(limited(judged, entry["train"]["information_bound"])))
             rows.append(
@@ -98,7 +99,7 @@ def compare(out: str | os.PathLike[str], entries: Sequence[Any], study: DoseResp
                     points.get(((networks[0][0], "train"), loss, nphotons)) if networks else None,
                     points.get(((DIRECT, "train"), loss, nphotons)),
                     float(np.mean(limits)) if limits else None,
-                    mean_interval(np.array(unwindowed), (0, 1)) if unwindowed else None,
+                    mean_interval(np.array(counted), (0, 1)) if counted else None,
                 )
             )
     return rows
@@ -141,6 +142,15 @@ def without_window(judged: Evaluation) -> FRCCurve:
     return frc(image, truth, np.ones(image.shape))
 
 
+def first_ring(curve: FRCCurve) -> float:
+    """The first ring whose correlation is below one half, as a fraction of Nyquist; 1.0 when there is none.
+
+    So PtychoPINN counts FRC50: ptycho/evaluation.py, `frc50`; it smooths the correlation only where that is asked for.
+    """
+    below = np.flatnonzero(curve.correlation < 0.5)
+    return float(curve.frequency[below[0]]) if below.size else 1.0
+
+
 def table(rows: Sequence[Row]) -> str:
     """A line a dose and loss, frequencies as fractions of Nyquist."""
 
@@ -180,8 +190,8 @@ def sentences(rows: Sequence[Row]) -> list[str]:
             told += f"; the photons allow {row.limit:.2f}: the published figure is not one of resolution"
         else:
             told += f", {beside}"
-        if beside != "more" and row.unwindowed is not None:
-            told += f" (without a window the same reconstructions get {row.unwindowed:.3f})"
+        if row.as_published is not None:
+            told += f" (counted as published, {row.as_published:.3f}, {_beside(row.as_published, row.published)})"
         said.append(told + ".")
     return said
 
