@@ -200,6 +200,8 @@ def _beside(found: Interval, value: float) -> str:
     """Whether the mean is more or less than `value`; where its interval holds that, neither is shown."""
     assert found.mean is not None
     low, high = (found.mean if end is None else end for end in (found.low, found.high))
+    if low == high == value:
+        return "as much"
     return "more" if low >= value else "less" if high < value else "not told apart"
 
 

@@ -92,6 +92,8 @@ def test_the_words_say_where_the_published_figure_is_exceeded_or_cannot_be_one_o
     assert "0.610], less (" in near  # nor one that is as near as the band by which FRC50 is decided
     (within,) = published.sentences([replace(ROWS[0], published=0.295)])
     assert "0.310], not told apart (counted" in within
+    (saturated,) = published.sentences([replace(ROWS[0], as_published=Interval(3, 45 / 166, 45 / 166, 45 / 166))])
+    assert saturated.endswith("(counted as published, 0.271 [0.271, 0.271], as much).")
     (single,) = published.sentences([replace(ROWS[0], network=Interval(1, 0.3, None, None))])
     assert "here 0.300, more (" in single
     assert published.table(ROWS).splitlines()[1].split() == [
