@@ -86,20 +86,22 @@ def factors(resolutions: Sequence[str]) -> list[list[str]]:
 
 def published(doses: Sequence[str]) -> list[list[str]]:
     table = rows("published/published.csv")
-    names = {
-        "published": "published",
-        "network": "network_mean",
-        "network, no window": "unwindowed",
-        "`direct`": "direct_mean",
-    }
+    names = {"network": "network", "network, counted as published": "as_published", "`direct`": "direct"}
+
+    def cell(row: Row, name: str, digits: int) -> str:
+        ends = [float(row[f"{name}_{end}"]) for end in ("mean", "low", "high")]
+        return bracketed(*(f"{end:.{digits}f}" for end in ends)) if ends[0] else "collapsed"
+
     made = []
     for loss in ("nll", "mae"):
-        found = [one(table, loss=loss, nphotons=float(dose)) for dose in doses]
+        # three digits where what is published and what is measured hardly differ
+        found = [
+            (one(table, loss=loss, nphotons=float(dose)), 3 if (loss, dose) == ("nll", "1e2") else 2) for dose in doses
+        ]
+        told = [f"{float(row['published']):.{digits}f}" if row["published"] else "" for row, digits in found]
+        made.append([f"`{loss}`, published", *told])
         for name, column in names.items():
-            cells = ["collapsed" if row[column] == "0.0" else two_decimals(row[column]) for row in found]
-            if loss == "nll" and name in ("published", "network"):  # side by side, where they hardly differ
-                cells[0] = f"{float(found[0][column]):.3f}"
-            made.append([f"`{loss}`, {name}", *cells])
+            made.append([f"`{loss}`, {name}", *(cell(row, column, digits) for row, digits in found)])
     limits = [two_decimals(one(table, loss="nll", nphotons=float(dose))["limit"]) for dose in doses]
     return [*made, ["an unbiased image with the least error that the photons allow", *limits]]
 
