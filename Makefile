@@ -26,7 +26,7 @@ SEEDS = 1 2 3 4 5
 ## learning rate at the start of the network, or of direct where METHODS has no other (that of ARCH)
 LEARNING_RATE =
 ## of `make rates`: the learning rates that are tried
-RATES = 1.6e-2 3.2e-2 1.28e-1
+RATES = 1.6e-2 3.2e-2 6.4e-2 1.28e-1
 ## simulated object: lines, grf (a Gaussian random field) or siemens (a star)
 OBJECT = lines
 ## its side in pixels (4N)

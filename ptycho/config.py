@@ -13,7 +13,7 @@ ARCHITECTURES = ("unrolled", "cnn")
 DIRECT = "direct"
 """The method without a network: the loss minimised over the object's own pixels."""
 LEARNING_RATES = {
-    "unrolled": {"nll": 3.2e-2, "mae": 3.2e-2, "mse": 3.2e-2},
+    "unrolled": {"nll": 3.2e-2, "mae": 6.4e-2, "mse": 3.2e-2},
     "cnn": {"nll": 1e-3, "mae": 1e-3, "mse": 1e-3},
     DIRECT: {"nll": 5e-2, "mae": 5e-2, "mse": 5e-2},
 }
