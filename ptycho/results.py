@@ -18,8 +18,8 @@ ENOUGH_PHOTONS = 1e8
 """Photons per pattern from which a collapsed network is a fault and no longer a result."""
 DIVERGED = 0.2
 """By how much the log loss of the last epoch may exceed the first's. Each epoch shows other groups: where photons are
-so few that a network is at its best within the first, means over 500 groups differ by 0.02 between epochs; trainings
-that diverged rose by 0.6."""
+so few that a network is at its best within the first, means over 500 groups differ by 0.02 between epochs; that of a
+training that diverged rose by 0.6."""
 
 _NUMBER = (int, float)
 _NULLABLE = (*_NUMBER, type(None))
