@@ -17,7 +17,7 @@ from statistics import fmean
 
 from matplotlib.figure import Figure
 
-from ptycho import sweep
+from ptycho import frcresponse, sweep
 from ptycho.armtable import without_numbers
 from ptycho.config import DIRECT, ConfigError, StudyConfig
 from ptycho.drawing import COLOURS, dose_label, styled
@@ -77,16 +77,21 @@ def plan(out: str | os.PathLike[str], rates: Sequence[str], methods: Sequence[st
 def gather(out: str | os.PathLike[str], rates: Sequence[str]) -> list[Trial]:
     """The arms of the sweeps in the folders of `out` that are called by their learning rates, `rates`.
 
+    Their FRC50 is that of the contrast which the sweep's objects show.
+
     Raises ValueError for a sweep that is missing, or whose arms were not all trained: a rule needs them all.
     """
     trials = []
     for rate in rates:
         path = Path(out) / rate / sweep.ARMS
-        for arm in read_json(path)["arms"]:
+        entries = read_json(path)["arms"]
+        for arm in entries:
             if without_numbers(arm):
                 raise ValueError(f"{path}: {arm['name']} is {arm['status']}; expected every arm trained")
+        shown = f"{frcresponse.gather(path.parent, entries).contrast}_frc50"
+        for arm in entries:
             own = "train" if arm["architecture"] else DIRECT
-            frc50 = {part: judged["amplitude_frc50"] or 0.0 for part in (own, "heldout") if (judged := arm[part])}
+            frc50 = {part: judged[shown] or 0.0 for part in (own, "heldout") if (judged := arm[part])}
             trials.append(
                 Trial(
                     arm["loss"],

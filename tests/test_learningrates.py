@@ -73,19 +73,34 @@ def test_the_table_and_the_figure_show_every_network_and_the_choice():
     assert low.get_ylim() == high.get_ylim()
 
 
+def write_sweep(folder, arms, contrast="amplitude"):
+    """A sweep of which the rule sees what it looks at: every arm's numbers, and the contrast of its object."""
+    for arm in arms:
+        (folder / arm["name"]).mkdir(parents=True, exist_ok=True)
+        (folder / arm["name"] / "frc.json").write_text(json.dumps({"contrast": contrast, "parts": {}}))
+    (folder / "arms.json").write_text(json.dumps({"schema": 1, "arms": arms}))
+
+
 def test_a_search_needs_every_arm(tmp_path):
     folder = tmp_path / "1e-3"
-    folder.mkdir()
     arms = [entry("high_nll"), entry("low_nll", status="collapsed")]
     arms[1]["heldout"]["amplitude_frc50"] = None
-    (folder / "arms.json").write_text(json.dumps({"schema": 1, "arms": arms}))
+    write_sweep(folder, arms)
     assert [(t.nphotons, t.heldout) for t in learningrates.gather(tmp_path, ["1e-3"])] == [(1e9, 0.9), (1e4, 0.0)]
     with pytest.raises(ValueError, match=r"arms\.json"):
         learningrates.gather(tmp_path, ["1e-3", "2e-3"])
     arms[1] = {**arms[1], "status": "failed", "train": None, "heldout": None}
-    (folder / "arms.json").write_text(json.dumps({"schema": 1, "arms": arms}))
+    write_sweep(folder, arms)
     with pytest.raises(ValueError, match="low_nll is failed; expected every arm trained"):
         learningrates.gather(tmp_path, ["1e-3"])
+
+
+def test_an_object_that_shifts_the_phase_is_judged_by_its_phase(tmp_path):
+    arm = entry("high_nll")
+    arm["train"]["phase_frc50"], arm["heldout"]["phase_frc50"] = 0.6, 0.5
+    write_sweep(tmp_path / "1e-3", [arm], contrast="phase")
+    (found,) = learningrates.gather(tmp_path, ["1e-3"])
+    assert (found.train, found.heldout) == (0.6, 0.5)
 
 
 @pytest.mark.parametrize("rates", [[], ["fast"], ["1e-3", "0.001"]])
@@ -126,10 +141,8 @@ def test_what_the_fit_without_a_network_resolves_does_not_hang_on_its_rate():
 
 
 def test_without_a_network_the_rule_judges_the_scan_that_is_fitted(tmp_path):
-    folder = tmp_path / "1e-1"
-    folder.mkdir()
     arms = [{**entry("low_nll"), "architecture": None, "train": None, "heldout": None}]
-    (folder / "arms.json").write_text(json.dumps({"schema": 1, "arms": arms}))
+    write_sweep(tmp_path / "1e-1", arms)
     (found,) = learningrates.gather(tmp_path, ["1e-1"])
     assert (found.heldout, found.train, found.frc50) == (None, arms[0]["direct"]["amplitude_frc50"], found.train)
     (axes,) = learningrates.figure([found], {found.loss: found.learning_rate}).axes
