@@ -187,8 +187,8 @@ sweep: $(ENVIRONMENT)
 
 ## try each of RATES for every loss, on seeds that no result uses, and choose one for each, into OUT (reports/rates)
 rates: $(ENVIRONMENT)
-	@$(PYTHON) -m ptycho rates --arch $(call quoted,$(ARCH)) --methods $(call quoted,$(METHODS)) $(call quoted,$(O)) \
-	  $(foreach rate,$(RATES),$(call quoted,$(rate)))
+	@$(PYTHON) -m ptycho rates --out $(call quoted,$(O)) --rates $(call quoted,$(RATES)) \
+	  $(call assigned,ARCH METHODS LOSSES SCAN PHASE)
 # an arm that collapsed at a rate is a result
 	@for rate in $(foreach rate,$(RATES),$(call quoted,$(rate))); do \
 	  $(MAKE) --no-print-directory sweep OUT=$(call quoted,$(O))/$$rate LEARNING_RATE=$$rate \
@@ -203,8 +203,7 @@ gathering = @rm -f $(call quoted,$(O)/status.txt) && \
 CONDITIONS := lines grf siemens defocused sparse
 condition-lines :=
 condition-grf := OBJECT=grf
-# at the rate of the others the loss of a network of this strong an object rises (reports/rates-siemens)
-condition-siemens := OBJECT=siemens PHASE=1 LEARNING_RATE=4e-3
+condition-siemens := OBJECT=siemens PHASE=1
 condition-defocused := ILLUMINATION=zone_plate
 condition-sparse := N_TRAIN=500 N_TEST=250
 

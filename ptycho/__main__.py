@@ -96,7 +96,7 @@ def _threads(options: argparse.Namespace) -> int:
 def _rates(options: argparse.Namespace) -> int:
     from ptycho import learningrates
 
-    learningrates.plan(options.out, options.rates, options.methods.split(), options.arch)
+    learningrates.plan(options.out, options.rates.split(), StudyConfig.from_strings(_words(options.assignments)))
     return 0
 
 
@@ -247,10 +247,9 @@ def parser() -> argparse.ArgumentParser:
     command.set_defaults(do=_threads)
 
     command = commands.add_parser("rates", help="plan a search for learning rates")
-    command.add_argument("out", type=Path)
-    command.add_argument("rates", nargs="*")
-    command.add_argument("--arch", required=True)
-    command.add_argument("--methods", required=True)
+    command.add_argument("--out", type=Path, required=True)
+    command.add_argument("--rates", required=True)
+    command.add_argument("assignments", nargs="*", metavar="NAME=value")
     command.set_defaults(do=_rates)
 
     command = commands.add_parser("convert", help="write a scan or a reconstruction in another format")

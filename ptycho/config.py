@@ -18,8 +18,11 @@ LEARNING_RATES = {
     DIRECT: {"nll": 5e-2, "mae": 5e-2, "mse": 5e-2},
 }
 """Adam's, at the start: physics, a reconstruction already, takes larger steps than a network that starts blank.
-Those of ``unrolled`` are chosen by the rule of :mod:`ptycho.learningrates`; what ``direct`` resolves does not depend on
-its own (reports/rates-direct)."""
+Those of ``unrolled`` are chosen by the rule of :mod:`ptycho.learningrates` (reports/rates); what ``direct`` resolves
+does not depend on its own (reports/rates-direct)."""
+PHASE_LEARNING_RATES = {"nll": 4e-3, "mae": 4e-3, "mse": 4e-3}
+"""Those of ``unrolled`` for an object that shifts the phase, simulated or measured, by the same rule
+(reports/rates-siemens): at the others a training of such an object can diverge."""
 LOSSES = ("nll", "mae", "mse")
 OBJECTS = ("lines", "grf", "siemens")
 PROBES = ("disk", "gaussian", "zone_plate")
@@ -254,7 +257,9 @@ class StudyConfig:
 
     def learning_rates(self, loss: str) -> dict[str, float]:
         """The learning rate of each method, for one loss."""
-        rates = {method: LEARNING_RATES[method][loss] for method in self.methods}
+        shifts_phase = self.phase > 0 or self.scan is not None
+        known = LEARNING_RATES | ({"unrolled": PHASE_LEARNING_RATES} if shifts_phase else {})
+        rates = {method: known[method][loss] for method in self.methods}
         if self.learning_rate is not None:
             rates[next((method for method in self.methods if method != DIRECT), DIRECT)] = self.learning_rate
         return rates

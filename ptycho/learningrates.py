@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 from statistics import fmean
@@ -48,10 +48,10 @@ class Trial:
         return self.train if self.heldout is None else self.heldout
 
 
-def plan(out: str | os.PathLike[str], rates: Sequence[str], methods: Sequence[str], architecture: str) -> None:
+def plan(out: str | os.PathLike[str], rates: Sequence[str], config: StudyConfig) -> None:
     """Write `out`/rates.yaml, what the report of the learning rates is made with. Raises ConfigError.
 
-    methods: the one whose rates are tried, the network called `architecture` or `direct`.
+    config: of the studies; its one method is the one whose rates are tried, a network or `direct`.
     """
     import yaml
 
@@ -61,15 +61,17 @@ def plan(out: str | os.PathLike[str], rates: Sequence[str], methods: Sequence[st
         values = []
     if not values or len(set(values)) < len(values):
         raise ConfigError(f"RATES={' '.join(rates)!r} is not accepted: distinct numbers > 0")
-    if len(methods) != 1:
-        raise ConfigError(f"METHODS={' '.join(methods)!r} is not accepted: one, {architecture} or {DIRECT}")
+    if len(config.methods) != 1:
+        accepted = f"one, {config.architecture} or {DIRECT}"
+        raise ConfigError(f"METHODS={' '.join(config.methods)!r} is not accepted: {accepted}")
     for value in values:
-        StudyConfig(learning_rate=value, architecture=architecture, methods=tuple(methods))
+        replace(config, learning_rate=value)
+    (method,) = config.methods
+    used = {loss: config.learning_rates(loss)[method] for loss in config.losses}
     path = Path(out) / "rates.yaml"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        chosen = {"out": ".", "rates": list(rates), "method": methods[0]}
-        write_if_changed(path, yaml.safe_dump(chosen, sort_keys=False))
+        write_if_changed(path, yaml.safe_dump({"out": ".", "rates": list(rates), "used": used}, sort_keys=False))
     except OSError as error:
         raise ConfigError(f"OUT={str(out)!r} cannot be written ({error.strerror}); expected a folder") from error
 

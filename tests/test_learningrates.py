@@ -6,12 +6,13 @@ import json
 import numpy as np
 import pytest
 import readme
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from standins import ROOT, entry
 
 from ptycho import learningrates
-from ptycho.config import DIRECT, LEARNING_RATES, LOSSES, ConfigError
+from ptycho.config import DIRECT, LEARNING_RATES, LOSSES, PHASE_LEARNING_RATES, ConfigError, StudyConfig
 from ptycho.learningrates import Trial
 
 
@@ -106,11 +107,11 @@ def test_an_object_that_shifts_the_phase_is_judged_by_its_phase(tmp_path):
 @pytest.mark.parametrize("rates", [[], ["fast"], ["1e-3", "0.001"]])
 def test_wrong_rates_are_refused_before_anything_is_written(tmp_path, rates):
     with pytest.raises(ConfigError, match=r"^RATES="):
-        learningrates.plan(tmp_path / "out", rates, ["unrolled"], "unrolled")
+        learningrates.plan(tmp_path / "out", rates, StudyConfig(methods=("unrolled",)))
     with pytest.raises(ConfigError, match=r"^LEARNING_RATE="):
-        learningrates.plan(tmp_path / "out", ["-1"], ["unrolled"], "unrolled")
+        learningrates.plan(tmp_path / "out", ["-1"], StudyConfig(methods=("unrolled",)))
     with pytest.raises(ConfigError, match=r"^METHODS='unrolled direct' is not accepted: one, unrolled or direct"):
-        learningrates.plan(tmp_path / "out", ["1e-3"], ["unrolled", "direct"], "unrolled")
+        learningrates.plan(tmp_path / "out", ["1e-3"], StudyConfig(methods=("unrolled", "direct")))
     assert not (tmp_path / "out").exists()
 
 
@@ -149,7 +150,23 @@ def test_without_a_network_the_rule_judges_the_scan_that_is_fitted(tmp_path):
     assert axes.get_ylabel() == "FRC50 (fraction of Nyquist)"
 
 
+def test_an_object_that_shifts_the_phase_has_rates_of_its_own(tmp_path):
+    for config, used in (
+        (StudyConfig(methods=("unrolled",)), LEARNING_RATES["unrolled"]),
+        (StudyConfig(methods=("unrolled",), object="siemens", phase=1.0), PHASE_LEARNING_RATES),
+        (StudyConfig(methods=("unrolled",), scan="siemens-star", N=None), PHASE_LEARNING_RATES),
+        (StudyConfig(methods=(DIRECT,), scan="siemens-star", N=None), LEARNING_RATES[DIRECT]),
+    ):
+        learningrates.plan(tmp_path, ["1e-3"], config)
+        known = yaml.safe_load((tmp_path / "rates.yaml").read_text())
+        assert known == {"out": ".", "rates": ["1e-3"], "used": {loss: used[loss] for loss in config.losses}}
+    assert StudyConfig(phase=1.0, architecture="cnn", methods=("cnn",)).learning_rates("nll") == {"cnn": 1e-3}
+
+
 def test_the_notebook_starts_from_the_same_rates():
+    cells = json.loads((ROOT / "notebooks" / "learning-rates.ipynb").read_text())["cells"]
+    line = next(row for row in cells[1]["source"] if row.startswith("used = "))
+    assert ast.literal_eval(line.split("=", 1)[1].split("#")[0].strip()) == LEARNING_RATES["unrolled"]
     cells = json.loads((ROOT / "notebooks" / "train-arm.ipynb").read_text())["cells"]
     expected = {method: LEARNING_RATES[method]["nll"] for method in ("unrolled", DIRECT)}
     line = next(row for row in cells[1]["source"] if row.startswith("learning_rates = "))
