@@ -22,7 +22,7 @@ Those of ``unrolled`` are chosen by the rule of :mod:`ptycho.learningrates` (rep
 does not depend on its own (reports/rates-direct)."""
 PHASE_LEARNING_RATES = {"nll": 4e-3, "mae": 4e-3, "mse": 4e-3}
 """Those of ``unrolled`` for an object that shifts the phase, simulated or measured, by the same rule
-(reports/rates-siemens): at the others a training of such an object can diverge."""
+(reports/rates-siemens-star): at the others a training of such an object can diverge."""
 LOSSES = ("nll", "mae", "mse")
 OBJECTS = ("lines", "grf", "siemens")
 PROBES = ("disk", "gaussian", "zone_plate")

@@ -115,7 +115,10 @@ def test_wrong_rates_are_refused_before_anything_is_written(tmp_path, rates):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_rates_that_are_trained_with_are_those_the_rule_chose():
+@pytest.mark.parametrize(
+    ("report", "used"), [("rates", LEARNING_RATES["unrolled"]), ("rates-siemens-star", PHASE_LEARNING_RATES)]
+)
+def test_the_rates_that_are_trained_with_are_those_the_rule_chose(report, used):
     committed = [
         Trial(
             row["loss"],
@@ -126,9 +129,9 @@ def test_the_rates_that_are_trained_with_are_those_the_rule_chose():
             float(row["heldout"]),
             row["status"],
         )
-        for row in readme.rows("rates/learning_rates.csv")
+        for row in readme.rows(f"{report}/learning_rates.csv")
     ]
-    assert learningrates.choose(committed, LEARNING_RATES["unrolled"]) == LEARNING_RATES["unrolled"]
+    assert learningrates.choose(committed, used) == used
 
 
 def test_what_the_fit_without_a_network_resolves_does_not_hang_on_its_rate():
