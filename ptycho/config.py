@@ -162,7 +162,7 @@ class StudyConfig:
 
     ``scan`` is None for a simulated study, otherwise a file of any of ``formats.FORMATS`` or ``'siemens-star'``.
     ``N`` is None when the scan decides it. ``learning_rate`` is that of the network, or of ``'direct'`` where there is
-    none; LEARNING_RATES where None.
+    none; where None, LEARNING_RATES, or PHASE_LEARNING_RATES of an object that shifts the phase.
     ``object``, its ``object_size`` (pixels; 4N when None) and ``phase``, and ``illumination`` are what is simulated.
     ``methods`` are what each arm reconstructs with: the network named by ``architecture``, ``'direct'``, or both.
     ``orientation``, ``probe_modes``, ``positions`` and ``resolution`` are of a measured scan: which way its positions

@@ -166,11 +166,14 @@ def test_an_object_that_shifts_the_phase_has_rates_of_its_own(tmp_path):
     assert StudyConfig(phase=1.0, architecture="cnn", methods=("cnn",)).learning_rates("nll") == {"cnn": 1e-3}
 
 
-def test_the_notebook_starts_from_the_same_rates():
-    cells = json.loads((ROOT / "notebooks" / "learning-rates.ipynb").read_text())["cells"]
-    line = next(row for row in cells[1]["source"] if row.startswith("used = "))
-    assert ast.literal_eval(line.split("=", 1)[1].split("#")[0].strip()) == LEARNING_RATES["unrolled"]
-    cells = json.loads((ROOT / "notebooks" / "train-arm.ipynb").read_text())["cells"]
-    expected = {method: LEARNING_RATES[method]["nll"] for method in ("unrolled", DIRECT)}
-    line = next(row for row in cells[1]["source"] if row.startswith("learning_rates = "))
+@pytest.mark.parametrize(
+    ("notebook", "name", "expected"),
+    [
+        ("learning-rates", "used", LEARNING_RATES["unrolled"]),
+        ("train-arm", "learning_rates", {method: LEARNING_RATES[method]["nll"] for method in ("unrolled", DIRECT)}),
+    ],
+)
+def test_a_notebook_starts_from_the_same_rates(notebook, name, expected):
+    cells = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text())["cells"]
+    line = next(row for row in cells[1]["source"] if row.startswith(f"{name} = "))
     assert ast.literal_eval(line.split("=", 1)[1].split("#")[0].strip()) == expected
