@@ -8,6 +8,7 @@ last backup.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -36,12 +37,22 @@ def connect(scheduler: str) -> Client:
     from distributed import Client
 
     try:
+        # A Client that finds no scheduler stays behind half made; collected in the thread that the next one starts, it
+        # waits for a lock that the next one holds.
+        asyncio.run(_knock(scheduler))
         return Client(scheduler, timeout=10, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"SCHEDULER={scheduler!r} is not accepted: no dask scheduler answers there; "
             "the address is the one that it prints when it starts, e.g. tcp://10.0.0.1:8786"
         ) from error
+
+
+async def _knock(scheduler: str) -> None:
+    from distributed.comm import connect
+
+    comm = await connect(scheduler, timeout=10)
+    await comm.close()
 
 
 def threads_by_machine(client: Client) -> dict[str, int]:

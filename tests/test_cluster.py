@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -72,10 +73,12 @@ def test_a_command_nobody_waits_for_any_more_ends(local, tmp_path):
         assert gone(pid, 30)
 
 
-def test_an_address_without_a_scheduler_is_one_message():
-    for address in ("nowhere", "ftp://127.0.0.1:9"):
-        with pytest.raises(ConfigError, match=f"SCHEDULER='{address}' is not accepted: no dask scheduler answers"):
-            cluster.connect(address)
+@pytest.mark.parametrize("address", ["nowhere", "ftp://127.0.0.1:9"])
+def test_an_address_without_a_scheduler_is_one_message_and_leaves_nothing_behind(address):
+    before = threading.enumerate()
+    with pytest.raises(ConfigError, match=f"SCHEDULER='{address}' is not accepted: no dask scheduler answers"):
+        cluster.connect(address)
+    assert set(threading.enumerate()) <= set(before)
 
 
 @pytest.mark.parametrize(
