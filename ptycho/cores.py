@@ -1,7 +1,8 @@
 """The processor's cores: how many there are, and how a batch is spread over them.
 
 XLA compiles a step for one core: on two, the same step takes as long. Compiled calls that do not depend on one another
-do run side by side, so a batch is cut and every part is given to the same compiled function.
+do run side by side, so a batch is cut and every part is given to the same compiled function. A graphics processor takes
+the batch as a whole: there the parts would follow one another, each too small to fill it.
 """
 
 from __future__ import annotations
@@ -32,8 +33,18 @@ def threads() -> int:
     return int(given) if given.isdigit() and int(given) else usable_cores()
 
 
+def gpus() -> list[str]:
+    """The graphics processors that TensorFlow computes on here, by the name of their model."""
+    import tensorflow as tf
+
+    found = tf.config.get_visible_devices("GPU")
+    return [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in found]
+
+
 def parts_of(batch_size: int) -> int:
-    """Into how many equal parts a batch is cut: one a thread, or as many fewer as divide it."""
+    """Into how many equal parts a batch is cut: one a thread, or as many fewer as divide it; on a GPU, into one."""
+    if gpus():
+        return 1
     return max(k for k in range(1, min(threads(), batch_size) + 1) if batch_size % k == 0)
 
 

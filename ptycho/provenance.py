@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib import metadata
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ptycho import __version__
-from ptycho.cores import THREADS, usable_cores
+from ptycho.cores import THREADS, gpus, usable_cores
 from ptycho.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,6 +43,7 @@ def provenance(arm_dir: str | os.PathLike[str], parameters: Mapping[str, Any]) -
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
         "cpu_count": usable_cores(),
+        "gpus": gpus() if "tensorflow" in sys.modules else [],  # not imported for this: it takes seconds
         "threads": {name: os.environ.get(name) for name in THREADS},
         "parameters": dict(parameters),
         "started_utc": _STARTED,

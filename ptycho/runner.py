@@ -78,6 +78,8 @@ def kernel_environment(jobs: int) -> dict[str, str]:
         "TF_XLA_FLAGS": " ".join(filter(None, (os.environ.get("TF_XLA_FLAGS"), cache))),
         # what TensorFlow's C++ has to say raises in Python too; it calls every use of the cache an error besides
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
+        # else the first of several arms at a time takes all of a GPU's memory
+        "TF_FORCE_GPU_ALLOW_GROWTH": os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH", "true"),
         # a kernel of the same name in the user's home would run another Python than this one
         "JUPYTER_PREFER_ENV_PATH": "1",
     }

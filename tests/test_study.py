@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -449,6 +450,14 @@ def test_provenance_says_how_and_not_where_or_by_whom(tmp_path):
         assert private not in text
     host = socket.gethostname()
     assert not re.search(rf"\b{re.escape(host)}\b", text) or len(host) <= 3
+
+
+def test_provenance_names_the_gpus_that_tensorflow_computed_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "gpus", lambda: ["NVIDIA H200"])
+    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace())
+    assert study.provenance(tmp_path, {})["gpus"] == ["NVIDIA H200"]
+    monkeypatch.delitem(sys.modules, "tensorflow")
+    assert study.provenance(tmp_path, {})["gpus"] == []
 
 
 def test_provenance_of_a_folder_that_is_no_checkout(tmp_path):

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from ptycho import callbacks, losses, model, objective, probes, training
 from ptycho.config import ModelConfig, TrainingConfig
-from ptycho.cores import THREADS, parts_of, usable_cores
+from ptycho.cores import THREADS, gpus, parts_of, usable_cores
 from ptycho.exposure import expose, ideal_amplitude
 from ptycho.groups import make_groups
 from ptycho.objects import make_object
@@ -342,6 +342,15 @@ def test_a_batch_is_cut_into_a_part_for_each_thread(monkeypatch):
     assert [parts_of(size) for size in (1, 2, 4, 6, 9)] == [1, 2, 2, 3, 3]
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "0")  # TensorFlow's word for all
     assert parts_of(usable_cores()) == usable_cores()
+
+
+def test_a_batch_stays_whole_on_a_gpu(monkeypatch):
+    gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+    details = {"device_name": "NVIDIA H200", "compute_capability": (9, 0)}
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [gpu] if kind == "GPU" else [])
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda device: details)
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")
+    assert gpus() == ["NVIDIA H200"] and [parts_of(size) for size in (1, 2, 9)] == [1, 1, 1]
 
 
 def test_an_epoch_shows_every_pattern_once_and_is_never_shorter_than_sixty_steps(groups):
