@@ -82,9 +82,9 @@ def test_a_sweep_with_a_failed_arm_is_reported_resumed_and_then_left_alone(root)
     out = root / "out"
     done = make(*SMALL, cwd=root, FAIL="low_nll training if seed == 2: raise MemoryError('no memory')")
     assert done.returncode != 0
-    assert "seed-2/low_nll failed: 1 of 2 arms done, 0 running, 1 failed" in done.stdout or (
-        "seed-2/low_nll failed: 0 of 2 arms done, 1 running, 1 failed" in done.stdout
-    )
+    # the other arm may by then be done, running or still to come
+    told = re.search(r"seed-2/low_nll failed: (.) of 2 arms done, (.) running, 1 failed, (.) to come", done.stdout)
+    assert told and sum(map(int, told.groups())) == 1, done.stdout
     assert "NOT VERIFIED\n- 2 arms: 1 ok, 0 collapsed, 1 failed, 0 missing\n" in done.stdout
     assert "- seed-2/low_nll: failed (training failed: MemoryError: no memory (see blocked_" in done.stdout
     assert statuses(out) == {"seed-1/low_nll": "ok", "seed-2/low_nll": "failed"}
