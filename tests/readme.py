@@ -66,7 +66,8 @@ def response(path: str, doses: Sequence[str], parts: Sequence[str]) -> list[list
 
 
 def factors(resolutions: Sequence[str]) -> list[list[str]]:
-    table = rows("sweep/dose_factor.csv")
+    """From the doses that lie closest together, where they reach the resolution, else from those of the whole curve."""
+    fine, whole = rows("sweep-fine/dose_factor.csv"), rows("sweep/dose_factor.csv")
 
     def told(row: Row) -> str:
         """With the interval where there is one, and with more digits the nearer it is to 1."""
@@ -80,7 +81,11 @@ def factors(resolutions: Sequence[str]) -> list[list[str]]:
     made = []
     for part, (method, split) in PARTS.items():
         wanted = {"method": method, "split": split, "reference": "nll", "other": "mae"}
-        made.append([part, *(told(one(table, **wanted, resolution=float(resolution))) for resolution in resolutions)])
+        cells = []
+        for resolution in map(float, resolutions):
+            closest, widest = (one(table, **wanted, resolution=resolution) for table in (fine, whole))
+            cells.append(told(closest) or told(widest))
+        made.append([part, *cells])
     return made
 
 
