@@ -15,7 +15,7 @@ from ptycho.intervals import DRAWS, crossing, dose_ends, isotonic, mean_draws, q
 class Factor:
     """How many times the photons of `reference` the loss `other` needs for the same mean FRC50, `resolution`.
 
-    doses: photons per pattern at which (reference, other) reach it; None where a curve does not cross it.
+    doses: photons per pattern at which (reference, other) reach it; None where they are not known.
     value: their ratio, or None for the `reason`. low, high: ends of the interval; None where the doses at hand set no
     end, or, with `reason`, where there is no interval. n: seeds at the dose that has fewest.
     """
@@ -42,7 +42,9 @@ def factors(
 ) -> list[Factor]:
     """The factors of one pair: isotonic mean curves over log10 dose, crossed at each resolution, the draws like them.
 
-    Both losses come from the same draws of seeds. A draw whose curve does not cross confines the factor on one side.
+    Both losses come from the same draws of seeds. A draw whose curve does not cross confines the factor on one side. A
+    straight line from a dose at which a seed resolves nothing says nothing of when it begins to: a curve that crosses
+    between such a dose and the next does so anywhere between the two, and the factor has an interval alone.
     """
     seen = [np.isfinite(table).sum(axis=0) for table in tables]
     least = min((int(n[n > 0].min()) if n.any() else 0) for n in seen)
@@ -53,6 +55,7 @@ def factors(
     columns = [table[:, keep] for table, keep in zip(tables, kept, strict=True)]
     weights = [n[keep] for n, keep in zip(seen, kept, strict=True)]
     means = [isotonic(np.nanmean(table, axis=0), weight) for table, weight in zip(columns, weights, strict=True)]
+    leaps = [(table == 0).any(axis=0) for table in columns]
     drawn = None
     if least > 1:
         both = mean_draws(np.concatenate(columns, axis=1), DRAWS, rng)
@@ -61,21 +64,27 @@ def factors(
 
     found = []
     for value in resolutions:
-        (low_a, high_a), (low_b, high_b) = (crossing(x[k], means[k], value) for k in (0, 1))
-        reached = (float(10**low_a) if low_a == high_a else None, float(10**low_b) if low_b == high_b else None)
-        reasons = [
-            f"{loss} does not reach {value:.2f} of Nyquist at any dose up to {10 ** x[k][-1]:.3g} photons per pattern"
-            if means[k][-1] < value
-            else f"{loss} resolves more than {value:.2f} of Nyquist already at {10 ** x[k][0]:.3g} photons per pattern"
-            for k, loss in enumerate(losses)
-            if reached[k] is None
-        ]
-        factor = None if reasons else float(10 ** (low_b - low_a))
+        spans = [crossing(x[k], means[k], value, leaps[k]) for k in (0, 1)]
+        reference, other = (float(10**low) if low == high else None for low, high in spans)
+        reasons = [_unknown(loss, value, *span) for loss, span in zip(losses, spans, strict=True) if span[0] != span[1]]
+        factor = None if reference is None or other is None else other / reference
         ends: tuple[float | None, float | None] = (None, None)
         if drawn is None:
             reasons.append("a single seed at some dose: no interval")
         else:
-            (low_a, high_a), (low_b, high_b) = (crossing(x[k], drawn[k], value) for k in (0, 1))
+            (low_a, high_a), (low_b, high_b) = (crossing(x[k], drawn[k], value, leaps[k]) for k in (0, 1))
             ends = dose_ends(*quantile_bounds(low_b - high_a, high_b - low_a))
-        found.append(Factor(method, value, *losses, reached, factor, *ends, least, "; ".join(reasons)))
+        found.append(Factor(method, value, *losses, (reference, other), factor, *ends, least, "; ".join(reasons)))
     return found
+
+
+def _unknown(loss: str, resolution: float, low: NDArray[np.float64], high: NDArray[np.float64]) -> str:
+    """Why nobody knows where, between the bounds of log10 dose, a curve reaches the resolution."""
+    if np.isinf(high):
+        return f"{loss} does not reach {resolution:.2f} of Nyquist at any dose up to {10**low:.3g} photons per pattern"
+    if np.isinf(low):
+        return f"{loss} resolves more than {resolution:.2f} of Nyquist already at {10**high:.3g} photons per pattern"
+    return (
+        f"{loss} reaches {resolution:.2f} of Nyquist anywhere between {10**low:.3g} photons per pattern, where a seed "
+        f"resolves nothing, and {10**high:.3g}"
+    )

@@ -142,12 +142,17 @@ def isotonic(values: NDArray[np.floating], weights: NDArray[np.floating]) -> NDA
 
 
 def crossing(
-    x: NDArray[np.floating], curves: NDArray[np.floating], value: float
+    x: NDArray[np.floating],
+    curves: NDArray[np.floating],
+    value: float,
+    leaps: NDArray[np.bool_] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Bounds (low, high), each (...,), of where non-decreasing curves (..., D) over rising x (D,) first reach `value`.
 
-    Within the range of a curve both are the point of linear interpolation. A curve that starts above the value reached
-    it somewhere below x[0]: (-inf, x[0]). One that ends below it does so, if at all, above x[-1]: (x[-1], inf).
+    Within the range of a curve both are the point of linear interpolation; but where `leaps` (D,) says that the curves
+    may leap between a point and the next, they reach the value anywhere between the two. A curve that starts above the
+    value reached it somewhere below x[0]: (-inf, x[0]). One that ends below it does so, if at all, above x[-1]:
+    (x[-1], inf).
     """
     x, curves = np.asarray(x, np.float64), np.asarray(curves, np.float64)
     D = len(x)
@@ -158,6 +163,9 @@ def crossing(
     rise = np.where(y1 > y0, y1 - y0, 1)
     at = np.where(below == 0, x[0], x[i] + (value - y0) / rise * (x[j] - x[i]))
     low, high = at.copy(), at.copy()
+    if leaps is not None:
+        leapt = leaps[i] & (y0 < value) & (value <= y1)
+        low, high = np.where(leapt, x[i], low), np.where(leapt, x[j], high)
     low[curves[..., 0] > value] = -np.inf
     low[below == D], high[below == D] = x[-1], np.inf
     return low, high

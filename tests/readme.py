@@ -70,13 +70,13 @@ def factors(resolutions: Sequence[str]) -> list[list[str]]:
     fine, whole = rows("sweep-fine/dose_factor.csv"), rows("sweep/dose_factor.csv")
 
     def told(row: Row) -> str:
-        """With the interval where there is one, and with more digits the nearer it is to 1."""
-        if not row["factor"]:
+        """With the interval, alone across a collapse, and with more digits the nearer the factor is to 1."""
+        if not (row["low"] and row["high"]):
             return ""
-        digits = 1 if float(row["factor"]) >= 2 else 2
+        digits = 1 if float(row["factor"] or row["low"]) >= 2 else 2
         words = [row[name] for name in ("factor", "low", "high")]
-        middle, low, high = (f"{float(w):.{0 if float(w) >= 9.95 else digits}f}" if w else "-" for w in words)
-        return middle if low == high == "-" else f"{middle} [{low}, {high}]"
+        middle, low, high = (f"{float(w):.{0 if float(w) >= 9.95 else digits}f}" if w else "" for w in words)
+        return f"{middle} [{low}, {high}]".strip()
 
     made = []
     for part, (method, split) in PARTS.items():

@@ -131,6 +131,28 @@ def test_a_resolution_reached_below_the_lowest_dose_bounds_the_factor_too():
     )
 
 
+def test_across_a_collapse_the_doses_at_hand_confine_the_factor_and_no_line_is_drawn():
+    """The truth leaps within a decade: mae resolves nothing up to 3e3 and what nll resolves from there on."""
+    arms = study(needs=1.0)
+    for a in arms:
+        if a["loss"] == "mae" and a["nphotons"] <= 1e3:
+            for part in ("train", "heldout", "direct"):
+                a[part]["amplitude_frc50"] = None
+    found = gather(arms, resolutions=(0.4, 0.9))
+    factors = factors_of(found)
+    needed = 10**2.6  # by nll, for 0.4 of Nyquist
+    assert factors[0.4].value is None and factors[0.4].doses[0] == pytest.approx(needed, rel=0.1)
+    assert factors[0.4].low == pytest.approx(1e3 / needed, rel=0.15)
+    assert factors[0.4].high == pytest.approx(1e4 / needed, rel=0.15)
+    assert factors[0.4].low < 3e3 / needed < factors[0.4].high
+    assert factors[0.9].value == pytest.approx(1, rel=0.05)  # both doses about it resolve
+    words = " ".join(verdict(found))
+    ends = f"more than {factors[0.4].low:.3g} and less than {factors[0.4].high:.3g} times the photons of nll"
+    assert ends in words
+    assert "mae reaches 0.40 of Nyquist anywhere between 1e+03 photons per pattern, where a seed resolves" in words
+    assert f"[{factors[0.4].low:.3g}, {factors[0.4].high:.3g}] at 0.40" in " ".join(summary(found))
+
+
 def test_a_collapsed_arm_resolves_nothing_and_is_counted():
     arms = study()
     collapsed = next(a for a in arms if (a["nphotons"], a["loss"], a["seed"]) == (1e5, "mae", 3))

@@ -100,6 +100,15 @@ def test_crossings_are_interpolated_or_bounded():
     assert crossing(np.array([3.0]), np.array([0.2]), 0.5) == (3, np.inf)
 
 
+def test_a_crossing_within_a_leap_is_anywhere_in_it():
+    x = np.array([2.0, 4.0, 5.0])
+    curves = np.array([[0.0, 0.4, 0.8], [0.0, 0.6, 0.8], [0.6, 0.7, 0.8], [0.1, 0.2, 0.3], [0.2, 0.5, 0.5]])
+    low, high = crossing(x, curves, 0.5, leaps=np.array([True, False, True]))
+    np.testing.assert_allclose(low, [4.25, 2, -np.inf, 5, 2])
+    np.testing.assert_allclose(high, [4.25, 4, 2, np.inf, 4])
+    assert crossing(x, curves[1], 0.5, leaps=np.array([True, False, True])) == (2, 4)
+
+
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=6, unique=True), st.floats(0.01, 0.99))
 def test_crossing_inverts_linear_interpolation(values, value):
     x, curve = np.arange(len(values), dtype=float), np.sort(values)
