@@ -316,7 +316,7 @@ active-environment:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { \
 	  echo "Python 3.10 to 3.13 is needed; the active environment" $(call quoted,$(ACTIVE)) \
 	  "has $$($(PYTHON) --version 2>&1)" >&2; exit 1; }
-	@$(PYTHON) -m ptycho.environment
+	@$(PYTHON) -m ptycho.run.environment
 
 # --- the study: what is made from what; `make study` comes here once its parameters are good --------------------------
 

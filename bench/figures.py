@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from bench.process import Row
-from ptycho.drawing import styled
+from ptycho.figures.style import styled
 
 TASKS = ("training", "inference", "direct")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 
 from bench.process import Row, timed
-from ptycho.provenance import ROOT
+from ptycho.files import ROOT
 
 
 def starts(repeats: int) -> list[Row]:

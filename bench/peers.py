@@ -1,7 +1,7 @@
 """Beside its peers on a measured scan: every method gets the same thinned photons, the same pixels and as many passes.
 
 Each fits all the photons, which takes the seconds told, and both halves of them, whose agreement is the resolution
-(:mod:`ptycho.halves`): no method is judged by the object of another. Below full dose the reference, a direct fit to all
+(``judge.halves``): no method is judged by the object of another. Below full dose the reference, a direct fit to all
 photons, is a second judge.
 """
 
@@ -16,10 +16,12 @@ import numpy as np
 
 from bench import ptychi_engines as peer
 from bench.process import Row
-from ptycho import exposure, halves, seeds
-from ptycho.rawdata import RawData
-from ptycho.registration import Reconstruction
-from ptycho.resolution import frc50
+from ptycho import seeds
+from ptycho.judge import halves
+from ptycho.judge.frc import frc50
+from ptycho.scans.dose import halve, measured_dose, thin_to_dose
+from ptycho.scans.rawdata import RawData
+from ptycho.scans.reconstruction import Reconstruction
 
 BATCH = 25
 """Patterns a step of ``direct`` on a scan of some hundred."""
@@ -32,10 +34,10 @@ def thinned(scan: RawData, doses: Sequence[str], repeats: int, seed: int, folder
             data = scan
             if dose != "full":
                 own = seeds.derive(seed, "thinning", dose, str(k))
-                data = exposure.thin_to_dose(scan, float(dose), np.random.default_rng(own))
+                data = thin_to_dose(scan, float(dose), np.random.default_rng(own))
             path = folder / f"{dose}_{k}.npz"
             data.save(path)
-            nphotons = exposure.measured_dose(data, data.probeGuess).per_pattern
+            nphotons = measured_dose(data, data.probeGuess).per_pattern
             yield {"dose": dose, "nphotons": nphotons, "thinning": k, "path": str(path)}
 
 
@@ -54,7 +56,7 @@ def trial(path: str, share: float, method: str, passes: int, seed: int) -> list[
         return _direct(part, loss=kind, passes=passes, seed=seed)
 
     seconds, whole = fitted(data)
-    one, other = (fitted(half)[1] for half in exposure.halves(data, np.random.default_rng(seed)))
+    one, other = (fitted(half)[1] for half in halve(data, np.random.default_rng(seed)))
     split = halves.compare(one, other)
     judged: float | None = None
     if share < 1:
@@ -63,7 +65,7 @@ def trial(path: str, share: float, method: str, passes: int, seed: int) -> list[
 
 
 def _direct(data: RawData, **settings: Any) -> tuple[float, Reconstruction]:
-    from ptycho import direct
+    from ptycho.reconstruct import direct
 
     started = time.perf_counter()
     found = direct.fit(data, batch_size=BATCH, **settings).reconstruction

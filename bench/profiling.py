@@ -16,8 +16,8 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from bench import samples, throughput
 from bench.process import Row, timed
-from ptycho import direct
-from ptycho.rawdata import RawData
+from ptycho.reconstruct import direct
+from ptycho.scans.rawdata import RawData
 
 KINDS = {
     "Fourier transforms": r"^i?fft",

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from scipy import signal
 
-from ptycho.formats import ptychi as arrays
-from ptycho.formats.scan import Scan
-from ptycho.rawdata import RawData
-from ptycho.registration import Reconstruction
+from bench import ptychi_arrays
+from ptycho.scans.formats.scan import Scan
+from ptycho.scans.rawdata import RawData
+from ptycho.scans.reconstruction import Reconstruction
 
 FITTER = Path(__file__).with_name("ptychi_fit.py")
 
@@ -78,7 +78,7 @@ def fit(data: RawData, engine: str, epochs: Sequence[int], seed: int) -> list[tu
     coverage = np.maximum(signal.fftconvolve(visits, light, mode="same"), 0).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
         given, taken = Path(folder, "given.npz"), Path(folder, "taken.npz")
-        np.savez(given, **arrays.to_arrays(scan))
+        np.savez(given, **ptychi_arrays.to_arrays(scan))
         _ptychi(
             str(FITTER), str(given), str(taken), json.dumps({**ENGINES[engine], "budgets": [*epochs], "seed": seed})
         )

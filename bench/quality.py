@@ -13,9 +13,9 @@ from pathlib import Path
 
 from bench import ptychi_engines as peer
 from bench.process import Row
-from ptycho import arm
-from ptycho.rawdata import RawData
-from ptycho.registration import Reconstruction
+from ptycho.scans.rawdata import RawData
+from ptycho.scans.reconstruction import Reconstruction
+from ptycho.study.arms import judge
 
 LOSS = "nll"
 
@@ -24,8 +24,9 @@ def network(path: str, architecture: str, budgets: Sequence[int], seed: int) -> 
     """The network trained for each of ``budgets`` epochs, and its reconstruction of the scan it was trained on."""
     import keras
 
-    from ptycho import groups, model, stitching, training
     from ptycho.config import LEARNING_RATES
+    from ptycho.reconstruct import groups, stitching, training
+    from ptycho.reconstruct.networks import model
 
     data = RawData.load(path)
     rows = []
@@ -45,7 +46,7 @@ def network(path: str, architecture: str, budgets: Sequence[int], seed: int) -> 
 
 def direct(path: str, budgets: Sequence[int], seed: int) -> list[Row]:
     """Maximum likelihood on the object's pixels, for each of ``budgets`` passes."""
-    from ptycho import direct
+    from ptycho.reconstruct import direct
 
     data = RawData.load(path)
     rows = []
@@ -70,7 +71,7 @@ def ptychi(path: str, engine: str, budgets: Sequence[int], seed: int) -> list[Ro
 
 
 def _row(method: str, budget: int, seed: int, seconds: float, found: Reconstruction, data: RawData) -> Row:
-    judged = arm.judge(found, data)
+    judged = judge(found, data)
     return {
         "method": method,
         "budget": budget,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ptycho import exposure, objects, probes, trajectories
 from ptycho.config import ModelConfig
-from ptycho.groups import Groups, make_groups
-from ptycho.rawdata import RawData
+from ptycho.physics import photons, probes, samples
+from ptycho.reconstruct.groups import Groups, make_groups
+from ptycho.scans.rawdata import RawData
 
 TILE = 1000
 """Patterns of one tile of a mosaic."""
@@ -21,11 +21,11 @@ def scan(N: int, positions: int, dose: float = 1e9, whole: bool = False, seed: i
     """
     size = round(N + 3 * N * np.sqrt(positions / 2000))
     rng = np.random.default_rng(seed)
-    O, P = objects.make_object("lines", size, seed), probes.disk(N)
-    x, y = trajectories.random_positions(positions, size, N, rng)
+    O, P = samples.make_object("lines", size, seed), probes.disk(N)
+    x, y = samples.random_positions(positions, size, N, rng)
     if whole:
         x, y = np.rint(x), np.rint(y)
-    diff3d, s = exposure.expose(exposure.ideal_amplitude(O, P, x, y), dose, rng)
+    diff3d, s = photons.expose(photons.ideal_amplitude(O, P, x, y), dose, rng)
     return RawData(diff3d, x, y, P, O, nphotons=dose, intensity_scale=s)
 
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from bench import samples, throughput
 from bench.process import Row, peak_memory
-from ptycho import groups, model, stitching, training
 from ptycho.config import ModelConfig, TrainingConfig
+from ptycho.reconstruct import groups, stitching, training
+from ptycho.reconstruct.networks import model
 
 
 def stages(path: str, N: int, gridsize: int, patterns: int) -> list[Row]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.process import Row
-from ptycho.provenance import ROOT
+from ptycho.files import ROOT
 
 TRANSFORM_US = 8.0
 """Microseconds of a 64 x 64 transform on a core of the machine that the targets were set on."""

@@ -16,11 +16,12 @@ import tensorflow as tf
 
 from bench import flops, samples
 from bench.process import Row, peak_gflops, timed, transform_us
-from ptycho import direct, model, training
 from ptycho.config import ModelConfig, TrainingConfig
 from ptycho.cores import spread, threads
-from ptycho.groups import Groups
-from ptycho.networks.layers import uses_xla
+from ptycho.reconstruct import direct, training
+from ptycho.reconstruct.groups import Groups
+from ptycho.reconstruct.networks import model
+from ptycho.reconstruct.networks.layers import uses_xla
 
 Estimate = Callable[[np.ndarray], np.ndarray]
 STEPS = 100_000
@@ -85,7 +86,7 @@ def direct_fit(N: int, batch_size: int, passes: int) -> list[Row]:
 
 
 def training_step(groups: Groups, config: ModelConfig, batch_size: int) -> tuple[Callable[[], float], Work]:
-    """One step of :func:`ptycho.training.fit`, from the batch's loading to the loss; and the work of one group."""
+    """One step of ``training.fit``, from the batch's loading to the loss; and the work of one group."""
     keras.utils.set_random_seed(1)
     autoencoder, _ = model.build(config, groups.data.probeGuess)
     settings = TrainingConfig(model=config, batch_size=batch_size)
@@ -97,7 +98,7 @@ def training_step(groups: Groups, config: ModelConfig, batch_size: int) -> tuple
 
 
 def inference(groups: Groups, config: ModelConfig) -> tuple[Estimate, Work]:
-    """A batch of groups -> their objects, as in :func:`ptycho.stitching.reconstruct`; and the work of one group."""
+    """A batch of groups -> their objects, as in ``stitching.reconstruct``; and the work of one group."""
     _, diffraction_to_obj = model.build(config, groups.data.probeGuess)
     objects_of = spread(lambda *inputs: diffraction_to_obj(inputs), xla=uses_xla(diffraction_to_obj))
     estimate = tf.function(lambda *inputs: tf.concat(objects_of(*inputs), axis=0))

@@ -2,8 +2,10 @@
 
 Importing the package is quick and loads neither NumPy nor TensorFlow; every module is imported by its own name::
 
-    from ptycho.rawdata import RawData
+    from ptycho.scans.rawdata import RawData
     from ptycho.model import create_model_with_gridsize
 """
+
+from __future__ import annotations
 
 __version__ = "0.1.0"

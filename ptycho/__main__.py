@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from ptycho import __version__
-from ptycho.config import ConfigError, StudyConfig, arms
-
-ROOT = Path(__file__).resolve().parents[1]
+from ptycho.errors import ConfigError
+from ptycho.files import ROOT
+from ptycho.study.config import StudyConfig, arms
 
 
 def _words(assignments: Sequence[str]) -> dict[str, str]:
@@ -28,7 +28,8 @@ def _words(assignments: Sequence[str]) -> dict[str, str]:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from ptycho import cluster, study, sweep
+    from ptycho.run import cluster
+    from ptycho.study import plan, sweep
 
     config = StudyConfig.from_strings(_words(options.assignments))
     if not options.jobs.isdigit() or int(options.jobs) < 1:
@@ -36,15 +37,15 @@ def _plan(options: argparse.Namespace) -> int:
     if options.scheduler is not None:
         cluster.connect(options.scheduler).close()
     if options.seeds is None:
-        study.plan(options.out, config)
+        plan.write_plan(options.out, config)
     else:
-        sweep.plan(options.out, config, sweep.seeds_of(options.seeds))
+        sweep.write_sweep(options.out, config, sweep.seeds_of(options.seeds))
     return 0
 
 
 def _run(options: argparse.Namespace) -> int:
-    from ptycho.results import mark_unfinished
-    from ptycho.runner import run
+    from ptycho.run.stage import run
+    from ptycho.study.status import mark_unfinished
 
     of_sweep = options.sweep is not None
     if of_sweep:
@@ -56,37 +57,38 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _print_progress(out: Path, output: Path, status: int) -> None:
-    from ptycho import progress, sweep
+    from ptycho.study import sweep
+    from ptycho.study.status import summary
 
     plan = sweep.planned(out)
     if plan is not None and status < 128:  # not for what was interrupted
         name = output.relative_to(out).with_suffix("") if output.stem == "simulate" else output.parent.relative_to(out)
         rows = sweep.survey(out, plan)
-        print(f"{name} {'failed' if status else 'done'}: {progress.summary(rows, beside=1)}", flush=True)
+        print(f"{name} {'failed' if status else 'done'}: {summary(rows, beside=1)}", flush=True)
 
 
 def _bound(options: argparse.Namespace) -> int:
-    from ptycho.runner import kernel_environment
+    from ptycho.run.stage import kernel_environment
 
     os.environ.update(kernel_environment(options.jobs))
     # what TensorFlow's C++ writes to descriptor 2 goes to the log, Python's own messages to where they went before
     sys.stderr = os.fdopen(os.dup(2), "w")
     with open(options.log, "ab") as log:
         os.dup2(log.fileno(), 2)
-    from ptycho import bounds
+    from ptycho.study import bounds
 
     bounds.write(options.out)
     return 0
 
 
 def _submit(options: argparse.Namespace) -> int:
-    from ptycho import cluster
+    from ptycho.run import cluster
 
     return cluster.submit(options.scheduler, options.words)
 
 
 def _threads(options: argparse.Namespace) -> int:
-    from ptycho import cluster
+    from ptycho.run import cluster
 
     with cluster.connect(options.scheduler) as client:
         print(sum(cluster.threads_by_machine(client).values()) or 1)
@@ -94,52 +96,54 @@ def _threads(options: argparse.Namespace) -> int:
 
 
 def _rates(options: argparse.Namespace) -> int:
-    from ptycho import learningrates
+    from ptycho.study import campaigns
 
-    learningrates.plan(options.out, options.rates.split(), StudyConfig.from_strings(_words(options.assignments)))
+    campaigns.plan(options.out, options.rates.split(), StudyConfig.from_strings(_words(options.assignments)))
     return 0
 
 
 def _gather(options: argparse.Namespace) -> int:
-    from ptycho import sweep
+    from ptycho.study import sweep
 
     sweep.collect(options.out)
     return 0
 
 
 def _report(options: argparse.Namespace) -> int:
-    from ptycho import report
+    from ptycho.run import report
 
     print(report.write(options.out))
     return 0
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from ptycho import report
+    from ptycho.run.verdict import write_verdict
 
-    print(report.verdict(options.out), end="")
+    print(write_verdict(options.out), end="")
     print(f"report: {options.out / 'index.html'}")
     return 0
 
 
 def _status(options: argparse.Namespace) -> int:
-    from ptycho import progress, study, sweep
+    from ptycho.study import sweep
+    from ptycho.study.plan import planned
+    from ptycho.study.status import summary, survey, table
 
     swept = sweep.planned(options.out)
     if swept is not None:
         rows = sweep.survey(options.out, swept)
-        print(progress.summary(rows))
+        print(summary(rows))
         if told := [row for row in rows if row.state in ("running", "failed", "stopped")]:
-            print(progress.table(told))
+            print(table(told))
         return 0
-    plan = study.planned(options.out)
+    plan = planned(options.out)
     names = [arm.name for arm in arms(plan["doses"], plan["losses"])]
-    print(progress.table(progress.survey(options.out, names, measured=plan.get("measured", False))))
+    print(table(survey(options.out, names, measured=plan.get("measured", False))))
     return 0
 
 
 def _convert(options: argparse.Namespace) -> int:
-    from ptycho import formats
+    from ptycho.scans import formats
 
     words = {k: getattr(options, k) for k in ("to", "drop", "pixel_size", "of", "part")}
     for note in formats.convert(options.source, options.target, **words):
@@ -149,14 +153,15 @@ def _convert(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    from ptycho import display, inspection
+    from ptycho.figures import images, output
+    from ptycho.scans import inspect
 
-    found = inspection.inspect(options.file)
+    found = inspect.inspect(options.file)
     print(found)
-    if found.figure is not None:
+    if found.seen is not None:
         png = options.png or options.file.with_name(f"{options.file.name}.inspect.png")
         try:
-            display.save_png(found.figure, png)
+            output.save_png(images.inspection(*found.seen), png)
         except OSError as error:
             raise ConfigError(f"{png}: cannot be written ({error.strerror}); name another with --png") from error
         print(f"picture: {png}")

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     import tensorflow as tf
 
-T = TypeVar("T")
 
+T = TypeVar("T")
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 """Environment variables that bound the threads of a process; the runner sets them for each notebook."""
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from ptycho import acquisition, groups, model, training
 from ptycho.config import ModelConfig, TrainingConfig
+from ptycho.reconstruct import groups, training
+from ptycho.reconstruct.networks import model
+from ptycho.scans import simulated
 
 
 def losses(grouped: groups.Groups, devices: list[str]) -> list[float]:
@@ -28,7 +30,7 @@ def losses(grouped: groups.Groups, devices: list[str]) -> list[float]:
 if __name__ == "__main__":
     processor = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
-    scan = acquisition.simulate(64, 64, 4, seed=1)["train"].expose("1e6")
+    scan = simulated.simulate(64, 64, 4, seed=1)["train"].expose("1e6")
     grouped = groups.make_groups(scan, 2)
     found = {number: losses(grouped, [f"CPU:{k}" for k in range(number)]) for number in (1, 2)}
     Path(sys.argv[1]).write_text(json.dumps(found))

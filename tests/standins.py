@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -48,11 +49,11 @@ RESOLUTION = {
     "# The resolution": "markdown",
     "stage:inference": """
 from pathlib import Path
-from ptycho import study
+from ptycho import files
 perhaps("resolution", "inference")
 Path(out, "data", "measured.npz").read_text()
 for name in ("resolution.png", "resolution.pdf", "resolution.csv"): Path(out, name).write_text("stand-in")
-study.write_json(Path(out, "resolution.json"), {"recommendation": [f"so many photons for {resolution}"]})
+files.write_json(Path(out, "resolution.json"), {"recommendation": [f"so many photons for {resolution}"]})
 """,
 }
 
@@ -63,12 +64,14 @@ TRAIN = {
     "stage:training": """
 from pathlib import Path
 import warnings
-from ptycho import study
+from ptycho import files
+from ptycho.study.provenance import provenance
+from ptycho.study.status import write_progress
 folder = Path(out, arm)
 print("threads", os.environ["TF_NUM_INTRAOP_THREADS"], "in the arm's folder:", Path.cwd().name == arm)
 with open(folder / "ran", "a") as file: file.write("once\\n")
 for epoch in range(nepochs):
-    study.write_progress(folder, stage="training", epoch=epoch + 1, nepochs=nepochs, seconds_per_epoch=0.1, loss=1.0)
+    write_progress(folder, stage="training", epoch=epoch + 1, nepochs=nepochs, seconds_per_epoch=0.1, loss=1.0)
 perhaps(arm, "training")
 if architecture in methods:
     rows = "".join(f"{e + 1},{1 / (e + 1)}\\n" for e in range(nepochs))
@@ -91,9 +94,9 @@ parts = dict(train=split if network else None, heldout=split if network else Non
              direct=split if "direct" in methods else None)
 curve = dict(frequency=[k / 20 for k in range(1, 21)], complex=[1 - k / 20 for k in range(20)], phase=None,
              amplitude=[1 - k / 20 for k in range(20)])
-study.provenance(folder, {"arm": arm, "seed": seed})
-study.write_json(folder / "frc.json", dict(contrast="amplitude", parts={k: curve for k, v in parts.items() if v}))
-study.write_json(folder / "metrics.json", dict(
+provenance(folder, {"arm": arm, "seed": seed})
+files.write_json(folder / "frc.json", dict(contrast="amplitude", parts={k: curve for k, v in parts.items() if v}))
+files.write_json(folder / "metrics.json", dict(
     name=arm, nphotons=1e5 if dose == "full" else float(dose), loss=loss, seed=seed,
     architecture=architecture if network else None, status="ok",
     train_seconds=1.0 if network else None, patterns_per_second=1.0 if network else None, **parts))
@@ -129,16 +132,17 @@ COMPARE = {
     "stage:visualisation": """
 from pathlib import Path
 from PIL import Image
-from ptycho import study
-from ptycho.config import arms
+from ptycho import files
+from ptycho.study.arms import collect
+from ptycho.study.config import arms
 perhaps("compare", "visualisation")
-metrics = study.collect(out, [arm.name for arm in arms(doses, losses)], measured)
+metrics = collect(out, [arm.name for arm in arms(doses, losses)], measured)
 image = Image.effect_noise((64, 48), 40)
 image.save(Path(out, "dose_comparison.png")); image.save(Path(out, "dose_comparison.pdf"))
 Path(out, "dose_comparison.csv").write_text(
     "panel,peak\\n" + "".join(f"{d} {c},1.5\\n" for d in doses for c in ("pattern", *losses)))
 print("a verdict", *metrics.get("resolution", {}).get("recommendation", []))
-study.write_json(Path(out, "metrics.json"), metrics)
+files.write_json(Path(out, "metrics.json"), metrics)
 """,
 }
 
@@ -172,7 +176,7 @@ def checkout(folder: Path) -> Path:
     for name, cells in stand_ins.items():
         notebook(cells, folder / "notebooks" / f"{name}.ipynb")
     shutil.copy2(ROOT / "notebooks" / "learning-rates.ipynb", folder / "notebooks")
-    (folder / "ptycho" / "bounds.py").write_text(BOUNDS)
+    (folder / "ptycho" / "study" / "bounds.py").write_text(BOUNDS)
     return folder
 
 
@@ -202,3 +206,17 @@ def entry(name: str = "high_nll", **changes) -> dict:
         "direct": dict(split),
     }
     return json.loads(json.dumps({**made, **changes}))
+
+
+def gone(pid: int, seconds: float = 10.0) -> bool:
+    """Whether the process `pid` ends within `seconds`."""
+    until = time.time() + seconds
+    while time.time() < until:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.1)
+    return False

@@ -16,8 +16,8 @@ from standins import ROOT
 
 from bench import peers, plan, process, quality, samples, tables, targets
 from bench import ptychi_engines as peer
-from ptycho.groups import make_groups
-from ptycho.runner import run
+from ptycho.reconstruct.groups import make_groups
+from ptycho.run.stage import run
 
 NOTEBOOK = ROOT / "bench" / "bench.ipynb"
 NOTEBOOKS = [NOTEBOOK, NOTEBOOK.with_name("peers.ipynb")]

@@ -8,8 +8,9 @@ import pytest
 import yaml
 from standins import ROOT
 
-from ptycho import __main__, study
-from ptycho.config import StudyConfig
+from ptycho import __main__
+from ptycho.study import plan
+from ptycho.study.config import StudyConfig
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_status_report_and_verdict(tmp_path, capsys):
     for command in ("status", "report", "verify"):
         assert __main__.main([command, str(tmp_path)]) == 2
         assert "there is no study in it" in capsys.readouterr().err
-    study.plan(tmp_path, StudyConfig())
+    plan.write_plan(tmp_path, StudyConfig())
     assert __main__.main(["status", str(tmp_path)]) == 0
     assert "high_nll       pending" in capsys.readouterr().out
     assert __main__.main(["verify", str(tmp_path)]) == 0

@@ -1,0 +1,167 @@
+"""The figures of a measured scan's resolution: against the dose, as images dose by dose, on the spokes of a star."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from numpy.typing import NDArray
+
+from ptycho.figures.style import GREY, dose_label, require_image, scale_bar, show_image, styled
+from ptycho.findings.dose_needed import Level, Needed
+from ptycho.findings.intervals import reach
+from ptycho.judge import spokes
+from ptycho.judge.frc import period_px, running_median
+from ptycho.judge.halves import Thinning
+from ptycho.judge.metrics import evaluate
+from ptycho.judge.spokes import Star
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """A reconstruction at one dose, photons per pattern: (h, w) real values in the mask, what they are, and the full
+    period in pixels that its halves agree on; of a star also where it is, and on rings of the radii how strong its
+    spokes and the noise are, and what correlation with the truth the halves let expect at the period there."""
+
+    nphotons: float
+    values: NDArray[np.float64]
+    mask: NDArray[np.bool_]
+    label: str
+    period: float
+    star: Star | None = None
+    radii: NDArray[np.float64] | None = None
+    modulation: NDArray[np.float64] | None = None
+    noise: NDArray[np.float64] | None = None
+    correlation: NDArray[np.float64] | None = None
+
+
+def image(thinning: Thinning, truth: NDArray[np.complex64], is_star: bool) -> Image:
+    """What a thinning's reconstruction from all its photons shows: phase or amplitude, as the ``truth`` (H, W) does."""
+    if thinning.whole is None:
+        raise ValueError(
+            "no data: of the first thinning of a dose alone there is a reconstruction from all its photons"
+        )
+    found = evaluate(thinning.whole, truth, 1.0)
+    mask, phase = found.aligned.mask, found.contrast == "phase"
+    values = found.phase if phase else np.abs(found.aligned.object)
+    true = found.truth_phase if phase else np.abs(found.aligned.truth)
+    label = "phase (rad)" if phase else "amplitude (relative)"
+    period = period_px(thinning.split.crossing)
+    if not is_star:
+        return Image(thinning.nphotons, values, mask, label, period)
+    star = spokes.find(true, mask)
+    radii = spokes.rings(mask, star.centre)
+    expected = thinning.split.expected
+    correlation = np.interp(2 / star.period(radii), expected.frequency, running_median(expected.correlation))
+    strength = spokes.modulation(values, true, star, radii)
+    return Image(thinning.nphotons, values, mask, label, period, star, radii, *strength, correlation)
+
+
+def spoke_rows(images: Sequence[Image]) -> list[dict[str, float | None]]:
+    """How near to a star's centre its spokes show at each dose, and how near the halves say: radii, periods in pixels.
+
+    correlation_shown: with the truth, as the halves let expect, at the period of the innermost ring that shows spokes;
+    where it is high, what ends there are the spokes of the star, not the resolution.
+    """
+    rows = []
+    for one in images:
+        assert one.star is not None and one.radii is not None and one.correlation is not None
+        assert one.modulation is not None and one.noise is not None
+        shown = spokes.innermost(one.modulation, one.noise, one.radii)
+        rows.append(
+            {
+                "nphotons": one.nphotons,
+                "spokes": float(one.star.spokes),
+                "period_halves": one.period,
+                "radius_halves": one.star.radius(one.period),
+                "radius_shown": shown,
+                "period_shown": None if shown is None else float(one.star.period(np.array(shown))),
+                "correlation_shown": None if shown is None else float(np.interp(shown, one.radii, one.correlation)),
+            }
+        )
+    return rows
+
+
+@styled
+def against_dose(levels: Sequence[Level], asked: Needed | None) -> Figure:
+    """FRC50 and half-bit frequency of the halves, and FRC50 by the reference, with 95 % intervals, against the dose.
+
+    With what was asked for: its frequency, and the dose that reaches it with the interval.
+    """
+    if not levels:
+        raise ValueError("no data: no dose to draw")
+    figure = Figure(figsize=(5.8, 3.6), layout="constrained")
+    axes = figure.subplots()
+    doses = [level.nphotons for level in levels]
+    for label, style, found in (
+        ("halves, FRC50 expected", "o-", [level.frc50 for level in levels]),
+        ("halves, half a bit", "s--", [level.half_bit for level in levels]),
+    ):
+        means = np.array([one.mean for one in found], np.float64)
+        axes.errorbar(doses, means, reach(found), fmt=style, markersize=4, linewidth=1.2, capsize=3, label=label)
+    judged = [(level.nphotons, level.reference) for level in levels if level.reference is not None]
+    if judged:
+        axes.plot(*zip(*judged, strict=True), "^:", markersize=4, linewidth=1.2, label="reference, FRC50")
+    if asked is not None:
+        axes.axhline(asked.frequency, color="0.45", linewidth=1, linestyle="-.", label="asked for")
+        if asked.nphotons is not None:
+            axes.axvline(asked.nphotons, color="0.45", linewidth=1, label="dose needed")
+            if asked.n > 1:
+                ends = asked.low or doses[0], asked.high or doses[-1]
+                axes.axvspan(*ends, color="0.85", label="its 95 % interval")
+    axes.set(xscale="log", ylim=(0, 1.03), xlabel="photons per pattern", ylabel="frequency (fraction of Nyquist)")
+    figure.legend(frameon=False, loc="outside right center")
+    right = axes.twinx()
+    ticks = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+    right.set(ylim=axes.get_ylim(), ylabel="full period (pixels)")
+    right.set_yticks(ticks, [f"{period_px(f):.3g}" for f in ticks])
+    return figure
+
+
+@styled
+def by_dose(images: Sequence[Image]) -> Figure:
+    """The reconstructions side by side on one grey scale, that of the first; on a star the ring on which its spokes
+    have the period that the halves agree on."""
+    if not images:
+        raise ValueError("no data: no reconstruction to draw")
+    low, high = np.percentile(images[0].values[images[0].mask], (1, 99))
+    grey = Normalize(float(low), float(high), clip=True)
+    figure = Figure(figsize=(2.6 * len(images) + 0.8, 3.1), layout="constrained")
+    for cell, image in zip(np.ravel(figure.subplots(1, len(images), squeeze=False)), images, strict=True):
+        require_image(f"{image.nphotons:g} photons", image.values)
+        title = f"{dose_label(image.nphotons)} photons\nhalves agree to {image.period:.3g} px"
+        drawn = show_image(cell, np.where(image.mask, image.values, np.nan), title, grey, GREY)
+        if image.star is not None:
+            y, x = image.star.centre
+            ring = Circle((x, y), image.star.radius(image.period), fill=False, color="#D55E00", linewidth=1.2)
+            cell.add_patch(ring)
+        scale_bar(cell, image.values.shape)
+    figure.colorbar(drawn, ax=figure.axes, label=images[0].label, shrink=0.8, extend="both")
+    return figure
+
+
+@styled
+def spoke_modulation(images: Sequence[Image]) -> Figure:
+    """How strongly the spokes of a star show against their period, and in thin lines the noise; a colour each dose.
+
+    A vertical line marks the period that the halves of each dose agree on.
+    """
+    figure = Figure(figsize=(5.8, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for image in images:
+        if image.star is None or image.radii is None or image.modulation is None or image.noise is None:
+            raise ValueError("no data: spokes can be drawn of a star alone")
+        period = image.star.period(image.radii)
+        (line,) = axes.plot(period, image.modulation, linewidth=1.4, label=f"{dose_label(image.nphotons)} photons")
+        axes.plot(period, image.noise, color=line.get_color(), linewidth=0.6)
+        axes.axvline(image.period, color=line.get_color(), linewidth=0.9, linestyle="--")
+    axes.set(xscale="log", xlabel="full period of the spokes (pixels)", ylabel=f"modulation of the {images[0].label}")
+    ticks = (2, 3, 4, 6, 8, 10, 15, 20, 30)
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure

@@ -1,0 +1,122 @@
+"""How a figure leaves the program: as files with its numbers beside it, or in a notebook with alternative text."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html
+import io
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from IPython import display as ipython
+from matplotlib.figure import Figure
+from PIL import Image
+
+from ptycho.figures import images
+from ptycho.files import replacing, write_text
+from ptycho.study.status import write_progress
+
+DPI = 100
+
+
+def _png(figure: Figure) -> bytes:
+    """In the 256 colours that suit the figure best: a third of the size, a few of 255 levels off where it has more.
+
+    Nothing in it tells of versions or times: the same picture is the same file.
+    """
+    drawn, png = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DPI)
+    with Image.open(drawn) as image:
+        # this method serves the rare colours too: median cut drew some 50 levels off
+        few = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
+    few.save(png, "PNG", optimize=True, dpi=(DPI, DPI))
+    return png.getvalue()
+
+
+def save(figure: Figure, stem: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> tuple[Path, Path, Path]:
+    """Write stem.png, stem.pdf and stem.csv, each whole or not at all, and the same bytes for the same figure.
+
+    rows: the numbers beside the figure, all with the keys of the first; None becomes an empty cell, floats keep all
+    their digits. Returns the three paths. Raises ValueError when there are no rows or their keys differ.
+    """
+    numbers, pdf = _csv(rows), io.BytesIO()
+    with mpl.rc_context({"pdf.fonttype": 42}):  # text that stays text; many journals refuse the default Type 3
+        figure.savefig(pdf, format="pdf", dpi=DPI, metadata={"CreationDate": None})
+    contents = {".png": _png(figure), ".pdf": pdf.getvalue(), ".csv": numbers.encode()}
+    written = []
+    for suffix, content in contents.items():
+        path = Path(f"{os.fspath(stem)}{suffix}")
+        with replacing(path) as partial:
+            partial.write_bytes(content)
+        written.append(path)
+    return written[0], written[1], written[2]
+
+
+def save_rows(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a table as CSV, whole or not at all; rows as for :func:`save`."""
+    write_text(path, _csv(rows))
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows or any(list(row) != list(rows[0]) for row in rows):
+        raise ValueError("a figure is saved with the numbers beside it: rows must not be empty and share their keys")
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return table.getvalue()
+
+
+def save_png(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write the figure alone, as PNG, whole or not at all. Raises OSError."""
+    with replacing(path) as partial:
+        partial.write_bytes(_png(figure))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure for a notebook's output: an HTML image with alternative text, which also is its text form."""
+
+    png: bytes
+    alt: str
+
+    def __repr__(self) -> str:
+        return self.alt
+
+    def _repr_html_(self) -> str:
+        data = base64.b64encode(self.png).decode()
+        return f'<img alt="{html.escape(self.alt)}" src="data:image/png;base64,{data}">'
+
+
+def show(figure: Figure, alt: str) -> Shown:
+    """The figure as the last value of a notebook cell. alt: what it shows, in words; ValueError when blank."""
+    if not alt.strip():
+        raise ValueError("a figure needs alternative text: say in words what it shows")
+    return Shown(_png(figure), alt)
+
+
+class LiveCurve:
+    """What :func:`ptycho.reconstruct.training.fit` tells after each epoch, drawn in the place where this was made.
+
+    folder: the arm's, which exists.
+    label: what the loss is, with its unit.
+    """
+
+    def __init__(self, folder: Path, label: str):
+        self.folder, self.label = folder, label
+        self.epochs: list[dict[str, Any]] = []
+        self._output = ipython.display(display_id=True)
+
+    def __call__(self, progress: dict[str, Any]) -> None:
+        """Add an epoch; {epoch, loss, ...} as ``training.fit`` reports it, the loss a logarithm."""
+        self.epochs.append(progress)
+        write_progress(self.folder, stage="training", **progress)
+        curve = {"epoch": [row["epoch"] - 1 for row in self.epochs]}
+        curve["loss"] = [math.exp(row["loss"]) for row in self.epochs]
+        self._output.update(show(images.loss_curve(curve, self.label), alt="Training loss against epoch"))

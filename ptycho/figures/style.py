@@ -1,0 +1,99 @@
+"""What the figures are drawn with: style, colour scales, image panels, scale bars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from matplotlib.rcsetup import cycler
+
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "legend.fontsize": 8,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "image.interpolation": "nearest",
+    "axes.prop_cycle": cycler(
+        # Okabe and Ito (2008): told apart with every kind of colour vision
+        color=["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+    ),
+}
+
+COLOURS = STYLE["axes.prop_cycle"].by_key()["color"]
+
+PATTERN_COLOURS = "inferno"
+
+GREY = "gray"
+
+DIFFERENCE_COLOURS = "PuOr"
+
+PHASE_COLOURS = "cividis"
+
+LINE_STYLES = ("-", "--", "-.", ":")  # one for each turn of the seven colours
+
+P = ParamSpec("P")
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw with STYLE, and leave the caller's matplotlib settings as they were."""
+
+    @wraps(draw)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+def dose_label(nphotons: float) -> str:
+    """'10⁹', '4.6×10⁵': photons per pattern in two significant digits."""
+    digits, exponent = f"{nphotons:.1e}".split("e")
+    power = f"10$^{{{int(exponent)}}}$"
+    return power if digits == "1.0" else f"{digits.removesuffix('.0')}×{power}"
+
+
+def require_image(name: str, image: Any, pattern: bool = False) -> np.ndarray:
+    """The image, or a ValueError that names the panel that would have been empty."""
+    if image is None or np.ndim(image) != 2 or np.size(image) == 0:
+        raise ValueError(f"no data for the panel {name!r}: expected a 2-D image, found {np.shape(image)}")
+    image = np.asarray(image)
+    if not np.all(np.isfinite(image)):
+        raise ValueError(f"no data for the panel {name!r}: {int(np.sum(~np.isfinite(image)))} non-finite pixels")
+    if pattern and not (image.min() >= 0 and image.max() > 0):
+        raise ValueError(f"no data for the panel {name!r}: a pattern needs counts >= 0, and some above zero")
+    return image
+
+
+def counts_norm(patterns: Sequence[np.ndarray]) -> LogNorm:
+    """One log scale up to the brightest pixel; it starts below one photon, to tell a single photon from none."""
+    return LogNorm(0.3, max(2.0, *(float(p.max()) for p in patterns)), clip=True)
+
+
+def show_image(axes: Axes, image: np.ndarray, title: str, norm: Normalize, colours: str) -> AxesImage:
+    """An image without ticks: its scale is told by a scale bar and a colour bar."""
+    axes.set_title(title)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    return axes.imshow(image, cmap=colours, norm=norm)
+
+
+def scale_bar(axes: Axes, shape: tuple[int, ...]) -> None:
+    """A bar of a round number of object pixels, about a quarter of the width, on a dark ground."""
+    height, width = shape
+    length = max(n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if n <= max(1, width / 3))
+    x, y = 0.05 * width, 0.95 * height
+    ground = (x - 0.02 * width, y - 0.115 * height), length + 0.04 * width, 0.135 * height
+    axes.add_patch(Rectangle(*ground, color="black", alpha=0.65, linewidth=0))
+    axes.add_patch(Rectangle((x, y - 0.022 * height), length, 0.022 * height, color="white", linewidth=0))
+    label = f"{length} px"
+    axes.text(x + length / 2, y - 0.03 * height, label, color="white", ha="center", va="bottom", fontsize=7)

@@ -1,0 +1,251 @@
+"""The arms of a study as a table: each identified by architecture, dose, loss and seed, none of them lost. Their
+correlations, averaged over seeds.
+
+From the entries of ``metrics.json`` (:func:`ptycho.study.arms.arm_entry`). What one contributes to a mean resolution:
+
+- ``ok``: its FRC50, a fraction of Nyquist.
+- ``collapsed`` (FRC50 null, though the object has the contrast): 0, for nothing was resolved. A mean over seeds is then
+  what a training can be expected to resolve; leaving collapses out would reward the loss that collapses more often.
+- ``failed``, and ``missing`` (absent, or breaking the schema): nothing, for a crash says nothing about resolution.
+
+An arm has the parts that it was asked for: those of a network, ``direct``, or both. A part may also tell the
+Cramér-Rao bound of its scan, ``information_bound`` (:mod:`ptycho.judge.cramer_rao`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho.config import DIRECT
+from ptycho.files import read_json
+from ptycho.findings.intervals import mean_interval
+from ptycho.judge.metrics import NAMES
+from ptycho.scans.reconstruction import PARTS
+from ptycho.study.arms import check_arm
+
+STATUSES = ("ok", "collapsed", "failed", "missing")
+_IDENTITY: dict[str, tuple[type, ...]] = {
+    "name": (str,),
+    "architecture": (str, type(None)),
+    "nphotons": (int, float),
+    "loss": (str,),
+    "seed": (int,),
+}
+_OF_CELL = {"information_bound": "information", "efficiency": "efficiency", "attained": "attained"}
+Key = tuple[str | None, float, str, int]
+"""architecture (None without a network), photons per pattern, loss, seed"""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One part of an arm: what became of it (of STATUSES), and its numbers, or NaN.
+
+    resolution: FRC50. error: relative mean-square error. counting, information: the least that error could be, by
+    counting photons and by Cramér and Rao. efficiency, attained: these two over the error.
+    """
+
+    status: str
+    resolution: float = math.nan
+    error: float = math.nan
+    counting: float = math.nan
+    information: float = math.nan
+
+    @property
+    def efficiency(self) -> float:
+        return self.counting / self.error if self.error > 0 else math.nan
+
+    @property
+    def attained(self) -> float:
+        return self.information / self.error if self.error > 0 else math.nan
+
+
+def sort(entries: Sequence[Any]) -> tuple[dict[Key, Mapping[str, Any]], list[str]]:
+    """The arms by what they are, and in words which contribute nothing and why.
+
+    Where an entry breaks the schema but says which arm it is, that arm is there with the status ``missing``.
+    Raises ValueError, naming both, for two entries of one arm.
+    """
+    arms: dict[Key, Mapping[str, Any]] = {}
+    faults = []
+    for number, entry in enumerate(entries):
+        label = _label(entry, number)
+        fault = _fault(entry, label)
+        if fault:
+            faults.append(fault)
+        if _identified(entry):
+            key = (entry["architecture"], float(entry["nphotons"]), entry["loss"], entry["seed"])
+            if key in arms:
+                raise ValueError(f"{arms[key]['name']} and {label} are both {key}; expected one entry an arm")
+            arms[key] = entry if not fault or without_numbers(entry) else {"name": label, "status": "missing"}
+    return arms, faults
+
+
+def _label(entry: Any, number: int) -> str:
+    name = entry.get("name") if isinstance(entry, dict) else None
+    return name if isinstance(name, str) and name else f"entry {number}"
+
+
+def _identified(entry: Any) -> bool:
+    if not isinstance(entry, dict):
+        return False
+    values = [(entry.get(key), kinds) for key, kinds in _IDENTITY.items()]
+    typed = all(isinstance(value, kinds) and not isinstance(value, bool) for value, kinds in values)
+    return typed and 0 < entry["nphotons"] < math.inf
+
+
+def without_numbers(entry: Mapping[str, Any]) -> bool:
+    """Whether an arm failed or is missing."""
+    return entry.get("status") in ("failed", "missing")
+
+
+def _fault(entry: Any, label: str) -> str | None:
+    """Why an entry contributes nothing, or None."""
+    if isinstance(entry, dict) and without_numbers(entry):
+        reason = entry.get("reason")
+        return f"{label}: {entry['status']}{f' ({reason})' if reason else ''}"
+    try:
+        check_arm(entry, label)
+    except ValueError as error:
+        return str(error)
+    return None if _identified(entry) else f"{label}: 'nphotons' is {entry['nphotons']}, expected a number > 0"
+
+
+def first_cell(
+    arms: Mapping[Key, Mapping[str, Any]],
+    architectures: Sequence[str | None],
+    dose: float,
+    loss: str,
+    seed: int,
+    part: str,
+    quantity: str,
+) -> Cell:
+    """The cell of the first architecture that has a value, or of the first."""
+    cells = [_cell(arms.get((name, dose, loss, seed)), part, quantity) for name in architectures]
+    return next((found for found in cells if not math.isnan(found.resolution)), cells[0])
+
+
+def _cell(entry: Mapping[str, Any] | None, part: str, quantity: str) -> Cell:
+    if not entry or without_numbers(entry):
+        return Cell(entry["status"] if entry else "missing")
+    numbers = entry[part]
+    if numbers is None:  # not asked for
+        return Cell("missing")
+    errors = (numbers["relative_mse"], numbers["photon_bound"], numbers.get("information_bound", math.nan))
+    if numbers[quantity] is not None:
+        return Cell("ok", float(numbers[quantity]), *errors)
+    if numbers[quantity.replace("frc50", "pearson")] is None:  # no such contrast in the object
+        return Cell("missing")
+    return Cell("collapsed", 0.0, *errors)
+
+
+def table_rows(entries: Sequence[Any]) -> list[dict[str, Any]]:
+    """One row for each arm and part, ready for ``csv.DictWriter``; what does not exist is ''.
+
+    An entry that breaks the schema has one row with its fault as the status, so that the table holds every arm.
+    """
+    rows: list[dict[str, Any]] = []
+    for number, entry in enumerate(entries):
+        known = entry if isinstance(entry, dict) else {}
+        label = _label(entry, number)
+        identity = {key: known.get(key, "") for key in _IDENTITY} | {"name": label}
+        if fault := _fault(entry, label):
+            rows.append({**identity, "status": fault, "part": "", **dict.fromkeys((*NAMES, *_OF_CELL), "")})
+            continue
+        for part in PARTS:
+            if entry[part] is None:
+                continue
+            cell = _cell(entry, part, "amplitude_frc50")
+            numbers = {name: entry[part][name] for name in NAMES}
+            numbers |= {name: getattr(cell, field) for name, field in _OF_CELL.items()}
+            cells = {name: "" if value is None or math.isnan(value) else value for name, value in numbers.items()}
+            rows.append({**identity, "status": entry["status"], "part": part, **cells})
+    return rows
+
+
+@dataclass(frozen=True, eq=False)
+class MeanFRC:
+    """One curve: frequency (rings,), fractions of Nyquist, and (rings, 3) mean, low and high ends of 95 % intervals.
+
+    The ends are NaN for one seed. n: seeds.
+    """
+
+    method: tuple[str, str]
+    loss: str
+    nphotons: float
+    frequency: NDArray[np.float64]
+    correlation: NDArray[np.float64]
+    n: int
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Those of every method, loss and dose. contrast: what the objects show. faults: arms whose curves are gone."""
+
+    contrast: str
+    curves: tuple[MeanFRC, ...]
+    faults: tuple[str, ...]
+
+
+def mean_curves(out: Path, entries: Sequence[Mapping[str, Any]]) -> Curves:
+    """Average the ``frc.json`` of the arms that have numbers, collapsed ones included, over seeds.
+
+    Rings differ in number where the seeds' scans cover areas of different sizes: all are interpolated to the finest.
+    Raises ValueError when no arm has curves.
+    """
+    members: dict[tuple[tuple[str, str], str, float], list[Mapping[str, Any]]] = {}
+    contrasts, faults = [], []
+    for entry in entries:
+        if without_numbers(entry):
+            continue
+        try:
+            told = read_json(out / entry["name"] / "frc.json")
+            contrasts.append(str(told["contrast"]))
+            for part, curves in told["parts"].items():
+                method = (DIRECT, "train") if part == DIRECT else (entry["architecture"], part)
+                members.setdefault((method, entry["loss"], entry["nphotons"]), []).append(curves)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            faults.append(f"{entry['name']}: its curves are left out: {error}")
+    if not contrasts:
+        raise ValueError(f"no arm has an FRC curve: {'; '.join(faults) or 'no arm has numbers'}")
+    contrast = max(set(contrasts), key=contrasts.count)
+    order = sorted(members, key=lambda key: (key[0][0] == DIRECT, key[0][1] == "heldout", key[2]))
+    return Curves(contrast, tuple(_mean_curve(key, members[key], contrast) for key in order), tuple(faults))
+
+
+def _mean_curve(
+    key: tuple[tuple[str, str], str, float], members: Sequence[Mapping[str, Any]], contrast: str
+) -> MeanFRC:
+    frequency = max((np.asarray(one["frequency"], np.float64) for one in members), key=len)
+    values = np.array([np.interp(frequency, one["frequency"], one[contrast]) for one in members])
+    intervals = [mean_interval(ring, (-1, 1)) for ring in values.T]
+    correlation = np.array([(i.mean, i.low, i.high) for i in intervals], np.float64)
+    return MeanFRC(*key, frequency, correlation, len(members))
+
+
+def frc_rows(found: Curves) -> list[dict[str, Any]]:
+    """The numbers beside `frc_response`: a row a ring of each curve."""
+    return [
+        {
+            **identity(curve),
+            "n": curve.n,
+            "frequency": float(f),
+            **{k: _finite(v) for k, v in zip(("mean", "low", "high"), ring, strict=True)},
+        }
+        for curve in found.curves
+        for f, ring in zip(curve.frequency, curve.correlation, strict=True)
+    ]
+
+
+def _finite(value: float) -> float | None:
+    return round(float(value), 5) if np.isfinite(value) else None
+
+
+def identity(one: Any) -> dict[str, Any]:
+    return {"method": one.method[0], "split": one.method[1], "loss": one.loss, "nphotons": one.nphotons}

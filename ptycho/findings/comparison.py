@@ -1,0 +1,202 @@
+"""The arms of a study side by side: curves, the table, and a verdict in words that follows from the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptycho.judge.frc import FRCCurve
+from ptycho.judge.metrics import Evaluation, evaluate
+from ptycho.scans.rawdata import RawData
+from ptycho.scans.reconstruction import PARTS, SPLITS, load_reconstructions
+from ptycho.study.arms import truth
+from ptycho.study.config import Arm
+
+INDISTINCT = 0.02
+"""FRC50 of one seed that differ by less, as fractions of Nyquist, are not told apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """An arm, the scan it was trained on, and its reconstructions of that scan judged against the truth."""
+
+    arm: Arm
+    scan: RawData
+    network: Evaluation
+    direct: Evaluation
+
+
+def load(out: Path, arm: Arm) -> Compared:
+    """Read an arm's training scan and reconstructions, and judge them again.
+
+    Raises
+    ------
+    DataError
+        A file is missing or breaks its schema; the message names it.
+    """
+    scan = RawData.load(out / "data" / f"{arm.dose_name}_train.npz")
+    found = load_reconstructions(out / arm.name / "reconstruction.npz")
+    photons = float(scan.counts().sum())
+    judged = {part: evaluate(found[part], truth(scan), photons) for part in ("train", "direct")}
+    return Compared(arm, scan, judged["train"], judged["direct"])
+
+
+def contrast_of(compared: Mapping[str, Compared]) -> str:
+    """``'amplitude'`` or ``'phase'``: what the study's object shows, and the study's resolution is of."""
+    return next(iter(compared.values())).network.contrast
+
+
+def curves(compared: Mapping[str, Compared]) -> dict[str, FRCCurve]:
+    """The FRC on the training scan of each arm, and of its direct reference."""
+    name = f"{contrast_of(compared)}_frc"
+    found = {}
+    for label, one in compared.items():
+        found[label] = getattr(one.network, name)
+        found[f"{label}, direct"] = getattr(one.direct, name)
+    return found
+
+
+def table(metrics: Mapping[str, Any]) -> str:
+    """The arms' numbers as text, one line an arm and part."""
+    lines = [
+        f"{'arm':12s} {'scan':8s} {'photons':>8s} {'FRC50 amp.':>10s} {'FRC50 ph.':>9s} {'PSNR dB':>8s} {'SSIM':>5s}"
+        f" {'r':>5s} {'rel. MSE':>9s} {'bound':>8s} {'deviance':>9s} {'unseen':>7s}  status"
+    ]
+    for arm in metrics["arms"]:
+        for part in PARTS:
+            if not (numbers := arm.get(part)):
+                lines.append(f"{arm['name']:12s} {part:8s} {'':>8s} no numbers: {arm['status']}")
+                continue
+            cells = [
+                _cell(numbers.get(key), width, form)
+                for key, width, form in (
+                    ("amplitude_frc50", 10, ".2f"),
+                    ("phase_frc50", 9, ".2f"),
+                    ("amplitude_psnr_db", 8, ".1f"),
+                    ("amplitude_ssim", 5, ".2f"),
+                    ("amplitude_pearson", 5, ".2f"),
+                    ("relative_mse", 9, ".2g"),
+                    ("photon_bound", 8, ".2g"),
+                    ("deviance", 9, ".2f"),
+                    ("deviance_heldout_pixels", 7, ".2f"),
+                )
+            ]
+            status = arm["status"] if part in SPLITS else "no network"
+            lines.append(f"{arm['name']:12s} {part:8s} {arm['nphotons']:8.3g} {' '.join(cells)}  {status}")
+    return "\n".join(lines)
+
+
+def _cell(value: float | None, width: int, form: str) -> str:
+    return f"{'-':>{width}s}" if value is None else f"{value:{width}{form}}"
+
+
+def resolution(numbers: Mapping[str, Any] | None, contrast: str) -> float | None:
+    """FRC50 of ``contrast``, amplitude or phase; None when collapsed or failed."""
+    return numbers[f"{contrast}_frc50"] if numbers else None
+
+
+def verdict(metrics: Mapping[str, Any], contrast: str) -> list[str]:
+    """Sentences that follow from the numbers: per dose and scan which loss resolves more, and what stays open."""
+    sentences = []
+    doses: dict[float, list[Mapping[str, Any]]] = {}
+    for arm in metrics["arms"]:
+        doses.setdefault(arm["nphotons"], []).append(arm)
+    for nphotons, members in doses.items():
+        for split, words in SPLITS.items():
+            reached = {arm["loss"]: resolution(arm.get(split), contrast) for arm in members}
+            sentences.append(f"At {nphotons:.3g} photons per pattern, {words}: {_ranking(reached, contrast)}")
+    for arm in metrics["arms"]:
+        if arm["status"] != "ok":
+            sentences.append(f"The arm {arm['name']} {arm['status']}.")
+    sentences += _overfit(metrics["arms"])
+    sentences.append(
+        "These are single trainings from one seed: they carry no interval, and two doses do not fix by what factor one "
+        "loss saves photons over another."
+    )
+    if "resolution" in metrics:
+        sentences += metrics["resolution"]["recommendation"]
+    return sentences
+
+
+def _overfit(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The fit whose deviance is highest on unseen detector pixels over seen ones; nothing where none were held out."""
+    found = [
+        (numbers["deviance_heldout_pixels"] / numbers["deviance"], arm["name"], part)
+        for arm in entries
+        for part in PARTS
+        if (numbers := arm.get(part)) and numbers.get("deviance_heldout_pixels") is not None
+    ]
+    if not found:
+        return []
+    ratio, name, part = max(found)
+    where = "direct" if part == "direct" else SPLITS[part]
+    return [
+        f"Detector pixels that no fit saw are predicted with at most {ratio:.2f} times the deviance of those that the "
+        f"fits saw ({name}, {where}); 1 is a fit that learned no noise."
+    ]
+
+
+def _ranking(reached: Mapping[str, float | None], contrast: str) -> str:
+    lost = [loss for loss, value in reached.items() if value is None]
+    ranked = sorted(((value, loss) for loss, value in reached.items() if value is not None), reverse=True)
+    words = ", ".join(f"{loss} {value:.2f}" for value, loss in ranked)
+    gone = f" No resolution from {' and '.join(lost)}: collapsed or failed." if lost else ""
+    if not ranked:
+        return gone.strip()
+    if len(ranked) == 1:
+        return f"{contrast} FRC50 is {words} of Nyquist.{gone}"
+    (best, winner), (next_best, runner_up) = ranked[:2]
+    if best - next_best < INDISTINCT:
+        # in the study's own order: a list by rank would tell apart what is not
+        words = ", ".join(f"{loss} {value:.2f}" for loss, value in reached.items() if value is not None)
+        alike = " and ".join(loss for loss in reached if loss in (winner, runner_up))
+        return f"{contrast} FRC50 is {words} of Nyquist; {alike} are not told apart.{gone}"
+    times = f", {best / next_best:.2f} times" if next_best > 0 else ""
+    return f"{contrast} FRC50 is {words} of Nyquist; {winner} resolves finer than {runner_up}{times}.{gone}"
+
+
+def caption(metrics: Mapping[str, Any], contrast: str) -> str:
+    """The six-panel figure in words, for those who cannot see it."""
+    arms_ = "; ".join(
+        f"{arm['name']}: "
+        + ("no resolution" if (r := resolution(arm.get("train"), contrast)) is None else f"FRC50 {r:.2f} of Nyquist")
+        for arm in metrics["arms"]
+    )
+    return f"One row a dose: a diffraction pattern in log counts and the reconstruction of each loss. {arms_}."
+
+
+def rows(compared: Mapping[str, Compared]) -> list[DoseRow]:
+    """The rows of the comparison figure: each dose's brightest pattern and its arms, the likelihood last."""
+    by_dose: dict[str, list[Compared]] = {}
+    for one in compared.values():
+        by_dose.setdefault(one.arm.dose, []).append(one)
+    found = []
+    for members in by_dose.values():
+        scan = members[0].scan
+        counts = scan.counts()
+        photons = counts.sum(axis=(1, 2))
+        members = sorted(members, key=lambda one: one.arm.loss == "nll")
+        panels = tuple(ReconstructionPanel(one.arm.loss, one.network) for one in members)
+        found.append(DoseRow(float(photons.mean()), counts[photons.argmax()], panels))
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class ReconstructionPanel:
+    """One reconstruction of the dose comparison: the loss it was trained with and its judgement."""
+
+    loss: str
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True, eq=False)
+class DoseRow:
+    """One dose: counts (N, N) of one diffraction pattern, photons per pattern, and a reconstruction for each loss."""
+
+    nphotons: float
+    counts: np.ndarray
+    panels: tuple[ReconstructionPanel, ...]

@@ -1,0 +1,93 @@
+"""Does the verdict hold elsewhere? The same comparison of losses under other objects, probes and scans, side by side.
+
+Each condition is a sweep in a folder called by its name. At each dose the two losses are compared as everywhere
+(``findings.dose_response``): the difference of their FRC50, pair by pair over the seeds, with its 95 % interval.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ptycho.files import read_json
+from ptycho.findings import arm_table
+from ptycho.findings.dose_response import Difference, DoseResponse, gather
+from ptycho.scans.reconstruction import SPLITS
+from ptycho.study import sweep
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A sweep by its name, in words what was simulated, and what it came to."""
+
+    name: str
+    words: str
+    study: DoseResponse
+
+
+def read(out: str | os.PathLike[str], names: Sequence[str]) -> list[Condition]:
+    """The sweeps in the folders of `out` called `names`. Raises ValueError for one that is missing or broken."""
+    folders = {name: Path(out) / name for name in names}
+    return [Condition(name, _words(sweep.simulated(one)), study_of(one)) for name, one in folders.items()]
+
+
+def study_of(folder: str | os.PathLike[str]) -> DoseResponse:
+    """What the sweep in `folder` came to, in the contrast that its object shows. Raises ValueError for a broken one."""
+    folder = Path(folder)
+    entries = read_json(folder / sweep.ARMS)["arms"]
+    return gather(entries, f"{arm_table.mean_curves(folder, entries).contrast}_frc50")
+
+
+def _words(made: Mapping[str, Any]) -> str:
+    """What was simulated."""
+    size = made["object_size"] or 4 * made["N"]
+    phase = f", phase over {made['phase']:g} rad" if made["phase"] else ""
+    probe = made["illumination"].replace("_", " ")
+    return f"{made['object_kind']}, {size} pixels{phase}; {probe} probe; {made['n_train']} positions, N={made['N']}"
+
+
+def comparisons(conditions: Sequence[Condition]) -> list[tuple[Condition, Difference]]:
+    """Every difference of two losses, by dose, pair of losses and method, and then by condition."""
+    found = [(condition, difference) for condition in conditions for difference in condition.study.differences]
+    order = [condition.name for condition in conditions]
+    return sorted(found, key=lambda pair: (pair[1].nphotons, pair[1].second, pair[1].method, order.index(pair[0].name)))
+
+
+def rows(conditions: Sequence[Condition]) -> list[dict[str, Any]]:
+    """The numbers of the figure, a row a comparison."""
+    return [
+        {
+            "condition": condition.name,
+            "method": found.method[0],
+            "split": found.method[1],
+            "nphotons": found.nphotons,
+            "first": found.first,
+            "second": found.second,
+            "difference": found.interval.mean,
+            "low": found.interval.low,
+            "high": found.interval.high,
+            "seeds": found.interval.n,
+        }
+        for condition, found in comparisons(conditions)
+    ]
+
+
+def verdict(conditions: Sequence[Condition]) -> list[str]:
+    """In words, for each dose, pair of losses and method: under which conditions which loss resolves finer."""
+    told: dict[tuple[Any, ...], dict[str, list[str]]] = {}
+    for condition, found in comparisons(conditions):
+        if found.differ is None:
+            word = "too little to compare"
+        else:
+            word = f"{found.finer} resolves finer" if found.finer else "not shown to differ"
+        key = (found.nphotons, found.first, found.second, found.method)
+        told.setdefault(key, {}).setdefault(word, []).append(condition.name)
+    return [
+        f"{method[0]}, {SPLITS[method[1]]}, {first} and {second} at {nphotons:.3g} photons per pattern: "
+        + "; ".join(f"{word}: {', '.join(names)}" for word, names in words.items())
+        + "."
+        for (nphotons, first, second, method), words in told.items()
+    ]

@@ -1,0 +1,90 @@
+"""The dose factor between two losses: how many times the photons of one the other needs for the same resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho.findings.intervals import DRAWS, crossing, dose_ends, isotonic, mean_draws, quantile_bounds
+
+
+@dataclass(frozen=True)
+class Factor:
+    """How many times the photons of `reference` the loss `other` needs for the same mean FRC50, `resolution`.
+
+    doses: photons per pattern at which (reference, other) reach it; None where they are not known.
+    value: their ratio, or None for the `reason`. low, high: ends of the interval; None where the doses at hand set no
+    end, or, with `reason`, where there is no interval. n: seeds at the dose that has fewest.
+    """
+
+    method: tuple[str, str]
+    resolution: float
+    reference: str
+    other: str
+    doses: tuple[float | None, float | None]
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    reason: str
+
+
+def factors(
+    method: tuple[str, str],
+    losses: tuple[str, str],
+    doses: NDArray[np.float64],
+    tables: tuple[NDArray[np.float64], NDArray[np.float64]],
+    resolutions: Sequence[float],
+    rng: np.random.Generator,
+) -> list[Factor]:
+    """The factors of one pair: isotonic mean curves over log10 dose, crossed at each resolution, the draws like them.
+
+    Both losses come from the same draws of seeds. A draw whose curve does not cross confines the factor on one side. A
+    straight line from a dose at which a seed resolves nothing says nothing of when it begins to: a curve that crosses
+    between such a dose and the next does so anywhere between the two, and the factor has an interval alone.
+    """
+    seen = [np.isfinite(table).sum(axis=0) for table in tables]
+    least = min((int(n[n > 0].min()) if n.any() else 0) for n in seen)
+    if not least:
+        return []
+    kept = [n > 0 for n in seen]
+    x = [np.log10(doses[keep]) for keep in kept]
+    columns = [table[:, keep] for table, keep in zip(tables, kept, strict=True)]
+    weights = [n[keep] for n, keep in zip(seen, kept, strict=True)]
+    means = [isotonic(np.nanmean(table, axis=0), weight) for table, weight in zip(columns, weights, strict=True)]
+    leaps = [(table == 0).any(axis=0) for table in columns]
+    drawn = None
+    if least > 1:
+        both = mean_draws(np.concatenate(columns, axis=1), DRAWS, rng)
+        split = np.split(both, [len(x[0])], axis=1)
+        drawn = [isotonic(draw, weight) for draw, weight in zip(split, weights, strict=True)]
+
+    found = []
+    for value in resolutions:
+        spans = [crossing(x[k], means[k], value, leaps[k]) for k in (0, 1)]
+        reference, other = (float(10**low) if low == high else None for low, high in spans)
+        reasons = [_unknown(loss, value, *span) for loss, span in zip(losses, spans, strict=True) if span[0] != span[1]]
+        factor = None if reference is None or other is None else other / reference
+        ends: tuple[float | None, float | None] = (None, None)
+        if drawn is None:
+            reasons.append("a single seed at some dose: no interval")
+        else:
+            (low_a, high_a), (low_b, high_b) = (crossing(x[k], drawn[k], value, leaps[k]) for k in (0, 1))
+            ends = dose_ends(*quantile_bounds(low_b - high_a, high_b - low_a))
+        found.append(Factor(method, value, *losses, (reference, other), factor, *ends, least, "; ".join(reasons)))
+    return found
+
+
+def _unknown(loss: str, resolution: float, low: NDArray[np.float64], high: NDArray[np.float64]) -> str:
+    """Why nobody knows where, between the bounds of log10 dose, a curve reaches the resolution."""
+    if np.isinf(high):
+        return f"{loss} does not reach {resolution:.2f} of Nyquist at any dose up to {10**low:.3g} photons per pattern"
+    if np.isinf(low):
+        return f"{loss} resolves more than {resolution:.2f} of Nyquist already at {10**high:.3g} photons per pattern"
+    return (
+        f"{loss} reaches {resolution:.2f} of Nyquist anywhere between {10**low:.3g} photons per pattern, where a seed "
+        f"resolves nothing, and {10**high:.3g}"
+    )

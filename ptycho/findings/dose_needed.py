@@ -1,0 +1,195 @@
+"""What dose a resolution takes: the curve of a measured scan's resolution over its dose, crossed, with an interval.
+
+From the thinnings of :mod:`ptycho.judge.halves`. The mean FRC50 over the thinnings of each dose, made to rise with the
+dose, is taken as straight between neighbouring doses on a logarithmic scale; the interval is that of draws of such
+curves (``findings.intervals``). It holds what thinning and fitting vary. What another scan of the same sample would
+vary is not in it: all thinnings come from the same photons.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ptycho.findings.intervals import (
+    DRAWS,
+    Interval,
+    crossing,
+    dose_ends,
+    isotonic,
+    mean_draws,
+    mean_interval,
+    quantile_bounds,
+)
+from ptycho.judge.frc import period_px
+from ptycho.judge.halves import Thinning
+from ptycho.study.config import period
+
+
+@dataclass(frozen=True)
+class Level:
+    """One dose: photons per pattern and per object pixel, and over its thinnings the FRC50 that the halves promise and
+    the frequency to which they agree on half a bit; of one thinning the FRC50 by the reference, None at full dose."""
+
+    dose: str
+    nphotons: float
+    fluence: float
+    frc50: Interval
+    half_bit: Interval
+    reference: float | None
+
+
+@dataclass(frozen=True)
+class Needed:
+    """Photons per pattern for an FRC50 of ``frequency``, a fraction of Nyquist, and per object pixel.
+
+    nphotons, low, high: None where the doses at hand set no such number: then ``reached`` says where they lie, 'below'
+    the lowest of them or 'above' the highest.
+    """
+
+    frequency: float
+    nphotons: float | None
+    low: float | None
+    high: float | None
+    fluence_per_photon: float
+    reached: str
+    n: int
+
+
+def levels(thinnings: Sequence[Thinning]) -> list[Level]:
+    """The doses of a study, lowest first."""
+    found = []
+    for dose in dict.fromkeys(one.dose for one in thinnings):
+        members = [one for one in thinnings if one.dose == dose]
+        references = [one.reference_frc50 for one in members if one.reference is not None]
+
+        def interval(values: list[float]) -> Interval:
+            return mean_interval(np.array(values), (0, 1))
+
+        found.append(
+            Level(
+                dose,
+                float(np.mean([one.nphotons for one in members])),
+                float(np.mean([one.fluence for one in members])),
+                interval([one.split.frc50 for one in members]),
+                interval([one.split.crossing for one in members]),
+                references[0] if references else None,
+            )
+        )
+    return sorted(found, key=lambda level: level.nphotons)
+
+
+def fraction(resolution: str, pixel_size: float | None) -> float:
+    """The frequency, as a fraction of Nyquist, that RESOLUTION asks for. `pixel_size` in metres.
+
+    Raises ConfigError for other words than ``config.period`` takes, ValueError for a period below two pixels, and for
+    nanometres where the pixel's size is unknown.
+    """
+    value, unit = period(resolution)
+    if unit == "nm":
+        if pixel_size is None:
+            raise ValueError(
+                f"RESOLUTION={resolution}: the scan does not tell its pixel size; expected pixels, like 4.5"
+            )
+        value *= 1e-9 / pixel_size
+    if value < 2:
+        raise ValueError(f"RESOLUTION={resolution} is a period of {value:.2f} object pixels; expected 2 or more")
+    return 2 / value
+
+
+def needed(thinnings: Sequence[Thinning], frequency: float, seed: int = 0) -> Needed:
+    """The dose at which the FRC50 promised by the halves reaches ``frequency``, in (0, 1], and its 95 % interval.
+
+    seed: of the draws for the interval. Raises ValueError where the doses do not have equally many thinnings.
+    """
+    by_dose = levels(thinnings)
+    columns = [[one.split.frc50 for one in thinnings if one.dose == level.dose] for level in by_dose]
+    if len({len(column) for column in columns}) != 1:
+        raise ValueError("expected equally many thinnings of each dose")
+    table = np.array(columns).T  # (thinnings, doses)
+    x, ones = np.log10([level.nphotons for level in by_dose]), np.ones(len(by_dose))
+    low, high = (float(end) for end in crossing(x, isotonic(table.mean(axis=0), ones), frequency))
+    reached = "within" if low == high else "below" if math.isinf(low) else "above"
+    ends: tuple[float | None, float | None] = (None, None)
+    if len(table) > 1:
+        draws = isotonic(mean_draws(table, DRAWS, np.random.default_rng(seed)), ones)
+        ends = dose_ends(*quantile_bounds(*crossing(x, draws, frequency)))
+    top = by_dose[-1]
+    dose = float(10**low) if reached == "within" else None
+    return Needed(frequency, dose, *ends, top.fluence / top.nphotons, reached, len(table))
+
+
+def as_dict(found: Sequence[Level], asked: Needed | None, sentences: Sequence[str]) -> dict[str, Any]:
+    """The content of resolution.json: plain numbers, None where there is none."""
+    return {
+        "levels": [asdict(level) for level in found],
+        "needed": None if asked is None else asdict(asked),
+        "recommendation": list(sentences),
+    }
+
+
+def table(found: Sequence[Level], pixel_size: float | None) -> str:
+    """The levels as text: frequencies as fractions of Nyquist with their intervals, periods in pixels or nanometres."""
+    unit = "nm" if pixel_size else "pixels"
+    lines = [
+        f"{'dose':>6s} {'per pattern':>11s} {'per obj. pixel':>14s} {'halves: half a bit':>22s} {'halves: FRC50':>22s}"
+        f" {'reference: FRC50':>16s} {f'period, {unit}':>15s}"
+    ]
+    for level in found:
+        cells = [f"{level.half_bit:.3f}", f"{level.frc50:.3f}"]
+        reference = "-" if level.reference is None else f"{level.reference:.3f}"
+        lines.append(
+            f"{level.dose:>6s} {level.nphotons:11.4g} {level.fluence:14.4g} {' '.join(f'{c:>22s}' for c in cells)}"
+            f" {reference:>16s} {_period(level.frc50.mean or 0, pixel_size)[0]:15.3g}"
+        )
+    return "\n".join(lines)
+
+
+def _period(frequency: float, pixel_size: float | None) -> tuple[float, str]:
+    pixels = period_px(frequency)
+    return (pixels * pixel_size * 1e9, "nm") if pixel_size else (pixels, "pixels")
+
+
+def recommendation(found: Sequence[Level], asked: Needed | None, pixel_size: float | None) -> list[str]:
+    """Sentences that follow from the numbers: what each end of the ladder resolves, and the dose that is needed."""
+    sentences = []
+    for level in (found[0], found[-1])[: len(found)]:
+        value, unit = _period(level.frc50.mean or 0, pixel_size)
+        sentences.append(
+            f"At {level.nphotons:.3g} photons per pattern the two halves of the photons promise an FRC50 of "
+            f"{level.frc50:.3f} of Nyquist, a full period of {value:.3g} {unit}."
+        )
+    if asked is None:
+        sentences.append("No resolution was asked for: RESOLUTION names the full period that the dose is to resolve.")
+        return sentences
+    value, unit = _period(asked.frequency, pixel_size)
+    aim = f"a full period of {value:.3g} {unit} (FRC50 of {asked.frequency:.2f} of Nyquist)"
+    if asked.reached == "below":
+        sentences.append(
+            f"For {aim} the lowest dose of the study is enough: {found[0].nphotons:.3g} photons per pattern or fewer."
+        )
+    elif asked.reached == "above":
+        sentences.append(
+            f"For {aim} the highest dose of the study is not enough: more than {found[-1].nphotons:.3g} photons per "
+            "pattern are needed, if it can be reached at all."
+        )
+    else:
+        assert asked.nphotons is not None
+        ends = f" [{_end(asked.low, 'fewer')}, {_end(asked.high, 'more')}]" if asked.n > 1 else " (no interval)"
+        sentences.append(
+            f"For {aim} {asked.nphotons:.2g}{ends} photons per pattern are needed, "
+            f"{asked.nphotons * asked.fluence_per_photon:.3g} per object pixel."
+        )
+    interval = f"The interval is of 95 %, over {asked.n} thinnings of the same photons; b" if asked.n > 1 else "B"
+    sentences.append(
+        f"{interval}etween neighbouring doses the resolution is taken as straight over the logarithm of the dose."
+    )
+    return sentences
+
+
+def _end(value: float | None, otherwise: str) -> str:
+    return otherwise if value is None else f"{value:.2g}"

@@ -1,0 +1,196 @@
+"""A dose-response study in words: sentences that follow from its numbers and claim no more."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from ptycho.findings.dose_factor import Factor
+from ptycho.findings.dose_response import Curve, Difference, DoseResponse, Point
+from ptycho.findings.intervals import Interval, share_interval
+from ptycho.scans.reconstruction import SPLITS
+
+CLAIMED = 10.0
+"""The published factor: how many times the photons of the Poisson likelihood an absolute error is said to need."""
+
+
+def verdict(study: DoseResponse) -> list[str]:
+    """For each method its differences at equal dose, its factors at equal resolution and its efficiency; then caveats.
+
+    The numbers in brackets are the ends of 95 % intervals.
+    """
+    sentences = []
+    points = {(c.method, c.loss, p.nphotons): p for c in study.curves for p in c.points}
+    for method in dict.fromkeys(curve.method for curve in study.curves):
+        where = f"{method[0]}, {SPLITS[method[1]]}"
+        for difference in study.differences:
+            if difference.method == method:
+                pair = [points[method, loss, difference.nphotons] for loss in (difference.first, difference.second)]
+                sentences.append(f"{where}: {_difference(difference, *pair)}")
+        sentences += [f"{where}: {_factor(factor)}" for factor in study.factors if factor.method == method]
+        sentences += [f"{where}: {_efficiency(curve)}" for curve in study.efficiencies if curve.method == method]
+    return sentences + caveats(study)
+
+
+def caveats(study: DoseResponse) -> list[str]:
+    """Which arms tell nothing, and what the intervals rest on."""
+    sentences = [f"Left out: {fault}." for fault in study.faults]
+    gap = _widest_gap(study)
+    if study.factors and gap > 1:
+        sentences.append(
+            f"Neighbouring doses lie up to {gap:.1f} decades apart: the factors rest on straight lines between them."
+        )
+    sentences.append(
+        f"Seeds: {len(study.seeds)}. A seed sets all that is random in an arm: noise and initialisation, and of a "
+        "simulation the object and the scan; the losses and doses compared share it. FRC50 is in fractions of Nyquist; "
+        "a collapsed arm counts as 0. Each interval is of 95 % by itself: of twenty such comparisons one is expected "
+        "to mislead."
+    )
+    return sentences
+
+
+def _widest_gap(study: DoseResponse) -> float:
+    """Decades between the two neighbouring doses that lie farthest apart; 0 for a single dose."""
+    doses = [math.log10(point.nphotons) for point in study.curves[0].points]
+    return max((b - a for a, b in pairwise(doses)), default=0.0)
+
+
+def _interval(found: Interval, form: str = ".3f") -> str:
+    if found.mean is None:
+        return "unknown"
+    return format(found, form) + (" (one seed, no interval)" if found.low is None else "")
+
+
+def _seeds(n: int) -> str:
+    return f"{n} seed{'' if n == 1 else 's'}"
+
+
+def _lost(loss: str, point: Point) -> str:
+    """What became of the arms that did not end well, to be added to a sentence."""
+    told = []
+    if point.n_collapsed:
+        low, high = share_interval(point.n_collapsed, point.n_collapsed + point.n_ok)
+        told.append(
+            f"{point.n_collapsed} collapsed (95 % interval of their share: {100 * low:.0f} to {100 * high:.0f} %)"
+        )
+    told += [f"{n} {word}" for n, word in ((point.n_failed, "failed"), (point.n_missing, "missing")) if n]
+    return f" Of {len(point.values)} {loss} arms: {', '.join(told)}." if told else ""
+
+
+def _difference(found: Difference, first: Point, second: Point) -> str:
+    dose = f"at {found.nphotons:.3g} photons per pattern"
+    lost = _lost(found.first, first) + _lost(found.second, second)
+    interval = found.interval
+    if interval.mean is None:
+        return f"{dose} no seed has both {found.first} and {found.second}.{lost}"
+    means = (
+        f"FRC50 is {_interval(first.interval)} with {found.first} and {_interval(second.interval)} with {found.second}"
+    )
+    paired = f"the paired difference is {_interval(interval)} over {_seeds(interval.n)}"
+    if found.differ is None:
+        claim = "it supports no claim"
+    elif found.finer:
+        claim = f"{found.finer} resolves finer"
+    elif interval.low == interval.high:
+        claim = "they are the same in every seed"
+    else:
+        claim = "it contains 0, the losses are not shown to differ"
+    return f"{dose} {means}; {paired}: {claim}.{lost}"
+
+
+def _factor(found: Factor) -> str:
+    at = f"for an FRC50 of {found.resolution:.2f} of Nyquist"
+    low, high = (None if end is None else f"{end:.3g}" for end in (found.low, found.high))
+    needs = f"{found.other} needs"
+    times = f"times the photons of {found.reference}"
+    if found.value is not None:
+        reference, other = found.doses
+        doses = f"({other:.3g} against {reference:.3g} per pattern; {_seeds(found.n)})"
+        if found.n < 2:
+            return f"{at} {needs} {found.value:.3g} {times} {doses}; {found.reason}, and no claim."
+        ends = f"[{low or '0'}, {high or 'unbounded'}]"
+        contains_one = (found.low or 0) <= 1 and (found.high is None or found.high >= 1)
+        claim = "; the interval contains 1, the losses are not shown to differ" if contains_one else ""
+        return f"{at} {needs} {found.value:.3g} {ends} {times} {doses}{claim}."
+    bounds = [f"more than {low}"] * (low is not None) + [f"less than {high}"] * (high is not None)
+    if not bounds:
+        return f"{at} no factor can be given: {found.reason}."
+    return f"{at} {needs} {' and '.join(bounds)} {times} (ends of the interval; {_seeds(found.n)}): {found.reason}."
+
+
+def _efficiency(curve: Curve) -> str:
+    told = ", ".join(
+        f"{_interval(point.interval, '.2g')} at {point.nphotons:.3g}" for point in curve.points if point.interval.n
+    )
+    if not told:
+        return f"no arm tells the efficiency of {curve.loss}."
+    return f"photon limit over relative mean-square error, {curve.loss}, by photons per pattern: {told}."
+
+
+def summary(study: DoseResponse) -> list[str]:
+    """The verdict in short: for each method and pair of losses the dose factors, and at which doses one resolves finer;
+    how far each loss stays from the photon limit; what collapsed; then caveats."""
+    sentences = []
+    for method in dict.fromkeys(curve.method for curve in study.curves):
+        where = f"{method[0]}, {SPLITS[method[1]]}"
+        for pair in dict.fromkeys((d.first, d.second) for d in study.differences if d.method == method):
+            sentences.append(f"{where}: {_short_factors(study, method, pair)}")
+            sentences.append(f"{where}: {_short_differences(study, method, pair)}")
+        sentences += [f"{where}: {_short_limit(curve)}" for curve in study.attained if curve.method == method]
+        sentences += [f"{where}: {told}" for told in _collapses(study, method)]
+    return sentences + caveats(study)
+
+
+def _collapses(study: DoseResponse, method: tuple[str, str]) -> list[str]:
+    told = []
+    for curve in study.curves:
+        at = [point for point in curve.points if point.n_collapsed]
+        if curve.method == method and at:
+            shares = (f"{p.n_collapsed} of {p.n_collapsed + p.n_ok} at {p.nphotons:.3g}" for p in at)
+            told.append(f"of {curve.loss} arms collapsed, by photons per pattern: {', '.join(shares)}.")
+    return told
+
+
+def _short_factors(study: DoseResponse, method: tuple[str, str], pair: tuple[str, str]) -> str:
+    told: list[str] = []
+    claim: dict[str, list[str]] = {"excluded, it is more": [], "excluded, it is less": [], "not excluded": []}
+    found = [f for f in study.factors if f.method == method and (f.reference, f.other) == pair]
+    for factor in found:
+        low, high = factor.low, factor.high
+        if factor.value is None and low is None and high is None:
+            continue
+        ends = f"[{'0' if low is None else f'{low:.3g}'}, {'unbounded' if high is None else f'{high:.3g}'}]"
+        value = "" if factor.value is None else f"{factor.value:.3g} "
+        told.append(f"{value}{ends if factor.n > 1 else '(one seed, no interval)'} at {factor.resolution:.2f}")
+        if factor.n > 1:
+            less, more = high is not None and high < CLAIMED, low is not None and low > CLAIMED
+            word = "excluded, it is less" if less else "excluded, it is more" if more else "not excluded"
+            claim[word].append(f"{factor.resolution:.2f}")
+    if not told:
+        return f"no dose factor of {pair[1]} over {pair[0]} can be given: their curves do not cross the resolutions."
+    words = f"{pair[1]} needs, for an FRC50 in fractions of Nyquist, these times the photons of {pair[0]}: "
+    words += ", ".join(told) + "."
+    claims = [f"{word} at {', '.join(at)}" for word, at in claim.items() if at]
+    return words + (f" A factor of {CLAIMED:g} is {'; '.join(claims)}." if claims else "")
+
+
+def _short_differences(study: DoseResponse, method: tuple[str, str], pair: tuple[str, str]) -> str:
+    at: dict[str, list[str]] = {}
+    for found in study.differences:
+        if found.method != method or (found.first, found.second) != pair:
+            continue
+        if found.differ is None:
+            word = "there is too little to compare"
+        elif found.finer:
+            word = f"{found.finer} resolves finer"
+        else:
+            word = f"{found.first} and {found.second} are not shown to differ"
+        at.setdefault(word, []).append(f"{found.nphotons:.3g}")
+    return "; ".join(f"{word} at {', '.join(doses)}" for word, doses in at.items()) + " photons per pattern."
+
+
+def _short_limit(curve: Curve) -> str:
+    told = [f"{1 / point.interval.mean:.2g} at {point.nphotons:.3g}" for point in curve.points if point.interval.mean]
+    if not told:
+        return f"the Cramér-Rao bound of {curve.loss} is not known."
+    return f"{curve.loss}, error in units of the Cramér-Rao bound, by photons per pattern: {', '.join(told)}."

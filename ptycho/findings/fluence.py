@@ -1,0 +1,118 @@
+"""Which dose counts: photons per pattern, or per object pixel? Dose-responses of detectors of several sizes, overlaid.
+
+A larger detector spreads the photons of a pattern over a larger probe: at equal photons per pattern every pixel of the
+object gets fewer. If it is the fluence that resolves, curves that lie apart against photons per pattern fall onto one
+another against photons per object pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho.findings.dose_response import Curve, DoseResponse
+from ptycho.findings.intervals import Interval, crossing, isotonic, mean_interval
+from ptycho.scans.reconstruction import SPLITS
+
+AXES = ("photons per pattern", "photons per object pixel")
+
+RESOLUTIONS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+
+
+@dataclass(frozen=True)
+class Shift:
+    """How far, in decades along an axis, the curve of `second` lies to the right of that of `first` at equal FRC50:
+    mean over the resolutions that both reach, and its interval over pairs of seeds."""
+
+    method: tuple[str, str]
+    loss: str
+    axis: str
+    first: str
+    second: str
+    decades: Interval
+
+
+def doses(study: DoseResponse, curve: Curve, axis: str) -> NDArray[np.float64]:
+    """The doses of a curve along an axis, (D,). The fluence is that of the pixels on which FRC50 was evaluated."""
+    if axis == AXES[0]:
+        return np.array([point.nphotons for point in curve.points])
+    # M/n, the limit by counting, is one over the photons per object pixel
+    counting = {limit.nphotons: limit.counting for limit in study.limits if limit.method == curve.method}
+    return np.array([1 / (counting[point.nphotons] or np.nan) for point in curve.points])
+
+
+def _crossings(study: DoseResponse, curve: Curve, axis: str) -> NDArray[np.float64]:
+    """log10 of the dose at which each seed's curve, made to rise, reaches each of RESOLUTIONS, (seeds, R); NaN where
+    that is beyond its ends."""
+    values = np.array([point.values for point in curve.points], np.float64).T  # (seeds, doses)
+    x, found = np.log10(doses(study, curve, axis)), np.full((len(values), len(RESOLUTIONS)), np.nan)
+    for seed, one in enumerate(values):
+        seen = np.isfinite(one) & np.isfinite(x)
+        if seen.sum() < 2:
+            continue
+        rising = isotonic(one[seen], np.ones(int(seen.sum())))
+        for k, resolution in enumerate(RESOLUTIONS):
+            low, high = crossing(x[seen], rising, resolution)
+            if np.isfinite(low) and np.isfinite(high):
+                found[seed, k] = (low + high) / 2
+    return found
+
+
+def shifts(studies: Mapping[str, DoseResponse]) -> list[Shift]:
+    """Of every study after the first, for each method and loss that it shares with the first, along both axes."""
+    (first, reference), *others = studies.items()
+    found = []
+    for name, study in others:
+        for curve in study.curves:
+            partner = next((c for c in reference.curves if (c.method, c.loss) == (curve.method, curve.loss)), None)
+            if partner is None:
+                continue
+            for axis in AXES:
+                theirs, ours = _crossings(reference, partner, axis), _crossings(study, curve, axis)
+                seeds = min(len(theirs), len(ours))
+                apart = ours[:seeds] - theirs[:seeds]
+                reached = np.isfinite(apart).any(axis=1)
+                means = np.nanmean(apart[reached], axis=1) if reached.any() else np.array([])
+                found.append(Shift(curve.method, curve.loss, axis, first, name, mean_interval(means)))
+    return found
+
+
+def verdict(found: Sequence[Shift]) -> list[str]:
+    """In words, for each pair of curves: how far apart along both axes, and along which they are closer."""
+    told = []
+    for first, second in zip(found[::2], found[1::2], strict=True):
+        where = f"{first.method[0]}, {SPLITS[first.method[1]]}, {first.loss}"
+        if first.decades.mean is None or second.decades.mean is None:
+            told.append(f"{where}: {first.first} and {first.second} reach no resolution in common.")
+            continue
+        words = [f"{one.decades:.2f} decades against {one.axis}" for one in (first, second)]
+        closer = min((first, second), key=lambda one: abs(one.decades.mean or 0.0)).axis
+        told.append(
+            f"{where}: {first.second} lies {' and '.join(words)} to the right of {first.first}: {closer} unify."
+        )
+    return told
+
+
+def rows(studies: Mapping[str, DoseResponse]) -> list[dict[str, Any]]:
+    """The numbers of the figure, a row a point."""
+    return [
+        {
+            "sweep": name,
+            "method": curve.method[0],
+            "split": curve.method[1],
+            "loss": curve.loss,
+            "photons_per_pattern": dose,
+            "photons_per_object_pixel": fluence,
+            "frc50": point.interval.mean,
+            "low": point.interval.low,
+            "high": point.interval.high,
+            "seeds": point.interval.n,
+        }
+        for name, study in studies.items()
+        for curve in study.curves
+        for point, dose, fluence in zip(curve.points, *(doses(study, curve, axis) for axis in AXES), strict=True)
+    ]

@@ -1,0 +1,216 @@
+"""The published dose-response of PtychoPINN's two losses, and ours in its setting, side by side.
+
+Published: FRC50 in rings, of 166 to Nyquist, of an object of lines with 392 pixels a side, N = 64, gridsize 2, 60
+epochs; single trainings, without intervals. That a loss resolves all 166 rings at 1e5 photons per pattern is put to two
+tests. By counting photons: to what frequency could any unbiased estimate correlate by one half with the truth, if its
+error were no more than the bound of Cramér and Rao? And by the correlation itself: what does the same reconstruction
+get when it is counted as the published one was? PtychoPINN correlates the images as they are cut, without a window, so
+that their edges, which are alike, correlate at every frequency (:mod:`ptycho.judge.frc`), and takes the first ring
+below one half.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptycho.config import DIRECT
+from ptycho.findings.dose_response import DoseResponse
+from ptycho.findings.intervals import Interval, mean_interval
+from ptycho.judge.frc import BAND, FRCCurve, evaluation_window, fill_holes, frc, frc50, ring_power
+from ptycho.judge.metrics import Evaluation, evaluate
+from ptycho.scans.rawdata import RawData
+from ptycho.scans.reconstruction import load_reconstructions
+from ptycho.study import sweep
+from ptycho.study.arms import truth
+from ptycho.study.config import Arm
+
+SETTING = {"object_kind": "lines", "object_size": 392, "N": 64, "phase": 0.0, "illumination": "disk", "scan": None}
+
+RINGS = 166
+
+FRC50 = {
+    "nll": {1e2: 21, 1e3: 45, 1e4: 72, 1e5: 165, 1e7: 166, 1e9: 165},
+    "mae": {1e4: 52, 1e5: 71, 1e7: 166, 1e9: 166},
+}
+"""Published, in rings, by loss and photons per pattern."""
+METHODS = {"network": "network", "direct": "direct", "as_published": "network, counted as published"}
+"""Those of a row's fields that are intervals, and what they are called."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One dose and loss; frequencies as fractions of Nyquist.
+
+    published : FRC50, None where none was published.
+    network, direct : FRC50 on the training scan, over the seeds.
+    limit : FRC50 that an image with the least error that the photons allow would have, mean over the seeds.
+    as_published : that of the same reconstructions of the network, counted as the published one was, over the seeds.
+    """
+
+    loss: str
+    nphotons: float
+    published: float | None
+    network: Interval | None
+    direct: Interval | None
+    limit: float | None
+    as_published: Interval | None
+
+
+def differs(made: Mapping[str, Any]) -> list[str]:
+    """In words, where what was simulated is not the published setting."""
+    return [f"{name} is {made.get(name)}, not {value}" for name, value in SETTING.items() if made.get(name) != value]
+
+
+def compare(out: str | os.PathLike[str], entries: Sequence[Any], study: DoseResponse) -> list[Row]:
+    """Every loss and dose that was swept or published, beside one another."""
+    plan = sweep.planned(out)
+    assert plan is not None
+    points = {(c.method, c.loss, p.nphotons): p.interval for c in study.curves for p in c.points}
+    networks = [method for method in dict.fromkeys(c.method for c in study.curves) if method[0] != DIRECT]
+    words = {Arm(dose, "").nphotons: dose for dose in plan["doses"]}
+    rows = []
+    for loss in dict.fromkeys(c.loss for c in study.curves):
+        for nphotons in sorted({key[2] for key in points}):
+            rings = FRC50.get(loss, {}).get(nphotons)
+            limits, counted = [], []
+            for entry in entries:
+                if (entry["loss"], entry["nphotons"]) != (loss, nphotons) or not entry.get("train"):
+                    continue
+                if entry["status"] == "collapsed":  # as everywhere
+                    counted.append(0.0)
+                    continue
+                judged = _judged(out, entry, words[nphotons])
+                counted.append(first_ring(without_window(judged)))
+                if "information_bound" in entry["train"]:
+                    limits.append(frc50(limited(judged, entry["train"]["information_bound"])))
+            rows.append(
+                Row(
+                    loss,
+                    nphotons,
+                    None if rings is None else rings / RINGS,
+                    points.get(((networks[0][0], "train"), loss, nphotons)) if networks else None,
+                    points.get(((DIRECT, "train"), loss, nphotons)),
+                    float(np.mean(limits)) if limits else None,
+                    mean_interval(np.array(counted), (0, 1)) if counted else None,
+                )
+            )
+    return rows
+
+
+def _judged(out: str | os.PathLike[str], entry: Mapping[str, Any], dose: str) -> Evaluation:
+    """The network's reconstruction of an arm's training scan against its truth, without the scan's deviance."""
+    data = sweep.folder(out, entry["seed"]) / "data"
+    scan = RawData.load(data / f"{Arm(dose, entry['loss']).dose_name}_train.npz")
+    found = load_reconstructions(Path(out) / entry["name"] / "reconstruction.npz")["train"]
+    return evaluate(found, truth(scan), float(scan.counts().sum()))
+
+
+def limited(judged: Evaluation, bound: float) -> FRCCurve:
+    """The correlation with the truth to be expected of its amplitude with white noise of the least power.
+
+    An unbiased estimate whose relative mean-square error is `bound`, half of it in amplitude, has in a ring where the
+    truth holds the power S and the noise N the expected correlation sqrt(S / (S + N)) (Frank and Al-Ali, Nature 256
+    (1975) 376, for one noisy image against a clean one).
+    """
+    aligned = judged.aligned
+    window, truth = evaluation_window(aligned.mask), np.abs(aligned.truth)
+    variance = bound / 2 * np.mean(truth[aligned.mask] ** 2)
+    frequency, signal, n = ring_power(fill_holes(truth, aligned.mask), window)
+    noise = variance * np.sum(window**2)
+    return FRCCurve(frequency, np.sqrt(signal / (signal + noise)), n)
+
+
+def without_window(judged: Evaluation) -> FRCCurve:
+    """The amplitudes correlated as they are cut from the largest square that the scan covers, edges and all."""
+    aligned = judged.aligned
+    height, width = aligned.mask.shape
+    middle, half = (height // 2, width // 2), min(height, width) // 2
+    while half > 1:
+        box = tuple(slice(centre - half, centre + half) for centre in middle)
+        if aligned.mask[box].all():
+            break
+        half -= 1
+    image, truth = (np.abs(one)[box] for one in (aligned.object, aligned.truth))
+    return frc(image, truth, np.ones(image.shape))
+
+
+def first_ring(curve: FRCCurve) -> float:
+    """The first ring whose correlation is below one half, as a fraction of Nyquist; 1.0 when there is none.
+
+    So PtychoPINN counts FRC50: ptycho/evaluation.py, `frc50`; it smooths the correlation only where that is asked for.
+    """
+    below = np.flatnonzero(curve.correlation < 0.5)
+    return float(curve.frequency[below[0]]) if below.size else 1.0
+
+
+def table(rows: Sequence[Row]) -> str:
+    """A line a dose and loss, frequencies as fractions of Nyquist."""
+
+    def cell(value: Interval | float | None) -> str:
+        return "-" if value is None else f"{value:.3f}"
+
+    head = f"{'loss':5s} {'photons':>8s} {'published':>9s} {'limit':>6s}"
+    head += "".join(f" {label:>21s}" for label in METHODS.values())
+    return "\n".join(
+        [
+            head,
+            *(
+                f"{row.loss:5s} {row.nphotons:8.2g} {cell(row.published):>9s} {cell(row.limit):>6s}"
+                + "".join(f" {cell(getattr(row, name)):>21s}" for name in METHODS)
+                for row in rows
+            ),
+        ]
+    )
+
+
+def sentences(rows: Sequence[Row]) -> list[str]:
+    """What the table says, in words, for every dose and loss that was published.
+
+    The limit is one for unbiased estimates. Where a fit reaches the published figure from the same photons, with prior
+    knowledge or without, the limit says nothing against that figure; nor does one within half the band of rings that
+    decide FRC50.
+    """
+    said = []
+    for row in rows:
+        if row.published is None or row.network is None or row.network.mean is None:
+            continue
+        beside, best = _beside(row.network, row.published), None if row.direct is None else row.direct.mean
+        told = f"{row.loss} at {row.nphotons:.2g}: published {row.published:.3f} of Nyquist, here {row.network:.3f}"
+        if beside == "less" and best is not None and best >= row.published:
+            told += f", less; direct {row.direct:.3f}, more"
+        elif beside == "less" and row.limit is not None and row.published > row.limit + BAND / 2:
+            told += f"; the photons allow {row.limit:.2f}: the published figure is not one of resolution"
+        else:
+            told += f", {beside}"
+        if row.as_published is not None:
+            told += f" (counted as published, {row.as_published:.3f}, {_beside(row.as_published, row.published)})"
+        said.append(told + ".")
+    return said
+
+
+def _beside(found: Interval, value: float) -> str:
+    """Whether the mean is more or less than `value`; where its interval holds that, neither is shown."""
+    assert found.mean is not None
+    low, high = (found.mean if end is None else end for end in (found.low, found.high))
+    if low == high == value:
+        return "as much"
+    return "more" if low >= value else "less" if high < value else "not told apart"
+
+
+def as_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The numbers of the figure."""
+    found = []
+    for row in rows:
+        flat = {k: v for k, v in asdict(row).items() if k not in METHODS}
+        for name in METHODS:
+            interval = getattr(row, name)
+            for end in ("mean", "low", "high"):
+                flat[f"{name}_{end}"] = None if interval is None else getattr(interval, end)
+        found.append(flat)
+    return found

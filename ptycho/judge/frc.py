@@ -1,0 +1,182 @@
+"""Fourier ring correlation: how fine the details are on which two images agree.
+
+Source: van Heel and Schatz, J. Struct. Biol. 151 (2005) 250-262.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import fft, ndimage, sparse
+
+EDGE_FRACTION = 1 / 8  # of the box: width of the taper at the outline of the area
+
+BAND = 0.1  # of Nyquist: the rings that decide together whether a curve has crossed a threshold
+
+
+@dataclass(frozen=True, eq=False)
+class FRCCurve:
+    """Correlation by ring. frequency: (rings,) ring centres as fractions of Nyquist (1/2 cycle per pixel).
+
+    correlation: (rings,) float64 in [-1, 1]. n: (rings,) int64, Fourier pixels in each ring.
+    """
+
+    frequency: np.ndarray
+    correlation: np.ndarray
+    n: np.ndarray
+
+
+def evaluation_window(mask: np.ndarray) -> np.ndarray:
+    """Tukey-like window on the outline of a mask: one inside, falling to zero at the edge as sin^2.
+
+    A hard edge is shared by the two images and would make them correlate at every frequency. Holes within the outline
+    keep full weight: see fill_holes. mask: bool (h, w). Returns float64 (h, w) in [0, 1], zero outside the outline.
+    """
+    outline = ndimage.binary_fill_holes(np.asarray(mask, bool))
+    depth = ndimage.distance_transform_edt(np.pad(outline, 1))[1:-1, 1:-1]
+    width = max(1.0, EDGE_FRACTION * min(outline.shape))
+    return np.sin(np.pi / 2 * np.clip((depth - 0.5) / width, 0, 1)) ** 2 * outline
+
+
+def fill_holes(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Replace the pixels in holes of a mask by the smoothest surface (Laplace's equation) through those around them.
+
+    Holes cut out of two images are alike, however soft their rims, and spread what is common at low frequency over all
+    frequencies: with 10 % of the pixels missing, images that agree on nothing fine would correlate at Nyquist.
+    image: real or complex (h, w). mask: bool (h, w). Pixels outside the outline of the mask stay as they are.
+    """
+    holes = ndimage.binary_fill_holes(mask) & ~mask
+    if not holes.any():
+        return image
+    y, x = np.nonzero(holes)
+    index = np.full(image.shape, -1)
+    index[y, x] = np.arange(y.size)
+    laplacian = sparse.lil_array((y.size, y.size))
+    laplacian.setdiag(4.0)
+    border = np.zeros(y.size, image.dtype)
+    for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)):  # a hole never touches the edge of the array
+        neighbour = index[y + dy, x + dx]
+        open_side = neighbour >= 0
+        laplacian[np.flatnonzero(open_side), neighbour[open_side]] = -1.0
+        border[~open_side] += image[y + dy, x + dx][~open_side]
+    solver = sparse.linalg.splu(laplacian.tocsc())
+    filled = image.copy()
+    filled[y, x] = solver.solve(border.real) + (1j * solver.solve(border.imag) if np.iscomplexobj(image) else 0)
+    return filled
+
+
+def frc(a: np.ndarray, b: np.ndarray, window: np.ndarray) -> FRCCurve:
+    """Fourier ring correlation of two images.
+
+    FRC(q) = Re sum_q F_a conj(F_b) / sqrt(sum_q |F_a|^2 sum_q |F_b|^2) over rings q of width 1/min(h, w) cycles per
+    pixel up to Nyquist (van Heel and Schatz 2005, their FSC in two dimensions; the imaginary part is zero for real
+    images, and for complex ones a phase left between them lowers the correlation). The weighted mean is subtracted
+    before the window is applied, so that the window's own transform is not correlated. A ring without power has 0.
+
+    a, b: (h, w), real or complex, finite, any rectangle. window: (h, w), not negative.
+    Returns FRCCurve of min(h, w)//2 rings. Raises ValueError on shapes that differ, non-finite or empty input.
+    """
+    a, b, window = np.asarray(a), np.asarray(b), np.asarray(window, np.float64)
+    if a.ndim != 2 or a.shape != b.shape or a.shape != window.shape or min(a.shape) < 2:
+        raise ValueError(f"frc needs images and window of one shape (h, w); found {a.shape}, {b.shape}, {window.shape}")
+    if not (np.all(np.isfinite(a)) and np.all(np.isfinite(b))):
+        raise ValueError("frc needs finite images; found NaN or infinity")
+    if window.min() < 0 or window.sum() <= 0:
+        raise ValueError("the window of frc must be non-negative and not empty")
+    spectra = [_spectrum(image, window) for image in (a, b)]
+    frequency, n, sums = _rings(a.shape)
+    cross = sums((spectra[0] * spectra[1].conj()).real)
+    power = np.sqrt(sums(np.abs(spectra[0]) ** 2) * sums(np.abs(spectra[1]) ** 2))
+    return FRCCurve(frequency, np.divide(cross, power, out=np.zeros(n.shape), where=power > 0), n)
+
+
+def ring_power(image: np.ndarray, window: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean power per Fourier pixel in each ring of `frc`: frequency, power and number of pixels, each (rings,).
+
+    image, window: (h, w), as of frc.
+    """
+    frequency, n, sums = _rings(image.shape)
+    return frequency, sums(np.abs(_spectrum(image, window)) ** 2) / n, n
+
+
+def _spectrum(image: np.ndarray, window: np.ndarray) -> np.ndarray:
+    return fft.fft2((image - np.average(image, weights=window)) * window)
+
+
+def _rings(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """Of the rings of a spectrum of `shape`: their frequencies, how many pixels each has, and what sums over them."""
+    size, rings = min(shape), min(shape) // 2
+    radius = np.hypot(fft.fftfreq(shape[0])[:, None], fft.fftfreq(shape[1])[None, :])
+    ring = np.rint(radius * size).astype(np.int64).ravel()
+
+    def sums(values: np.ndarray) -> np.ndarray:
+        return np.bincount(ring, values.ravel(), minlength=rings + 1)[1 : rings + 1]
+
+    n = np.bincount(ring, minlength=rings + 1)[1 : rings + 1]
+    return 2 * np.arange(1, rings + 1) / size, n, sums
+
+
+def threshold(n: np.ndarray, kind: str) -> np.ndarray:
+    """The correlation below which a ring of n Fourier pixels holds too little information.
+
+    kind: 'half-bit' (the halves of one scan; van Heel and Schatz 2005, eq. 17), 'one-bit' (two full reconstructions;
+    eq. 14), or '0.5', the fixed value. n: (rings,). Returns float64 (rings,). Raises ValueError on another kind.
+    """
+    root = np.sqrt(np.asarray(n, np.float64))
+    if kind == "half-bit":
+        return (0.2071 + 1.9102 / root) / (1.2071 + 0.9102 / root)
+    if kind == "one-bit":
+        return (0.5 + 2.4142 / root) / (1.5 + 1.4142 / root)
+    if kind == "0.5":
+        return np.full(root.shape, 0.5)
+    raise ValueError(f"unknown FRC threshold {kind!r}; accepted are '0.5', 'half-bit' and 'one-bit'")
+
+
+def running_median(values: np.ndarray) -> np.ndarray:
+    """Median over the rings within BAND / 2 of each ring.
+
+    A falling curve stays as it is, to both ends: below the first ring, where a correlation starts from 1, every value
+    counts as higher, and beyond Nyquist, where nothing was measured, as lower. A mean or a local polynomial (loess over
+    the same width: Nieuwenhuizen et al., Nature Methods 10 (2013) 557-562) is drawn into a dip as deep as it is.
+
+    values: (rings,). Returns float64 (rings,); the values themselves when there are fewer than 2 / BAND.
+    """
+    half = int(BAND / 2 * values.size)
+    padded = np.pad(np.asarray(values, np.float64), half, constant_values=(np.inf, -np.inf))
+    return np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1), axis=1)
+
+
+def threshold_crossing(curve: FRCCurve, kind: str) -> float:
+    """The first frequency, as a fraction of Nyquist, about which most rings of a band lie below a threshold.
+
+    That is where the running median of the correlation's excess over the threshold first falls below zero, interpolated
+    linearly between rings; 1.0 when it never does. An excess that only falls crosses there ring by ring too, and m of
+    its rings, if they are no more than fit in BAND / 2, move the crossing by less than m + 1 whatever becomes of them:
+    neither a narrow dip at low frequency, where rings hold few Fourier pixels, nor a ring of noise at high decides it.
+
+    kind: as of threshold. Before the first ring the correlation is taken as 1 and the threshold as that of the first.
+    """
+    limit = threshold(curve.n, kind)
+    excess = running_median(curve.correlation - limit)
+    below = np.flatnonzero(excess < 0)
+    if below.size == 0:
+        return 1.0
+    k = int(below[0])
+    f1, e1 = curve.frequency[k], excess[k]
+    f0, e0 = (curve.frequency[k - 1], excess[k - 1]) if k else (0.0, 1.0 - limit[0])
+    return float(min(1.0, f0 + (f1 - f0) * e0 / (e0 - e1)))
+
+
+def frc50(curve: FRCCurve) -> float:
+    """The first frequency at which the correlation's running median over a tenth of Nyquist falls below one half.
+
+    As a fraction of Nyquist; 1.0 when it never does. See threshold_crossing.
+    """
+    return threshold_crossing(curve, "0.5")
+
+
+def period_px(fraction: float) -> float:
+    """Full period in pixels of a frequency given as a fraction of Nyquist: 2 pixels at Nyquist."""
+    return 2.0 / fraction if fraction > 0 else float("inf")

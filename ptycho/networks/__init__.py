@@ -1,1 +1,0 @@
-"""The architectures: each maps a group's amplitudes and positions to estimates of the object on the group's canvas."""

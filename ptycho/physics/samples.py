@@ -1,0 +1,175 @@
+"""What is imaged, and where the probe goes: complex transmission functions of order one, and positions on them.
+
+Positions (x, y) are in object pixels, float64 (n,), with patches inside the object. All is made from a seed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+from skimage import draw
+
+from ptycho.config import OBJECTS
+
+# The published lines object has 400 lines on the canvas of a 392-pixel object. Both the length of a line and the canvas
+# grow with the size, so a number proportional to the size keeps the length of line per area, hence the look, constant.
+LINES_PER_PIXEL = 400 / 392
+
+
+def make_object(kind: str, size: int, seed: int, phase: float = 0.0) -> NDArray[np.complex64]:
+    """Return the object `kind` (one of OBJECTS) as complex64 (size, size), amplitude within [0.5, 1.5].
+
+    `phase` is the peak-to-peak phase in radians, centred on zero; 0 gives a real object. For `lines` and `grf` the
+    phase is an independent realisation derived from the same seed, for `siemens` it follows the same spokes (a spoke
+    both absorbs and retards, as metal does). The same arguments give the same object, bit for bit.
+    Raises ValueError for an unknown kind, a size below 16, a negative seed, or a phase that is negative or not finite.
+    """
+    if kind not in OBJECTS:
+        raise ValueError(f"object kind is {kind!r}; expected one of {', '.join(OBJECTS)}")
+    if size < 16:
+        raise ValueError(f"object size is {size} pixels; expected 16 or more")
+    if seed < 0:
+        raise ValueError(f"object seed is {seed}; expected a non-negative integer")
+    if not (np.isfinite(phase) and phase >= 0):
+        raise ValueError(f"object phase is {phase} radians peak to peak; expected a finite number >= 0")
+    for_amplitude, for_phase = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
+    if kind == "siemens":
+        angle = for_amplitude.uniform(0, 2 * np.pi)
+        centre = (size - 1) / 2 + for_amplitude.uniform(-0.05 * size, 0.05 * size, 2)
+        amplitude = retardation = siemens_star(size, angle=angle, centre=(centre[0], centre[1]))
+    else:
+        pattern = {"lines": lines, "grf": gaussian_random_field}[kind]
+        amplitude = pattern(size, for_amplitude)
+        retardation = pattern(size, for_phase) if phase else np.zeros_like(amplitude)
+    return ((0.5 + amplitude) * np.exp(1j * phase * (retardation - 0.5 * bool(phase)))).astype(np.complex64)
+
+
+def lines(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return random straight lines, blurred at three scales, as float64 (size, size) in [0, 1].
+
+    The lines object of PtychoPINN (Hoidn, Mishra & Mehta, Sci. Rep. 13, 22789, 2023): end points uniform on a canvas
+    of twice the size, Gaussian blurs of 1, 5 and 10 pixels added with weights 1, 2 and 5, the centre cut out.
+    Uniform end points make every such object denser in its middle: two independent ones correlate with r = 0.15.
+    """
+    canvas = np.zeros((2 * size, 2 * size))
+    for r0, c0, r1, c1 in rng.integers(0, 2 * size, (round(LINES_PER_PIXEL * size), 4)):
+        canvas[draw.line(r0, c0, r1, c1)] = 1
+    image = sum(weight * ndimage.gaussian_filter(canvas, sigma) for weight, sigma in ((1, 1), (2, 5), (5, 10)))
+    start = size // 2
+    return _unit(image[start : start + size, start : start + size])
+
+
+def gaussian_random_field(size: int, rng: np.random.Generator, exponent: float = 3.0) -> NDArray[np.float64]:
+    """Return a periodic Gaussian random field as float64 (size, size) in [0, 1].
+
+    Its power spectrum falls as |q|**-exponent with the spatial frequency q; the mean (q = 0) is removed before the
+    field is mapped linearly to its range. 3 looks like clouds; larger is smoother.
+    """
+    q = np.hypot(fft.fftfreq(size)[:, None], fft.rfftfreq(size))
+    q[0, 0] = np.inf
+    spectrum = fft.rfft2(rng.standard_normal((size, size))) * q ** (-exponent / 2)
+    return _unit(fft.irfft2(spectrum, s=(size, size)))
+
+
+def siemens_star(
+    size: int,
+    spokes: int = 36,
+    inner_radius: float | None = None,
+    angle: float = 0.0,
+    centre: tuple[float, float] | None = None,
+) -> NDArray[np.float64]:
+    """Return an antialiased Siemens star as float64 (size, size): 0 on the `spokes` spokes, 1 between and inside them.
+
+    The spokes run from `inner_radius` pixels to the edge of the frame; at radius r their period is 2*pi*r/spokes. The
+    default inner radius, spokes/pi (11.5 pixels for 36 spokes), is where that period is 2 pixels, the Nyquist limit.
+    `angle` (radians) turns the star, `centre` is its (row, column), the frame's middle by default. Edges are one pixel
+    wide: grey is the signed distance to the nearest edge, clipped to half a pixel either side.
+    """
+    inner = spokes / np.pi if inner_radius is None else inner_radius
+    row, column = ((size - 1) / 2, (size - 1) / 2) if centre is None else centre
+    y, x = np.arange(size)[:, None] - row, np.arange(size) - column
+    r = np.hypot(y, x)
+    # a triangle wave of the angle, zero on every edge and with slope one: times r, the arc length to the nearest edge
+    to_edge = r * np.arcsin(np.sin(spokes * (np.arctan2(y, x) - angle))) / spokes
+    into_spoke = np.minimum(to_edge, r - inner)
+    return 1 - np.clip(into_spoke + 0.5, 0, 1)
+
+
+def _unit(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Map an image linearly to [0, 1]."""
+    return (image - image.min()) / np.ptp(image)
+
+
+SCANS = ("random", "raster", "spiral")
+Positions = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def make_scan(kind: str, n: int, size: int, N: int, rng: np.random.Generator) -> Positions:
+    """Return `n` positions of the trajectory `kind` (one of SCANS) on an object of `size` pixels, patches of N pixels.
+
+    Raises ValueError for an unknown kind, n below 1, or an object too small for a patch.
+    """
+    if kind not in SCANS:
+        raise ValueError(f"scan kind is {kind!r}; expected one of {', '.join(SCANS)}")
+    return {"random": random_positions, "raster": raster, "spiral": spiral}[kind](n, size, N, rng)
+
+
+def random_positions(n: int, size: int, N: int, rng: np.random.Generator) -> Positions:
+    """Return `n` positions drawn uniformly from the square where patches fit: [N/2, size - N/2 - 1] on both axes."""
+    low, high = _limits(n, size, N)
+    x, y = rng.uniform(low, high, (2, n))
+    return x, y
+
+
+def raster(n: int, size: int, N: int, rng: np.random.Generator, jitter: float = 0.25) -> Positions:
+    """Return `n` positions row by row on a near-square grid, each moved by up to `jitter` of the step on either axis.
+
+    Jitter breaks the periodicity that a perfect grid imprints on the reconstruction (raster pathology: Thibault et al.,
+    Ultramicroscopy 109, 338, 2009). Rows differ by at most one position; none leaves the square.
+    Raises ValueError for a jitter outside [0, 0.5], besides what make_scan refuses.
+    """
+    if not 0 <= jitter <= 0.5:
+        raise ValueError(f"raster jitter is {jitter} steps; expected a number in [0, 0.5]")
+    low, high = _limits(n, size, N)
+    rows = max(1, round(np.sqrt(n)))
+    lengths = np.diff(np.arange(rows + 1) * n // rows)
+    row = np.repeat(np.arange(rows), lengths)
+    column = np.concatenate([np.arange(length) for length in lengths])
+    shift = rng.uniform(-jitter, jitter, (2, n))
+    # cells tile the square; the centre of a cell moved by at most half a cell stays in that cell
+    x = low + (high - low) * (column + 0.5 + shift[0]) / lengths[row]
+    y = low + (high - low) * (row + 0.5 + shift[1]) / rows
+    return x, y
+
+
+def spiral(n: int, size: int, N: int, rng: np.random.Generator) -> Positions:
+    """Return `n` positions on a Fermat spiral (Huang et al., Opt. Express 22, 12634, 2014), cut to the square.
+
+    Position k lies at radius c sqrt(k) and at k times the golden angle, from a random first angle: even density and no
+    periodicity. The scale c is the largest, to 1 %, for which the square holds n of them.
+    """
+    low, high = _limits(n, size, N)
+    half = (high - low) / 2
+    k = np.arange(4 * n + 16) + 0.5
+    angle = k * np.pi * (3 - np.sqrt(5)) + rng.uniform(0, 2 * np.pi)
+    unit = np.stack([np.cos(angle), np.sin(angle)]) * np.sqrt(k)
+    c = 2 * half / np.sqrt(n)  # generous: about n / pi positions fit
+    while (fits := np.abs(c * unit).max(0) <= half).sum() < n:
+        c *= 0.99
+    x, y = np.clip(half + low + c * unit[:, fits][:, :n], low, high)  # rounding alone could overstep
+    return x, y
+
+
+def to_frame(x: NDArray[np.floating], y: NDArray[np.floating], N: int, margin: float = 2.0) -> Positions:
+    """Shift measured positions so that the first patch of N pixels starts `margin` pixels inside an object frame."""
+    return x - x.min() + margin + N // 2, y - y.min() + margin + N // 2
+
+
+def _limits(n: int, size: int, N: int) -> tuple[float, float]:
+    """Return the smallest and largest coordinate at which a patch fits, or refuse."""
+    if n < 1:
+        raise ValueError(f"number of positions is {n}; expected 1 or more")
+    if size < N + 1:
+        raise ValueError(f"object size is {size} pixels; expected at least N + 1 = {N + 1} for a patch to fit")
+    return N / 2, size - N / 2 - 1

@@ -1,0 +1,115 @@
+"""What a training leaves behind as it goes: its history, and the state it can go on from."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from ptycho import files
+from ptycho.errors import TrainingError
+
+
+def require_finished(rows: Sequence[dict[str, float]], nepochs: int) -> None:
+    """Raise TrainingError unless ``rows`` are the finite losses of ``nepochs`` epochs."""
+    for row in rows:
+        _require_finite(row)
+    if len(rows) != nepochs:
+        raise TrainingError(f"the history holds {len(rows)} epochs of {nepochs}; training stopped early")
+
+
+def _require_finite(row: dict[str, float]) -> None:
+    if not math.isfinite(row["loss"]):
+        raise TrainingError(f"the loss of epoch {row['epoch']:.0f} is {row['loss']}; expected a finite number")
+
+
+class History(keras.callbacks.Callback):
+    """Keeps ``history.csv``, a row an epoch, after the ``rows`` of an interrupted training; prints a line for each."""
+
+    def __init__(
+        self,
+        path: Path,
+        rows: list[dict[str, float]],
+        nepochs: int,
+        patterns: int,
+        report: Callable[[dict[str, Any]], None],
+    ):
+        super().__init__()
+        self.path, self.rows, self.nepochs, self.patterns, self.report = path, rows, nepochs, patterns, report
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        seconds = time.perf_counter() - self._started
+        self.rows.append({"epoch": epoch + 1, "loss": float((logs or {})["loss"]), "seconds": seconds})
+        table = io.StringIO(newline="")
+        writer = csv.DictWriter(table, ("epoch", "loss", "seconds"), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        files.write_text(self.path, table.getvalue())
+        _require_finite(self.rows[-1])
+        left = seconds * (self.nepochs - epoch - 1)
+        speed = self.patterns / seconds
+        loss = self.rows[-1]["loss"]
+        print(
+            f"epoch {epoch + 1}/{self.nepochs}  log loss {loss:.4f}  {speed:.0f} patterns/s  ETA {left:.0f} s",
+            flush=True,
+        )
+        progress = {"loss": loss, "seconds_per_epoch": seconds, "patterns_per_second": speed}
+        self.report({"epoch": epoch + 1, "nepochs": self.nepochs, **progress})
+
+
+class Backup(keras.callbacks.Callback):
+    """Keeps the state after the last whole epoch in one file, named by training and epoch and replaced at once.
+
+    Keras' own ``BackupAndRestore`` writes weights and epoch to two files, in place: a process killed in between goes on
+    from other weights than it should, or not at all.
+    """
+
+    def __init__(self, folder: Path, training: str):
+        super().__init__()
+        self.folder, self.training = folder, training
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of this training that are kept; none is 0."""
+        kept = self.folder.glob(f"{self.training}-*.weights.h5")
+        return max((int(path.name.split("-")[1].split(".")[0]) for path in kept), default=0)
+
+    def restore(self, model: keras.Model) -> None:
+        """Bring weights and optimizer of ``model`` back to where they were."""
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(self._path(self.epochs))
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for other in self.folder.glob("*.weights.h5"):
+            if not other.name.startswith(self.training):  # the history it goes with is about to be written over
+                other.unlink()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        previous = self._path(self.epochs)
+        with files.replacing(self._path(epoch + 1)) as partial:
+            self.model.save_weights(partial)
+        previous.unlink(missing_ok=True)
+
+    def _path(self, epochs: int) -> Path:
+        return self.folder / f"{self.training}-{epochs}.weights.h5"
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """The rows of a ``history.csv``; none where there is no file."""
+    if not path.exists():
+        return []
+    with open(path, newline="") as file:
+        return [
+            {"epoch": int(r["epoch"]), "loss": float(r["loss"]), "seconds": float(r["seconds"])}
+            for r in csv.DictReader(file)
+        ]

@@ -1,0 +1,223 @@
+"""Maximum likelihood on the object's own pixels, without a network; if asked on the probe and the positions too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from ptycho.config import DIRECT, LEARNING_RATES
+from ptycho.cores import spread
+from ptycho.errors import TrainingError
+from ptycho.physics import optics, probes
+from ptycho.physics.losses import DiffractionLoss
+from ptycho.reconstruct.positions import Placement
+from ptycho.scans.rawdata import RawData
+from ptycho.scans.reconstruction import Reconstruction
+
+RATES = {"object": 1.0, "probe": 0.1, "shift": 1.0, "affine": 20.0}
+"""Learning rates over that of the object: the probe's in units of its own rms, those of positions in pixels."""
+RISING = 0.5
+"""Share of the passes over which the rate of the positions rises: they wait for an object to be placed on."""
+
+
+@dataclass(frozen=True, eq=False)
+class DirectFit:
+    """What a direct fit found.
+
+    Attributes
+    ----------
+    reconstruction : Reconstruction
+    probe : (N, N) or (L, N, N) complex64
+        The refined probe, or the given one; refined modes are orthogonal, the strongest first.
+    x, y : (M,) float64
+        The refined positions, or the given ones.
+    losses : (passes,) float64
+        Logarithm of the mean loss per detector pixel, averaged over each pass.
+    """
+
+    reconstruction: Reconstruction
+    probe: NDArray[np.complex64]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    losses: NDArray[np.float64]
+
+
+def fit(
+    data: RawData,
+    loss: str,
+    *,
+    passes: int = 30,
+    batch_size: int = 50,
+    learning_rate: float | None = None,
+    refine_probe: bool = False,
+    modes: int = 1,
+    refine_positions: bool = False,
+    seed: int = 0,
+) -> DirectFit:
+    """Adam on the object's pixels through the same forward model and loss as the networks, from empty space.
+
+    Parameters
+    ----------
+    data : RawData
+        With an ``intensity_scale``; only its ``fitted`` pixels are.
+    loss : {'nll', 'mae', 'mse'}
+    passes : int
+        Times every pattern is seen.
+    batch_size : int
+        Patterns a step.
+    learning_rate : float, optional
+        Of the object, LEARNING_RATES where None; it falls to zero along a cosine. Those of the others follow by RATES.
+    refine_probe : bool
+        Whether the probe is fitted too, on all of its N x N pixels.
+    modes : int
+        Incoherent modes of a refined probe; those the data's probe lacks start as faint tilts of its first.
+    refine_positions : bool
+        Whether the positions are fitted too, as far as :class:`ptycho.reconstruct.positions.Placement` lets them move.
+    seed : int
+        Of the order in which patterns are seen.
+
+    Raises
+    ------
+    TrainingError
+        The fit diverged.
+    """
+    N = data.N
+    P = _with_modes(data.probeGuess.reshape(-1, N, N), modes) if refine_probe else probes.cropped_modes(data.probeGuess)
+    n = P.shape[-1]
+    corner = np.stack([data.ycoords, data.xcoords], axis=1) - n // 2  # (M, 2), (y, x) of each patch's first pixel
+    placement = Placement(corner, n, refine_positions)
+    fitted = ["object", *["probe"] * refine_probe, *["shift", "affine"] * refine_positions]
+
+    problem = _Problem(data, P, placement, loss)
+    rate = LEARNING_RATES[DIRECT][loss] if learning_rate is None else learning_rate
+    rates = {name: rate * RATES[name] for name in fitted}
+    history = problem.run(passes, min(batch_size, len(data)), rates, np.random.default_rng(seed))
+    if not np.isfinite(history).all():
+        raise TrainingError(f"the direct {loss} fit diverged: losses {history}")
+    O, P, corner = problem.object, problem.probe, placement.corner
+    if refine_probe:
+        P = _orthogonal(P)
+    coverage = _coverage(P, O.shape, np.rint(corner - placement.origin).astype(int))
+    O = np.where(coverage > 1e-6 * coverage.max(), O, 1).astype(np.complex64)
+    probe = (np.squeeze(P, 0) if len(P) == 1 else P) if refine_probe else data.probeGuess
+    y, x = corner.T + n // 2
+    return DirectFit(Reconstruction(O, coverage, placement.origin), probe, x, y, history)
+
+
+class _Problem:
+    """The pixels to be found, and a compiled step on a batch of patterns."""
+
+    def __init__(self, data: RawData, P: NDArray[np.complex64], placement: Placement, loss: str):
+        self.N, self.placement = data.N, placement
+        self.amplitude = tf.constant(np.fft.ifftshift(data.diff3d, axes=(-2, -1)))
+        mask = None if data.fitted is None else np.fft.ifftshift(data.fitted)
+        self.loss = DiffractionLoss(loss, float(data.intensity_scale or 1.0), mask)
+        # the probe in units of its own rms: one learning rate suits any normalisation
+        self.unit = float(np.sqrt(np.mean(np.abs(P) ** 2)))
+        self.variables = {
+            "object": keras.Variable(np.stack([np.ones(placement.shape), np.zeros(placement.shape)]), dtype="float32"),
+            "probe": keras.Variable(np.stack([P.real, P.imag]) / self.unit, dtype="float32"),
+            **placement.variables,
+        }
+
+    @property
+    def object(self) -> NDArray[np.complex64]:
+        return self._complex("object").numpy()
+
+    @property
+    def probe(self) -> NDArray[np.complex64]:
+        return (self.unit * self._complex("probe")).numpy()
+
+    def _complex(self, name: str) -> tf.Tensor:
+        return tf.complex(*tf.unstack(self.variables[name].value))
+
+    def run(
+        self, passes: int, batch_size: int, rates: Mapping[str, float], rng: np.random.Generator
+    ) -> NDArray[np.float64]:
+        """Fit the variables named in `rates`, each at its own; the mean loss of each pass, (passes,)."""
+        M = len(self.amplitude)
+        steps = -(-M // batch_size)
+        fitted = []
+        for name, rate in rates.items():
+            schedule = keras.optimizers.schedules.CosineDecay(rate, passes * steps)
+            if name in self.placement.variables:
+                rising = int(RISING * passes * steps)
+                schedule = keras.optimizers.schedules.CosineDecay(
+                    0.0, passes * steps - rising, warmup_target=rate, warmup_steps=rising
+                )
+            optimizer = keras.optimizers.Adam(schedule, beta_2=0.99)
+            optimizer.build([self.variables[name]])
+            fitted.append((self.variables[name], optimizer))
+
+        weights = [variable.value for variable, _ in fitted]
+
+        def gradients(chosen: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+            with tf.GradientTape() as tape:
+                loss = self._loss(chosen)
+            return loss, [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
+
+        @tf.function(jit_compile=True, autograph=False)
+        def update(gradients: list[list[tf.Tensor]]) -> None:
+            for (variable, optimizer), parts in zip(fitted, zip(*gradients, strict=True), strict=True):
+                optimizer.apply([tf.add_n(parts) / len(parts)], [variable])
+            if "shift" in rates:
+                self.placement.constrain()
+
+        in_parts = spread(gradients)
+
+        def step(chosen: tf.Tensor) -> tf.Tensor:
+            losses, found = zip(*in_parts(chosen), strict=True)
+            update(list(found))
+            return tf.reduce_mean(tf.stack(losses))
+
+        @tf.function(autograph=False)
+        def one_pass(order: tf.Tensor) -> tf.Tensor:
+            return tf.map_fn(step, order, parallel_iterations=1, fn_output_signature=tf.float32)
+
+        history = np.empty((passes, steps))
+        for p in range(passes):
+            order = np.resize(rng.permutation(M), (steps, batch_size)).astype(np.int32)
+            history[p] = one_pass(tf.constant(order))
+        return history.mean(axis=1)
+
+    def _loss(self, chosen: tf.Tensor) -> tf.Tensor:
+        O, P = self._complex("object"), self.unit * self._complex("probe")
+        patches = optics.bilinear_patches(O, *self.placement.of(chosen), P.shape[-1])
+        return self.loss(tf.gather(self.amplitude, chosen), optics.diffract(patches, P, self.N))
+
+
+def _with_modes(P: NDArray[np.complex64], modes: int) -> NDArray[np.complex64]:
+    """(modes, N, N): those given, and tilts of the first, each with a twentieth of its energy."""
+    N = P.shape[-1]
+    axis = (np.arange(N) - N // 2) / (N / 8)
+    tilts = [axis[:, None], axis[None, :], axis[:, None] * axis, axis[:, None] ** 2 - axis**2]
+    added = []
+    for tilt in tilts[: max(0, modes - len(P))]:
+        mode = P[0] * tilt
+        added.append(mode * np.sqrt(0.05 * np.sum(np.abs(P[0]) ** 2) / np.sum(np.abs(mode) ** 2)))
+    return np.concatenate([P[:modes], *(mode[None] for mode in added)]).astype(np.complex64)
+
+
+def _orthogonal(P: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """The modes (L, n, n) mixed so that they are orthogonal, the strongest first; no intensity changes by it.
+
+    The singular value decomposition is a unitary mixture (Thibault and Menzel, Nature 494 (2013) 68).
+    """
+    if len(P) == 1:
+        return P
+    _, strength, modes = np.linalg.svd(P.reshape(len(P), -1), full_matrices=False)
+    return (strength[:, np.newaxis] * modes).reshape(P.shape).astype(np.complex64)
+
+
+def _coverage(P: NDArray[np.complex64], shape: tuple[int, ...], first: NDArray[np.int64]) -> NDArray[np.float32]:
+    light = np.sum(np.abs(P) ** 2, axis=0)
+    n = light.shape[-1]
+    coverage = np.zeros(shape, np.float64)
+    for y, x in first:
+        coverage[y : y + n, x : x + n] += light
+    return coverage.astype(np.float32)

@@ -1,0 +1,120 @@
+"""Neighbour groups: gridsize**2 overlapping patterns each, their centres and offsets, as a tf.data pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isqrt
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from ptycho.scans.rawdata import RawData
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Groups of C = gridsize**2 patterns of one scan.
+
+    Attributes
+    ----------
+    data : RawData
+    indices : (G, C) int64
+        The patterns of each group; channel c is row c // gridsize, column c % gridsize of the neighbourhood.
+    coords_offsets : (G, 1, 2, 1) float64
+        (x, y) of each group's centre, in object pixels, a whole number.
+    coords_relative : (G, 1, 2, C) float32
+        Centre minus position (relative sign -1), taken in float64 before rounding.
+    """
+
+    data: RawData
+    indices: NDArray[np.int64]
+    coords_offsets: NDArray[np.float64]
+    coords_relative: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def gridsize(self) -> int:
+        """Patterns along a side of a group."""
+        return isqrt(self.indices.shape[1])
+
+    @property
+    def max_offset(self) -> float:
+        """The farthest a pattern lies from its group's centre along one axis, in pixels."""
+        return float(np.abs(self.coords_relative).max())
+
+    def batch(self, chosen: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Amplitudes (B, N, N, C) and positions (B, 1, 2, C), float32, of the chosen groups."""
+        return np.moveaxis(self.data.diff3d[self.indices[chosen]], 1, -1), self.coords_relative[chosen]
+
+    def dataset(self, batch_size: int, batches: range, seed: int = 0) -> tf.data.Dataset:
+        """The given ones of an endless row of batches, amplitudes (B, N, N, C) and positions (B, 1, 2, C).
+
+        The row shows all groups, in an order drawn from ``seed``, then all in another order, and so on: a training
+        that resumes at batch 300 sees what it would have seen. Only the batches under way are copied: of patterns
+        mapped from a file (``numpy.load`` with ``mmap_mode``) no more than these is ever read into memory.
+        """
+        import tensorflow as tf
+
+        indices, relative = tf.constant(self.indices), tf.constant(self.coords_relative)
+        N, C = self.data.N, self.indices.shape[1]
+
+        def load(chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            members = tf.gather(indices, chosen)
+            amplitude = tf.numpy_function(lambda k: self.data.diff3d[k], [members], tf.float32, stateful=False)
+            amplitude.set_shape((batch_size, C, N, N))
+            return tf.transpose(amplitude, (0, 2, 3, 1)), tf.gather(relative, chosen)
+
+        places = np.arange(batches.start * batch_size, batches.stop * batch_size)
+        order = tf.data.Dataset.from_tensor_slices(self._shuffled(places, seed).reshape(-1, batch_size))
+        return order.map(load, num_parallel_calls=1, deterministic=True).prefetch(2)
+
+    def _shuffled(self, places: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+        """The groups at ``places`` of an endless row of permutations."""
+        rounds, within = np.divmod(places, len(self))
+        permutations = {k: np.random.default_rng((seed, k)).permutation(len(self)) for k in np.unique(rounds)}
+        return np.array([permutations[k][i] for k, i in zip(rounds, within, strict=True)])
+
+
+def make_groups(data: RawData, gridsize: int, n_neighbours: int = 5, seed: int = 0) -> Groups:
+    """One group around every position: it and gridsize**2 - 1 of its nearest neighbours.
+
+    The members are drawn from the ``n_neighbours`` nearest (at least gridsize**2 of them, the position included) by a
+    generator seeded with ``seed``, then laid out row by row: sorted by y into rows of gridsize, by x within a row.
+
+    Raises
+    ------
+    ValueError
+        The scan has fewer than gridsize**2 positions.
+    """
+    C = gridsize**2
+    if len(data) < C:
+        raise ValueError(f"a group of gridsize={gridsize} needs {C} positions; the scan has {len(data)}")
+    positions = np.stack([data.xcoords, data.ycoords], axis=1)
+    rng = np.random.default_rng(seed)
+    k = min(max(C, n_neighbours), len(data))
+    nearest = cKDTree(positions).query(positions, k=k)[1].reshape(len(data), k)
+    # where several patterns share a position, the first neighbour found need not be the pattern itself
+    own = np.arange(len(data))
+    nearest = np.where(nearest == own[:, np.newaxis], nearest[:, :1], nearest)
+    nearest[:, 0] = own
+    drawn = np.argsort(rng.random((len(data), k - 1)), axis=1)[:, : C - 1] + 1
+    members = np.concatenate([nearest[:, :1], np.take_along_axis(nearest, drawn, axis=1)], axis=1)
+    indices = _row_major(members, positions, gridsize)
+    placed = positions[indices].transpose(0, 2, 1)[:, np.newaxis]  # (G, 1, 2, C)
+    # on whole pixels, so that stitching places a group without interpolating it
+    offsets = np.rint(placed.mean(axis=-1, keepdims=True))
+    return Groups(data, indices, offsets, (offsets - placed).astype(np.float32))
+
+
+def _row_major(members: NDArray[np.int64], positions: NDArray[np.float64], gridsize: int) -> NDArray[np.int64]:
+    by_y = np.take_along_axis(members, np.argsort(positions[members, 1], axis=1, kind="stable"), axis=1)
+    rows = by_y.reshape(-1, gridsize, gridsize)
+    by_x = np.argsort(positions[rows, 0], axis=2, kind="stable")
+    return np.take_along_axis(rows, by_x, axis=2).reshape(members.shape)

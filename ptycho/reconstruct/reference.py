@@ -1,0 +1,210 @@
+"""A measured scan: what all its photons tell of its axes, probe, positions and object, and its cut into two splits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho import seeds
+from ptycho.config import PATTERN_SIZES, STAR
+from ptycho.errors import DataError
+from ptycho.scans import formats, star
+from ptycho.scans.dose import deviance, normalise, thin_to_dose
+from ptycho.scans.rawdata import RawData
+from ptycho.scans.simulated import Acquisition
+
+HELD_OUT = 0.25
+"""Share of a measured scan's positions, at the high-x side, that no training sees."""
+GUARDED = 0.03
+"""Share of a measured scan's detector pixels, drawn at random, that no arm's fit sees."""
+REFERENCE_PASSES = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Measured(Acquisition):
+    """One split of a measured scan, thinned to the dose asked for."""
+
+    scan: RawData
+
+    def _expose(self, dose: str, rng: np.random.Generator) -> RawData:
+        return self.scan if dose == "full" else thin_to_dose(self.scan, float(dose), rng)
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A measured scan and what all its photons told.
+
+    Attributes
+    ----------
+    scan : RawData
+        At full dose, with the probe and the positions that the arms train with, and as its ``objectGuess`` the object
+        that they are judged by. Positions that were refined are beside the given ones, ``xcoords_start``.
+    orientation : str
+        Which way its positions run, one of ``config.ORIENTATIONS``.
+    losses : dict of str to float
+        Of all eight, as ``alignment.find_orientation`` found them; empty where the orientation was given.
+    deviance : float
+        Of the reference fit, on all the pixels it saw.
+    """
+
+    scan: RawData
+    orientation: str
+    losses: Mapping[str, float]
+    deviance: float
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """Of the light in each mode of the probe, (L,)."""
+        power = np.sum(np.abs(self.scan.probeGuess.reshape(-1, self.scan.N**2)) ** 2, axis=1)
+        return power / power.sum()
+
+    @property
+    def moved(self) -> tuple[float, NDArray[np.float64]] | None:
+        """How refined positions differ from the given ones: by a common factor to their distances, and then each, (M,).
+
+        The latter in pixels, free of a common shift; None where the positions were not refined.
+        """
+        scan = self.scan
+        if scan.xcoords_start is None or scan.ycoords_start is None:
+            return None
+        given = np.stack([scan.xcoords_start, scan.ycoords_start])
+        found = np.stack([scan.xcoords, scan.ycoords])
+        given, found = (points - points.mean(axis=1, keepdims=True) for points in (given, found))
+        factor = float(np.sum(given * found) / np.sum(given**2))
+        return factor, np.hypot(*(found - factor * given))
+
+    def __str__(self) -> str:
+        orientation = "as asked for"
+        if self.losses:
+            (_, best), (name, runner_up) = sorted(self.losses.items(), key=lambda item: item[1])[:2]
+            orientation = f"found; {name}, the runner-up, leaves {np.exp(runner_up - best):.2f} times the squared error"
+        positions = "as given"
+        if self.moved is not None:
+            factor, own = self.moved
+            positions = (
+                f"refined: distances times {factor:.3f}, then each by {np.sqrt(np.mean(own**2)):.2f} pixels rms and at "
+                f"most {own.max():.2f}"
+            )
+        shares = ", ".join(f"{100 * share:.1f}" for share in self.shares)
+        return (
+            f"orientation of the positions: {self.orientation}, {orientation}\n"
+            f"positions: {positions}\n"
+            f"probe: {len(self.shares)} incoherent mode{'s' * (len(self.shares) > 1)}, with {shares} % of the light\n"
+            f"deviance of the reference: {self.deviance:.2f} a lit pixel; 1 is what counting alone explains"
+        )
+
+    def splits(self, seed: int) -> dict[str, Measured]:
+        """The scan in two contiguous parts, ``train`` and ``heldout``."""
+        held_out = self.scan.xcoords >= np.quantile(self.scan.xcoords, 1 - HELD_OUT)
+        splits = {}
+        for name, chosen in (("train", ~held_out), ("heldout", held_out)):
+            part = self.scan.subset(chosen)
+            assert part.objectGuess is not None
+            splits[name] = Measured(
+                name, part.objectGuess, part.probeGuess, part.xcoords, part.ycoords, seed, scan=part
+            )
+        return splits
+
+
+def measure(
+    scan: str, folder: Path, seed: int, orientation: str = "auto", modes: int = 1, positions: str = "given"
+) -> Reference:
+    """Read a measured scan and let all its photons tell what a study has to know of it.
+
+    The axes of its positions are turned as ``orientation`` says, or where that is ``'auto'`` as explains the patterns
+    best. A direct fit then refines object and probe at full dose, and the positions where they are to be. Its object is
+    the reference, unless the file holds an ``objectGuess`` in the frame of those positions, which is then taken as the
+    truth. The arms do not see the detector pixels of the scan's ``guard``; the reference did.
+
+    Parameters
+    ----------
+    scan : str
+        ``config.STAR``, or a file of any of ``formats.FORMATS``, relative to ``folder``. Where it has no probe, one is
+        estimated from the mean pattern for the fit to start from.
+    folder : Path
+    seed : int
+    orientation : str
+        ``'auto'``, or one of ``config.ORIENTATIONS``.
+    modes : int
+        Incoherent modes of the probe, at least; those of its file are all kept.
+    positions : {'given', 'refine'}
+
+    Raises
+    ------
+    DataError
+        The file breaks the contract, its counts are unknown, or its patterns are of a size no network takes.
+    TrainingError
+        A fit diverged.
+    """
+    from ptycho.reconstruct import alignment, direct
+
+    data = _load(scan, folder)
+    losses: Mapping[str, float] = {}
+    if orientation == "auto":
+        data, orientation, losses = alignment.find_orientation(data, seed)
+    else:
+        data = alignment.named(orientation).apply(data)
+    given, refined = data, positions == "refine"
+    if refined:
+        data = alignment.magnify(data, alignment.find_magnification(data, seed)[0])
+    fit = direct.fit(
+        data,
+        "mse",
+        passes=REFERENCE_PASSES,
+        refine_probe=True,
+        modes=max(modes, len(data.probeGuess.reshape(-1, data.N, data.N))),
+        refine_positions=refined,
+        seed=seeds.derive(seed, "reference"),
+    )
+    found, offset = fit.reconstruction, np.zeros(2)
+    truth = data.objectGuess
+    # a brighter object under a fainter probe explains the same photons: the object's mean modulus is made one
+    bright = found.coverage > 0.1 * np.median(found.coverage[found.coverage > 0])
+    level = float(np.abs(found.object[bright]).mean())
+    if truth is None:
+        truth, offset = np.where(found.coverage > 0, found.object / level, 1).astype(np.complex64), found.origin_yx
+    probe = (fit.probe * level).astype(np.complex64)
+    guard = np.random.default_rng(seeds.derive(seed, "guard")).random((data.N, data.N)) < GUARDED
+    unit = np.sqrt(np.sum(np.abs(data.probeGuess) ** 2) / np.sum(np.abs(probe) ** 2))
+    full = replace(
+        data,
+        diff3d=data.diff3d * np.float32(unit),
+        xcoords=fit.x - offset[1],
+        ycoords=fit.y - offset[0],
+        xcoords_start=given.xcoords - offset[1] if refined else None,
+        ycoords_start=given.ycoords - offset[0] if refined else None,
+        probeGuess=(probe * unit).astype(np.complex64),
+        objectGuess=truth,
+        intensity_scale=data.intensity_scale / unit,
+        guard=guard if data.mask is None else guard & data.mask,
+    )
+    misfit = deviance(replace(data, xcoords=fit.x, ycoords=fit.y, probeGuess=fit.probe), found.object, found.origin_yx)
+    return Reference(full, orientation, losses, misfit)
+
+
+def _load(scan: str, folder: Path) -> RawData:
+    if scan == STAR:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return star.load_siemens_star(star.fetch(Path(home) / "ptycho"))
+    path = folder / scan
+    data = formats.load(path)
+    if data.N not in PATTERN_SIZES:
+        raise DataError(f"{path}: patterns of {data.N} pixels; the networks take {PATTERN_SIZES}")
+    if len(data) < 8:
+        raise DataError(f"{path}: {len(data)} patterns; a study needs at least 8 to train on some and hold out others")
+    counts = _counts(path, data)
+    # only now is the scale of probe and object known to be of order one
+    normal = normalise(counts, data.xcoords, data.ycoords, data.probeGuess)
+    return replace(normal, objectGuess=data.objectGuess, mask=data.mask, pixel_size=data.pixel_size)
+
+
+def _counts(path: Path, data: RawData) -> NDArray[np.int64]:
+    try:
+        return data.counts()
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error

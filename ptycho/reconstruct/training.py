@@ -1,0 +1,257 @@
+"""Self-supervised training: the network sees a group's amplitudes and is judged by how well it predicts them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from ptycho.config import ModelConfig, TrainingConfig
+from ptycho.cores import spread
+from ptycho.physics.losses import DiffractionLoss
+from ptycho.reconstruct.callbacks import Backup, History, read_history, require_finished
+from ptycho.reconstruct.groups import Groups
+from ptycho.reconstruct.networks.layers import mask_of, uses_xla
+
+EARLIER_BLOCKS = 0.1
+"""Weight of the loss of every block but the last."""
+WARM_UP = 0.2
+"""Share of a training in which the learning rate rises. Adam's first steps are all of full length: at full rate from
+the start 6 of 45 networks of 1e6 photons and more got stuck, at 7 to 90 times the error of their neighbours."""
+LARGEST_BATCH = 32
+
+STEPS_PER_EPOCH = 60
+"""Fewer in an epoch, and a short training of a small scan ends before it has learned its step sizes."""
+
+
+def batch_size(groups: Groups) -> int:
+    """Groups a step: as many as leave 60 steps in an epoch, 2 to 32."""
+    return max(2, min(LARGEST_BATCH, _groups_per_epoch(groups) // STEPS_PER_EPOCH))
+
+
+def steps_per_epoch(groups: Groups, batch_size: int) -> int:
+    """Batches that show every pattern once, on average, for a group shows gridsize**2 of them; 60 at least."""
+    return max(STEPS_PER_EPOCH, -(-_groups_per_epoch(groups) // batch_size))
+
+
+def patterns_per_epoch(groups: Groups, batch_size: int) -> int:
+    """Patterns that an epoch shows."""
+    return steps_per_epoch(groups, batch_size) * batch_size * groups.indices.shape[1]
+
+
+def _groups_per_epoch(groups: Groups) -> int:
+    return -(-len(groups) // groups.indices.shape[1])
+
+
+def configure(
+    grouped: Mapping[str, Groups],
+    architecture: str,
+    loss: str,
+    *,
+    nepochs: int,
+    learning_rate: float,
+    seed: int,
+    probe_trainable: bool = False,
+) -> TrainingConfig:
+    """The training on ``grouped["train"]`` of a network whose canvas holds the groups of every scan in ``grouped``.
+
+    Raises ConfigError for a value that is not accepted, ValueError for a scan whose photons per pattern are not known.
+    """
+    scan = grouped["train"]
+    if scan.data.nphotons is None:
+        raise ValueError("nphotons of the scan is None; expected the photons per pattern to train on")
+    network = ModelConfig(
+        N=scan.data.N,
+        gridsize=scan.gridsize,
+        architecture=architecture,
+        max_offset=max(groups.max_offset for groups in grouped.values()),
+        probe_trainable=probe_trainable,
+    )
+    return TrainingConfig(network, scan.data.nphotons, loss, nepochs, batch_size(scan), learning_rate, seed)
+
+
+class MeanLoss(keras.metrics.Mean):
+    """The mean of losses on which all replicas agree: Keras' own would add up what each replica keeps."""
+
+    def add_variable(self, *args: Any, **settings: Any) -> keras.Variable:
+        return super().add_variable(*args, **{**settings, "aggregation": "only_first_replica"})
+
+
+class Trainer(keras.Model):
+    """The network behind its objective: one intensity a block, and a training step cut in a part for each core."""
+
+    def __init__(self, autoencoder: keras.Model, loss: str, intensity_scale: float):
+        amplitude, positions = autoencoder.inputs
+        estimates = autoencoder.get_layer("reconstruction").output
+        P, measure = autoencoder.get_layer("probe").output, autoencoder.get_layer("intensity")
+        intensities = [measure(estimates[:, k], positions, P) for k in range(estimates.shape[1])]
+        super().__init__([amplitude, positions], intensities, name="trainer")
+        mask = mask_of(autoencoder)
+        self.objective = DiffractionLoss(loss, intensity_scale, None if mask is None else mask[..., tf.newaxis])
+        self.mean_loss = MeanLoss(name="loss")
+        self.gradients = spread(self._gradients, xla=uses_xla(autoencoder))
+        # replicas exchange their gradients within the update, which XLA does not compile
+        alone = self.replicas == 1
+        self.update = tf.function(self._update, jit_compile=True, autograph=False) if alone else self._update
+
+    def _gradients(self, amplitude: tf.Tensor, positions: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The objective of a part of the batch, scalar, and its gradient in every weight."""
+        with tf.GradientTape() as tape:
+            *earlier, last = (self.objective(amplitude, I) for I in tf.nest.flatten(self([amplitude, positions])))
+            loss = last + EARLIER_BLOCKS * sum(earlier)
+        return loss, tape.gradient(loss, [weight.value for weight in self.trainable_variables])
+
+    def _update(self, gradients: list[tf.Tensor]) -> None:
+        self.optimizer.apply(gradients)
+
+    def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        losses, gradients = zip(*self.gradients(*batch), strict=True)
+        # of several replicas each objective is its share of the whole, and the optimizer adds up their gradients
+        self.update([tf.add_n(parts) / len(parts) for parts in zip(*gradients, strict=True)])
+        loss = tf.add_n(losses) / len(losses)
+        if self.replicas > 1:
+            loss = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, loss)
+        self.mean_loss.update_state(loss)
+        return {"loss": self.mean_loss.result()}
+
+    @property
+    def replicas(self) -> int:
+        """The devices of the ``tf.distribute`` strategy, which train together, each on its share of every batch."""
+        return self.distribute_strategy.num_replicas_in_sync
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return [self.mean_loss]
+
+
+def trainer(autoencoder: keras.Model, config: TrainingConfig, intensity_scale: float, steps: int) -> Trainer:
+    """A compiled :class:`Trainer` over the same weights.
+
+    Its learning rate rises linearly (Goyal et al., arXiv:1706.02677 (2017), section 2.2) and falls to zero along a
+    cosine.
+    """
+    rising = round(WARM_UP * steps)
+    with autoencoder.distribute_strategy.scope():
+        model = Trainer(autoencoder, config.loss, intensity_scale)
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0, decay_steps=steps - rising, warmup_target=config.learning_rate, warmup_steps=rising
+        )
+        model.compile(optimizer=keras.optimizers.Adam(schedule), jit_compile=False)
+        model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def fit(
+    autoencoder: keras.Model,
+    groups: Groups,
+    config: TrainingConfig,
+    folder: Path,
+    report: Callable[[dict[str, Any]], None] = lambda progress: None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> list[dict[str, float]]:
+    """Train ``autoencoder`` in place; a training that was interrupted goes on after its last whole epoch.
+
+    Parameters
+    ----------
+    autoencoder : keras.Model
+        From ``model.build``; built within the scope of a ``tf.distribute`` strategy, it trains on all the
+        devices of that strategy, the loss curve being that of one device up to rounding.
+    groups : Groups
+    config : TrainingConfig
+    folder : Path
+        Holds ``history.csv`` (epoch, loss, seconds) and the backups of a training under way.
+    report : callable
+        Told {epoch, nepochs, loss, seconds_per_epoch, patterns_per_second} after each epoch.
+
+    Returns
+    -------
+    list of {epoch, loss, seconds}
+        Of all epochs, those before an interruption included. The loss is that of the objective: a logarithm.
+
+    Raises
+    ------
+    ValueError
+        The scan's ``intensity_scale`` is not known, its ``fitted`` pixels are not those that the network was built for,
+        a pattern lies farther from its group's centre than the network's canvas reaches, or the batch cannot be shared
+        equally by the replicas.
+    TrainingError
+        The loss became NaN or infinite.
+    """
+    if groups.data.intensity_scale is None:
+        raise ValueError("intensity_scale of the scan is None; expected s, with counts = (s * diff3d)^2, to train on")
+    if not _equal(mask := mask_of(autoencoder), groups.data.fitted):
+        masked = [0 if m is None else int(np.sum(~m)) for m in (groups.data.fitted, mask)]
+        raise ValueError(
+            f"the scan leaves out {masked[0]} detector pixels, the network {masked[1]}; expected the same ones: "
+            "the mask of model.build is the scan's fitted"
+        )
+    if groups.max_offset > config.model.max_offset:  # what falls off the canvas would read as an opaque object
+        raise ValueError(
+            f"max_offset={config.model.max_offset} is not accepted: patterns lie up to {groups.max_offset:.2f} pixels "
+            "from their group's centre"
+        )
+    replicas = autoencoder.distribute_strategy.num_replicas_in_sync
+    if config.batch_size % replicas:
+        raise ValueError(f"batch_size={config.batch_size} is not accepted: a multiple of the {replicas} replicas")
+    folder.mkdir(parents=True, exist_ok=True)
+    backup = Backup(folder / "backup", _fingerprint(groups, config))
+    rows = read_history(folder / "history.csv")[: backup.epochs]
+    if len(rows) < backup.epochs:  # somebody removed the history: without it the training is not whole
+        rows = []
+    begin = len(rows)
+    steps = steps_per_epoch(groups, config.batch_size)
+    model = trainer(autoencoder, config, groups.data.intensity_scale, steps * config.nepochs)
+    if begin:
+        backup.restore(model)
+    patterns = patterns_per_epoch(groups, config.batch_size)
+    history = History(folder / "history.csv", rows, config.nepochs, patterns, report)
+    if begin < config.nepochs:
+        data = _dataset(model.distribute_strategy, groups, config, range(begin * steps, config.nepochs * steps))
+        model.fit(
+            data,
+            initial_epoch=begin,
+            epochs=config.nepochs,
+            steps_per_epoch=steps,
+            shuffle=False,  # the pipeline shuffles
+            # the history refuses what is not finite before the backup could keep it
+            callbacks=[keras.callbacks.TerminateOnNaN(), history, backup, *callbacks],
+            verbose=0,
+        )
+    require_finished(history.rows, config.nepochs)
+    return history.rows
+
+
+def _dataset(
+    strategy: tf.distribute.Strategy, groups: Groups, config: TrainingConfig, batches: range
+) -> tf.data.Dataset | tf.distribute.DistributedDataset:
+    """The batches; to several replicas, each its share: what follows one another then makes up one batch."""
+    replicas = strategy.num_replicas_in_sync
+    if replicas == 1:
+        return groups.dataset(config.batch_size, batches, config.seed)
+    shares = range(batches.start * replicas, batches.stop * replicas)
+
+    def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        share = groups.dataset(config.batch_size // replicas, shares, config.seed)
+        return share.shard(context.num_input_pipelines, context.input_pipeline_id)
+
+    return strategy.distribute_datasets_from_function(of_worker)
+
+
+def _equal(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> bool:
+    return one is other if one is None or other is None else np.array_equal(one, other)
+
+
+def _fingerprint(groups: Groups, config: TrainingConfig) -> str:
+    """Names a backup after what it is a backup of: another configuration or scan starts anew."""
+    digest = hashlib.sha256(repr((config, groups.data.intensity_scale)).encode())
+    data = groups.data
+    for array in (data.diff3d, groups.indices, groups.coords_relative, data.probeGuess, data.fitted):
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).data)  # patterns mapped from a file are read, not copied
+    return digest.hexdigest()[:12]

@@ -1,0 +1,131 @@
+"""What is said when a notebook fails: one short message for the terminal, a report with the rest for the folder."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+USER_ERRORS = ("ConfigError", "DataError")
+"""Errors whose message is all that there is to say."""
+STAGES = {
+    "simulate": "simulation",
+    "train-arm": "training",
+    "compare": "visualisation",
+    "dose-response": "visualisation",
+}
+"""What a notebook mainly does: the stage of a cell that has no `stage:` tag."""
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+_MEMORY = re.compile(
+    r"MemoryError|ResourceExhausted|out of memory|\bOOM\b|bad_alloc|Cannot allocate memory", re.IGNORECASE
+)
+
+_DISK = re.compile(r"No space left on device|Errno 28|Disk quota exceeded", re.IGNORECASE)
+
+_WRITE = re.compile(r"PermissionError|Read-only file system|NotADirectoryError|Permission denied")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Where and why a notebook stopped."""
+
+    stage: str
+    last_step: str
+    name: str
+    message: str
+    traceback: str
+
+    @property
+    def summary(self) -> str:
+        """The error as the user needs it, in one line."""
+        words = textwrap.shorten(self.message, 400)
+        return words if self.name in USER_ERRORS else f"{self.name}: {words}"
+
+
+def advice(failure: Failure) -> str:
+    """Return what to try against `failure`."""
+    everything = f"{failure.name}: {failure.message}\n{failure.traceback}"
+    if failure.name == "Killed" or _MEMORY.search(everything):
+        return (
+            "Memory ran out, as far as can be told. Try a smaller N_TRAIN and N_TEST, a smaller GRIDSIZE or N, or "
+            "fewer arms at a time (JOBS=1); each is an option of `make study`."
+        )
+    if _DISK.search(everything):
+        return "The disk is full. Free some space, or put the study elsewhere with OUT=<folder>."
+    if _WRITE.search(everything):
+        return "The study's folder cannot be written. Make it writable, or put the study elsewhere with OUT=<folder>."
+    if failure.name in USER_ERRORS:
+        return "Correct the input that the message names."
+    return "Read the traceback and the failed notebook, which holds every output up to the failure."
+
+
+def _source(cell: Mapping[str, Any]) -> str:
+    source = cell.get("source", "")
+    return source if isinstance(source, str) else "".join(source)
+
+
+def _tags(cell: Mapping[str, Any]) -> list[str]:
+    return list(cell.get("metadata", {}).get("tags", []))
+
+
+def _stage(cell: Mapping[str, Any], stem: str) -> str:
+    tags = (tag.partition(":")[2] for tag in _tags(cell) if tag.startswith("stage:"))
+    return next(tags, STAGES.get(stem, stem))
+
+
+def diagnose(notebook: Mapping[str, Any], stem: str, fallback: tuple[str, str, str]) -> Failure:
+    """Say where and why the partly executed `notebook` (nbformat 4, as JSON), rendered from `stem`.ipynb, stopped.
+
+    `fallback` is (name, message, traceback) for the case that no cell holds an error: the process was killed.
+    """
+    heading, last_step, stage = "the notebook's beginning", "none", STAGES.get(stem, stem)
+    name, message, traceback = fallback
+    for cell in notebook.get("cells", []):
+        if "papermill-error-cell-tag" in _tags(cell):
+            continue
+        if cell.get("cell_type") == "markdown":
+            headings = [line.lstrip("# ") for line in _source(cell).splitlines() if line.startswith("#")]
+            heading = headings[0] if headings else heading
+        if cell.get("cell_type") != "code":
+            continue
+        errors = [output for output in cell.get("outputs", []) if output.get("output_type") == "error"]
+        status = cell.get("metadata", {}).get("papermill", {}).get("status")
+        if errors:
+            error = errors[-1]
+            name, message = error["ename"], error["evalue"]
+            traceback = _ANSI.sub("", "\n".join(error["traceback"]))
+        if errors or status != "completed":
+            stage = _stage(cell, stem)
+            break
+        if "injected-parameters" not in _tags(cell) and "parameters" not in _tags(cell):
+            last_step = f"{heading} ({_stage(cell, stem)})"
+    return Failure(stage, last_step, name, message, traceback)
+
+
+def report(failure: Failure, label: str, notebook: Path | str, when: str) -> str:
+    """Return the failure report, in Markdown; `label` is the arm or the notebook, `notebook` what it left behind."""
+    return f"""# Blocked: {failure.stage} of {label}
+
+- When: {when}
+- Stage: {failure.stage}
+- Arm: {"none" if label in STAGES else label}
+- Last successful step: {failure.last_step}
+- Error: {failure.summary}
+- Failed notebook: {notebook}
+
+## What to try
+
+{advice(failure)}
+
+Then give the same `make study` again: it resumes where it stopped; nothing that was finished is done again.
+
+## Traceback
+
+```
+{failure.traceback.strip() or failure.summary}
+```
+"""

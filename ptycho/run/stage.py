@@ -1,0 +1,262 @@
+"""Runs one notebook as one stage of a study: whole output or none, all that it prints kept, failures explained.
+
+The parent, here, is nothing but the standard library, so that it survives what happens to the child: it starts
+:mod:`ptycho.run.kernel`, copies its output to the terminal and to the log, and puts the files in their place.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any
+
+from ptycho.cores import THREADS, usable_cores
+from ptycho.files import ROOT, write_json, write_text
+from ptycho.run.failures import Failure, advice, diagnose, report
+from ptycho.study.provenance import utc_now
+from ptycho.study.status import RUNNING, add_failure, mark_unfinished
+
+DRAIN = 10.0
+"""Seconds to wait, when the child has ended, for the last of what its kernel prints."""
+
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Log:
+    """Copies lines, each marked with the stage it comes from, to the end of a file and, unless quiet, to the terminal.
+
+    Stages that run side by side share the file: a line is written in one go, at the file's end. A terminal or a disk
+    that takes no more does not stop the stage.
+    """
+
+    def __init__(self, path: Path, label: str, quiet: bool = False):
+        self.label = label
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        self._targets = (self._file,) if quiet else (self._file, 1)
+        self._lock = threading.Lock()
+
+    def line(self, text: str) -> None:
+        marked = f"{self.label} | {text.rstrip()}\n"
+        with self._lock:
+            for target in self._targets:
+                try:
+                    os.write(target, marked.encode(errors="replace"))
+                except OSError:
+                    continue
+
+    def copy(self, stream: IO[str]) -> None:
+        for text in stream:
+            self.line(text)
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def kernel_environment(jobs: int) -> dict[str, str]:
+    """Return the environment of a notebook that runs beside ``jobs - 1`` others: its cores, the package."""
+    threads = str(max(1, usable_cores() // jobs))
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    cache = f"--tf_xla_persistent_cache_directory={compilation_cache()}"
+    return {
+        **os.environ,
+        **dict.fromkeys(THREADS, threads),
+        "PYTHONPATH": path,
+        "TF_XLA_FLAGS": " ".join(filter(None, (os.environ.get("TF_XLA_FLAGS"), cache))),
+        # what TensorFlow's C++ has to say raises in Python too; it calls every use of the cache an error besides
+        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
+        # else the first of several arms at a time takes all of a GPU's memory
+        "TF_FORCE_GPU_ALLOW_GROWTH": os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH", "true"),
+        # a kernel of the same name in the user's home would run another Python than this one
+        "JUPYTER_PREFER_ENV_PATH": "1",
+    }
+
+
+def compilation_cache() -> Path:
+    """The folder of what XLA compiled before, for this very kind of processor and version: the next arm need not."""
+    try:
+        described = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+        instructions = next(line for line in described.splitlines() if line.startswith(("flags", "Features")))
+    except (OSError, StopIteration):
+        instructions = platform.processor()
+    kind = hashlib.sha256(f"{platform.machine()} {instructions} {version('tensorflow')}".encode()).hexdigest()
+    return ROOT / ".cache" / f"xla-{kind[:12]}"
+
+
+def _told(pipe: int) -> Mapping[str, str]:
+    with open(pipe, encoding="utf-8") as stream:
+        text = stream.read()
+    return json.loads(text) if text else {}
+
+
+def _sockets() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder for one kernel's sockets, whose names have to be short (104 bytes with macOS)."""
+    usual = tempfile.gettempdir()
+    return tempfile.TemporaryDirectory(prefix="ptycho-", dir=usual if len(os.fsencode(usual)) < 70 else "/tmp")
+
+
+def _start(
+    notebook: Path, partial: Path, parameters: Path, sockets: str, jobs: int, log: Log
+) -> tuple[int, Mapping[str, str], int]:
+    """Run the child to its end; return its exit status, what it told of a failure, and the signal this process got."""
+    receive, send = os.pipe()
+    got: list[int] = []
+    with subprocess.Popen(
+        [sys.executable, "-m", "ptycho.run.kernel", *map(str, (notebook, partial, parameters, sockets, send))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env=kernel_environment(jobs),
+        pass_fds=(send,),
+        start_new_session=True,  # the terminal's interrupt comes here only, and is passed on once
+    ) as child:
+        os.close(send)
+
+        def forward(number: int, frame: Any) -> None:
+            got.append(number)
+            child.kill()  # a kernel whose parent is gone ends itself within a second, whatever its cell is doing
+
+        previous = {number: signal.signal(number, forward) for number in INTERRUPTIONS}
+        streams = (child.stdout, child.stderr)
+        copies = [threading.Thread(target=log.copy, args=(stream,), daemon=True) for stream in streams]
+        # threads inherit what is blocked: only a signal to this one interrupts the wait, and lets the handler run
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
+        for copy in copies:
+            copy.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        status = child.wait()
+        for copy in copies:
+            copy.join(DRAIN)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    return status, _told(receive), got[0] if got else 0
+
+
+def _fallback(status: int, told: Mapping[str, str]) -> tuple[str, str, str]:
+    """Return (name, message, traceback) of a failure that no cell of the notebook holds."""
+    if status < 0:
+        name = "Killed" if -status == signal.SIGKILL else signal.Signals(-status).name
+        return name, f"the process was ended by signal {-status}", ""
+    if told.get("name") == "DeadKernelError":
+        return "Killed", "the kernel died, most likely because memory ran out", told["traceback"]
+    return told.get("name", "Error"), told.get("message", f"exit status {status}"), told.get("traceback", "")
+
+
+def _write_report(out: Path, failure: Failure, label: str, failed: Path) -> Path:
+    """Write the failure report into `out`, under a name of its own; return its path."""
+    text = report(failure, label, os.path.relpath(failed, out), utc_now())
+    while True:
+        path = out / f"blocked_{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%fZ}.md"
+        try:
+            path.touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        try:
+            write_text(path, text)
+        except OSError:
+            path.unlink()
+            raise
+        return path
+
+
+def _claim(folder: Path) -> int:
+    """Lock `folder` for as long as the returned descriptor is open. Raises BlockingIOError when another has it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    except OSError:  # a file system without locks
+        pass
+    return descriptor
+
+
+def _older(path: Path, *others: Path) -> bool:
+    return path.exists() and any(path.stat().st_mtime < other.stat().st_mtime for other in others)
+
+
+def _fail(failure: Failure, label: str, notebook: Path, output: Path, parameters: Path, out: Path) -> None:
+    """Leave behind what tells of `failure`; a result that is older than what it was made from goes."""
+    failed, partial = output.with_suffix(".failed.ipynb"), output.with_suffix(".partial.ipynb")
+    message = f"\n{label}: {failure.stage} failed: {failure.summary}\n"
+    try:
+        if partial.exists():
+            os.replace(partial, failed)
+        if _older(output, notebook, parameters):
+            output.unlink()
+        path = _write_report(out, failure, label, failed)
+        add_failure(out, f"{label}: {failure.stage} failed: {failure.summary} (see {path.name})")
+        message += f"{label}: what happened and what to try: {path}\n"
+    except OSError as error:
+        message += f"{label}: no report could be written in {out}: {error.strerror}\n{advice(failure)}\n"
+    print(message, file=sys.stderr)
+
+
+def run(notebook: Path, output: Path, parameters: Path, log_file: Path, jobs: int = 1, quiet: bool = False) -> int:
+    """Execute `notebook` with the YAML file `parameters` into `output`; return the exit status, 0 for success.
+
+    `output` appears only when all went well, dated to the start of the run: what changed meanwhile is newer. The folder
+    of `log_file` is the study's; `jobs` is how many notebooks share the cores; with `quiet` what they print goes to the
+    log alone. After a failure there are
+    X.failed.ipynb, blocked_<UTC time>.md and status.txt; after an interruption there is nothing to clear away. While
+    another run is at work on `output`, nothing is done and the status is EX_TEMPFAIL: later it can be.
+    """
+    out = log_file.parent
+    label = output.stem if output.parent.resolve() == out.resolve() else output.parent.name
+    partial, marker = output.with_suffix(".partial.ipynb"), output.with_suffix(RUNNING)
+    started = time.time()
+    try:
+        claim = _claim(output.parent)
+        log = Log(log_file, label, quiet)
+        write_json(marker, {"pid": os.getpid(), "machine": platform.node(), "started": started})
+        mark_unfinished(out, after_success=True)
+        sockets = _sockets()
+    except BlockingIOError:
+        print(f"{label}: another `make study` is at work in {output.parent}", file=sys.stderr)
+        return os.EX_TEMPFAIL
+    except OSError as error:
+        print(f"{label}: {error.filename or out} cannot be written: {error.strerror}", file=sys.stderr)
+        return 1
+    try:
+        log.line(f"=== {notebook.name} started {utc_now()}")
+        status, told, interrupted = _start(notebook, partial, parameters, sockets.name, jobs, log)
+        if interrupted and status != 0:
+            partial.unlink(missing_ok=True)
+            log.line("=== interrupted; `make study` resumes here")
+            return 128 + interrupted
+        if status == 0:
+            os.utime(partial, (started, started))
+            os.replace(partial, output)
+            output.with_suffix(".failed.ipynb").unlink(missing_ok=True)
+            log.line(f"=== {notebook.name} done in {time.time() - started:.1f} s")
+            return 0
+        failure = diagnose(_load(partial), notebook.stem, _fallback(status, told))
+        log.line(f"=== {notebook.name} failed: {failure.summary}")
+        _fail(failure, label, notebook, output, parameters, out)
+        return 1
+    finally:
+        sockets.cleanup()
+        marker.unlink(missing_ok=True)
+        log.close()
+        os.close(claim)
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,229 @@
+"""The dose of a scan: as measured, thinned to less, split in two, and what counts say of a predicted rate. NumPy only.
+
+Is a dose ladder Poisson? The index of dispersion, variance over mean, of thinned counts tells.
+Thinned counts are n ~ Binomial(N, f) of the measured N, each pixel by itself; Poisson counts N of rate l so become
+Poisson of rate f l (Kingman, Poisson Processes, 1993, sec. 5.1). Two things can be tested: that the thinning was
+binomial, which needs nothing but N; and how far the counts are from Poisson about a predicted rate l, by their index
+D = sum (N - l)^2 / sum l. What the detector or the prediction adds to 1 shrinks with the dose: thinned, the index is
+f D + (1 - f) sum N / sum l on average.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from ptycho.errors import DataError
+from ptycho.physics.photons import ideal_amplitude, illuminated_area
+from ptycho.physics.probes import support_size
+from ptycho.scans.rawdata import RawData, as_counts
+
+
+@dataclass(frozen=True)
+class Dose:
+    """A dose as measured, in photons detected.
+
+    per_pattern         mean over the scan of a pattern's photons
+    per_detector_pixel  the same, per pixel of the detector
+    per_object_pixel    fluence: photons of the whole scan per illuminated pixel of the object
+    """
+
+    per_pattern: float
+    per_detector_pixel: float
+    per_object_pixel: float
+
+
+def thin(counts: NDArray[np.number], fraction: float, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Keep each photon with probability `fraction`: int64 counts, of the shape of `counts`.
+
+    A binomial draw from Poisson counts of mean l is Poisson of mean fraction * l, exactly and independently in each
+    pixel (Kingman, Poisson Processes, 1993, colouring theorem, sec. 5.1): this is the scan at a lower dose.
+    Raises DataError for counts that are negative or not whole, ValueError for a fraction outside (0, 1].
+    """
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction of photons to keep is {fraction}; expected a number in (0, 1]")
+    return rng.binomial(as_counts(counts), fraction)
+
+
+def thin_to_dose(data: RawData, nphotons: float, rng: np.random.Generator) -> RawData:
+    """Return the scan as it would have been at `nphotons` photons per pattern, by thinning its counts.
+
+    The intensity scale shrinks with the dose, so that the object and the probe stay as they are.
+    Raises ValueError if the scan has fewer photons than that, DataError if its counts are not known.
+    """
+    counts = data.counts()
+    mean = counts.sum() / len(counts)
+    if not 0 < nphotons <= mean:
+        raise ValueError(f"nphotons is {nphotons:.6g}; expected a number in (0, {mean:.6g}], what the scan measured")
+    fraction = nphotons / mean
+    s = float(np.sqrt(fraction) * data.intensity_scale)
+    diff3d = (np.sqrt(thin(counts, fraction, rng)) / s).astype(np.float32)
+    return replace(data, diff3d=diff3d, nphotons=nphotons, intensity_scale=s)
+
+
+def halve(data: RawData, rng: np.random.Generator) -> tuple[RawData, RawData]:
+    """Return two scans of half the dose: each photon falls to the one or to the other with probability 1/2.
+
+    They share no noise: the halves of Poisson counts are independent (Kingman 1993, as in `thin`). Raises DataError
+    if the counts are not known.
+    """
+    counts = data.counts()
+    first = thin(counts, 0.5, rng)
+    s = float(np.sqrt(0.5) * (data.intensity_scale or 1.0))
+    nphotons = None if data.nphotons is None else data.nphotons / 2
+    one, other = (
+        replace(data, diff3d=(np.sqrt(half) / s).astype(np.float32), nphotons=nphotons, intensity_scale=s)
+        for half in (first, counts - first)
+    )
+    return one, other
+
+
+def measured_dose(data: RawData, probe: NDArray[np.complexfloating]) -> Dose:
+    """Return the dose that the counts of a scan amount to, on the valid pixels of its detector.
+
+    Raises DataError if the counts are not known.
+    """
+    counts = data.counts()
+    total = float(counts.sum())
+    area = illuminated_area(data.xcoords, data.ycoords, probe)
+    valid = data.N**2 if data.mask is None else int(np.count_nonzero(data.mask))
+    return Dose(total / len(data), total / (len(data) * valid), total / area)
+
+
+def normalise(
+    counts: NDArray[np.number],
+    x: NDArray[np.floating],
+    y: NDArray[np.floating],
+    probe: NDArray[np.complexfloating],
+) -> RawData:
+    """Bring a measured scan to the units of a simulated one: object and probe of order one, the photons in one scale s.
+
+    `counts` (M, N, N) with the zero frequency at N//2, `x`, `y` (M,) pixels, `probe` (N, N) or (L, N, N) in any unit.
+    The probe is scaled so that the mean of |P|^2 over the square holding 99.99 % of it is one; s so that an object of
+    |O| = 1 gives the mean counts: s^2 sum |P|^2 = nphotons. Raises DataError for counts, positions or a probe that
+    break the contract, or a scan without a photon.
+    """
+    counts = as_counts(counts)
+    nphotons = counts.sum() / max(1, len(counts))
+    if not nphotons > 0:
+        raise DataError(f"counts of shape {counts.shape} hold no photon; expected a mean > 0 per pattern")
+    energy = float(np.square(np.abs(probe), dtype=np.float64).sum())
+    try:
+        n = support_size(probe)
+    except ValueError as error:
+        raise DataError(f"probeGuess: {error}") from error
+    s = float(np.sqrt(nphotons) / n)
+    return RawData(
+        diff3d=(np.sqrt(counts) / s).astype(np.float32),
+        xcoords=np.asarray(x, np.float64),
+        ycoords=np.asarray(y, np.float64),
+        probeGuess=(probe * (n / np.sqrt(energy))).astype(np.complex64),
+        nphotons=float(nphotons),
+        intensity_scale=s,
+    )
+
+
+def predicted_rate(
+    data: RawData, object: NDArray[np.complexfloating], origin_yx: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return the photons (M, N, N) that a scan's probe on an object (H, W), pixel [0, 0] at `origin_yx`, predicts.
+
+    Raises DataError if the scan's intensity_scale is not known.
+    """
+    if data.intensity_scale is None:
+        raise DataError("intensity_scale is missing; expected a scalar s with counts = (s * diff3d)^2")
+    margin = data.N // 2
+    # empty space around it: the faint rim of a probe may reach beyond what was reconstructed
+    padded = np.pad(object, margin, constant_values=1)
+    x, y = data.xcoords - origin_yx[1] + margin, data.ycoords - origin_yx[0] + margin
+    amplitude = ideal_amplitude(padded, data.probeGuess, x, y)
+    return np.square(amplitude.astype(np.float64) * data.intensity_scale)
+
+
+def deviance(
+    data: RawData,
+    object: NDArray[np.complexfloating],
+    origin_yx: NDArray[np.floating],
+    pixels: NDArray[np.bool_] | None = None,
+) -> float:
+    """Return how well an object explains a scan's counts: mean Poisson deviance per lit detector pixel.
+
+    `object` (H, W), its pixel [0, 0] at `origin_yx` of the scan's frame, is illuminated by the scan's probe and
+    compared with the counts: 2 (n ln(n/l) - (n - l)), which is 1 on average when the object is true and l is above a
+    few photons (McCullagh and Nelder 1989, section 2.3). Lit pixels are those predicted to receive a photon or more;
+    if there are none, all count. Of the valid pixels only `pixels` (N, N) do: by default those that a fit sees
+    (`data.fitted`). Raises DataError if the counts are not known.
+    """
+    counts, rate = data.counts(), predicted_rate(data, object, origin_yx)
+    if pixels is None:
+        pixels = data.fitted
+    elif data.mask is not None:
+        pixels = pixels & data.mask
+    if pixels is not None:
+        counts, rate = counts[:, pixels], rate[:, pixels]
+    lit = rate >= 1 if (rate >= 1).any() else np.ones_like(rate, bool)
+    n, rate = counts[lit].astype(np.float64), np.maximum(rate[lit], 1e-6)
+    return float(np.mean(2 * (special.xlogy(n, n / rate) - (n - rate))))
+
+
+FAR = 5.0
+"""Standard errors from one: beyond, a thinning was not binomial (by chance one time in two million)."""
+
+
+@dataclass(frozen=True)
+class Dispersion:
+    """How counts scatter.
+
+    thinning, error  mean of (n - f N)^2 / (f (1 - f) N) over the pixels with N > 0, 1 for a binomial thinning, and
+                     its standard error; of counts that were not thinned, None
+    index            sum (n - l)^2 / sum l about the predicted rate l: 1 for Poisson counts of that rate
+    expected         what thinning makes of the index of the whole scan
+    """
+
+    thinning: float | None
+    error: float | None
+    index: float
+    expected: float
+
+    @property
+    def words(self) -> str:
+        """``thinning`` with its standard error."""
+        return "-" if self.thinning is None else f"{self.thinning:.5f} ± {self.error:.5f}"
+
+    @property
+    def binomial(self) -> bool:
+        """Whether the thinning passes for binomial."""
+        return self.thinning is None or self.error is None or abs(self.thinning - 1) <= FAR * self.error
+
+
+def dispersion(thinned: RawData, whole: RawData) -> Dispersion:
+    """The dispersion of the counts of a scan that was thinned from ``whole``, about what its ``objectGuess`` predicts.
+
+    ``thinned`` may be ``whole`` itself. The standard error is exact: with v = f (1 - f) N, ::
+
+        Var[(n - f N)^2 / v] = 2 + 1/v - 6/N
+
+    from the fourth moment of the binomial distribution. Raises DataError where counts are not known.
+    """
+    assert whole.objectGuess is not None and whole.intensity_scale is not None
+    assert thinned.intensity_scale is not None
+    n, N = (data.counts().astype(np.float64) for data in (thinned, whole))
+    f = (thinned.intensity_scale / whole.intensity_scale) ** 2
+    rate = predicted_rate(whole, whole.objectGuess, np.zeros(2))
+    valid = np.ones(whole.diff3d.shape[1:], bool) if whole.mask is None else whole.mask
+    n, N, rate = n[:, valid], N[:, valid], rate[:, valid]
+
+    def index(counts: np.ndarray, rate: np.ndarray) -> float:
+        return float(np.sum((counts - rate) ** 2) / np.sum(rate))
+
+    thinning = error = None
+    if thinned is not whole:
+        lit = N > 0
+        v = f * (1 - f) * N[lit]
+        thinning = float(np.mean((n[lit] - f * N[lit]) ** 2 / v))
+        error = float(np.sqrt(np.sum(2 + 1 / v - 6 / N[lit]))) / len(v)
+    expected = f * index(N, rate) + (1 - f) * float(N.sum() / rate.sum())
+    return Dispersion(thinning, error, index(n, f * rate), expected)

@@ -1,0 +1,127 @@
+"""ptychodus diffraction files (ptychodus.api.io and its npz_diffraction_file, version 1.7), with their product.
+
+HDF5: datasets patterns (M, H, W) intensity, zero frequency at the centre, with attributes detector_pixel_{width,
+height}_m; indexes (M,), the scan number of each pattern; bad_pixels (H, W), True where a pixel is not to be believed.
+NPZ: patterns, indexes and bad_pixels alone.
+
+Positions, probe and object are in a product beside it, product.h5 or product.npz (or under the file's own name with
+`diffraction` replaced by `product`). Patterns and positions are paired by their numbers, not by their order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho.errors import DataError
+from ptycho.scans.formats import h5, npz, ptychodus_product
+from ptycho.scans.formats.scan import Scan
+from ptycho.scans.rawdata import read_npz
+
+NAME, SUFFIXES = "ptychodus-diffraction", ("diffraction.h5", "diffraction.hdf5", "diffraction.npz")
+
+HOLDS = frozenset({"patterns", "mask"})
+
+PIXEL = ("detector_pixel_width_m", "detector_pixel_height_m")
+
+
+def recognises(path: Path) -> bool:
+    """Whether `patterns` lies at the root."""
+    return "patterns" in h5.names(path) | npz.names(path)
+
+
+def read(path: Path) -> Scan:
+    """Read the file, and the product beside it if there is one.
+
+    Raises DataError for a wrong type or shape, numbers that are not unique, or patterns and positions none of which
+    belong together.
+    """
+    scan = _alone(path)
+    product = next((p for p in _products(path) if p.exists() and ptychodus_product.recognises(p)), None)
+    return scan if product is None else join(path, scan, ptychodus_product.read(product))
+
+
+def join(path: Path, scan: Scan, product: Scan) -> Scan:
+    """Patterns and the positions of the same number, in the order of the patterns."""
+    assert scan.patterns is not None
+    notes = [*scan.notes, *product.notes]
+    patterns, x, y, mine, theirs = scan.patterns, product.x, product.y, scan.indices, product.indices
+    if mine is not None and theirs is not None and x is not None and y is not None and len(theirs) == len(x):
+        if len(np.unique(mine)) < len(mine) or len(np.unique(theirs)) < len(theirs):
+            raise DataError(f"{path}: patterns or positions share a number; expected each number once")
+        _, a, b = np.intersect1d(mine, theirs, return_indices=True)
+        if not len(a):
+            raise DataError(f"{path}: no pattern has the number of a position; expected indexes of one scan")
+        if left := len(mine) + len(theirs) - 2 * len(a):
+            notes.append(f"{left} patterns or positions without a partner")
+        b = b[np.argsort(a)]
+        a = np.sort(a)
+        if not np.array_equal(a, np.arange(len(mine))):
+            patterns = patterns[a] if isinstance(patterns, np.ndarray) else patterns.take(a)
+        x, y, mine = x[b], y[b], mine[a]
+    joined = replace(product, patterns=patterns, mask=scan.mask, detector_pixel=scan.detector_pixel)
+    return replace(joined, x=x, y=y, indices=mine, notes=tuple(notes))
+
+
+def write(path: Path, scan: Scan) -> None:
+    """Write the patterns and their mask, as NPZ where `path` ends so; the rest goes into a product.
+
+    Raises DataError for a scan without patterns, or (HDF5) without the detector's pixel size.
+    """
+    if scan.patterns is None:
+        raise DataError(f"{path}: the diffraction patterns are missing; expected a scan with patterns")
+    patterns = scan.intensity() if scan.amplitude else scan.patterns
+    indices = scan.indices if scan.indices is not None else np.arange(len(patterns))
+    bad = ~scan.mask if scan.mask is not None else np.zeros(patterns.shape[1:], bool)
+    with h5.written(path) as partial:
+        if path.suffix == ".npz":
+            with open(partial, "wb") as stream:
+                np.savez(stream, indexes=indices, patterns=patterns[:], bad_pixels=bad)
+            return
+        if scan.detector_pixel is None:
+            raise DataError(f"{path}: the detector's pixel size is unknown; expected detector_pixel, metres")
+        with h5py.File(partial, "w") as file:
+            item = h5.put_patterns(file, "patterns", patterns)
+            file["indexes"], file["bad_pixels"] = indices, bad
+            for key in PIXEL:
+                item.attrs[key] = scan.detector_pixel
+
+
+def _alone(path: Path) -> Scan:
+    if npz.names(path):
+        patterns = npz.mapped(path, "patterns")
+        patterns = read_npz(path, ("patterns",))["patterns"] if patterns is None else patterns
+        arrays = read_npz(path, ("indexes", "bad_pixels"))
+        if patterns.ndim != 3 or patterns.dtype.kind not in "fiu":
+            raise DataError(f"{path}: patterns is {patterns.dtype} {patterns.shape}; expected real numbers (M, N, N)")
+        return _scan(path, patterns, arrays.get("indexes"), arrays.get("bad_pixels"), None)
+    with h5.opened(path) as file:
+        stack = h5.stack(file, "patterns")
+        sides = [float(file["patterns"].attrs[key]) for key in PIXEL if key in file["patterns"].attrs]
+        if sides and not np.allclose(sides, sides[0], rtol=1e-3, atol=0):
+            raise DataError(f"{path}: detector pixels are {sides} metres; expected square ones")
+        indices, bad = h5.array(file, "indexes", "iu"), h5.array(file, "bad_pixels", "bui")
+        return _scan(path, stack, indices, bad, sides[0] if sides else None)
+
+
+def _scan(
+    path: Path, patterns: Any, indices: NDArray[Any] | None, bad: NDArray[Any] | None, pixel: float | None
+) -> Scan:
+    if indices is not None and (indices.dtype.kind not in "iu" or indices.shape != (len(patterns),)):
+        raise DataError(f"{path}: indexes is {indices.dtype} {indices.shape}; expected integers ({len(patterns)},)")
+    return Scan(
+        patterns=patterns,
+        indices=indices.astype(np.int64) if indices is not None else None,
+        mask=~bad.astype(bool) if bad is not None and bad.any() else None,
+        detector_pixel=pixel or None,
+    )
+
+
+def _products(path: Path) -> list[Path]:
+    names = [path.name.replace("diffraction", "product")] if "diffraction" in path.name else []
+    return [path.with_name(name) for name in [*names, "product.h5", "product.npz"] if name != path.name]

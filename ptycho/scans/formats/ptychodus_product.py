@@ -1,0 +1,159 @@
+"""ptychodus products (ptychodus.api.io and its npz_product_file, version 1.7): positions, probe, object; no patterns.
+
+HDF5: attributes photon_energy_eV, detector_object_distance_m, ...; datasets probe_position_indexes,
+probe_position_{x,y}_m, probe (coherent, incoherent, N, N) and object (layers, H, W) with pixel_{width,height}_m, the
+object with center_{x,y}_m too. NPZ: the same in one flat namespace, probe_pixel_width_m, object_center_x_m and so on.
+
+Positions in metres, x along columns and y along rows, as they are here. ptychodus counts from pixel centres: a position
+at the object's centre puts index (N-1)/2 of the patch on pixel (W-1)/2, so index N//2 lies on pixel W/2. An energy or a
+distance of zero is one that is not known.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ptycho.errors import DataError
+from ptycho.scans.formats import h5, npz
+from ptycho.scans.formats.scan import ELECTRONVOLT, Scan, layer, modes
+from ptycho.scans.rawdata import read_npz
+
+NAME, SUFFIXES = "ptychodus-product", (".h5", ".hdf5", "product.npz")
+
+HOLDS = frozenset({"positions", "probe", "object"})
+
+HEADER = {
+    "name": "",
+    "comments": "",
+    "detector_object_distance_m": 0.0,
+    "photon_energy_eV": 0.0,
+    "probe_photon_count": 0.0,
+    "exposure_time_s": 0.0,
+    "mass_attenuation_m2_per_kg": 0.0,
+    "tomography_angle_deg": 0.0,
+    "focus_object_distance_m": 0.0,
+    "tilt_angle_deg": 0.0,
+    "far_field": True,
+}
+
+DATASETS = ("probe_position_indexes", "probe_position_x_m", "probe_position_y_m", "probe", "object")
+
+OF_ARRAYS = {
+    "probe": ("pixel_width_m", "pixel_height_m"),
+    "object": ("pixel_width_m", "pixel_height_m", "center_x_m", "center_y_m"),
+}
+
+LOSSES = ("loss_epochs", "loss_values")
+
+
+def recognises(path: Path) -> bool:
+    """Whether positions in metres, or a probe and an object, lie at the root beside an energy."""
+    return _is_product(h5.names(path)) or _is_product(npz.names(path))
+
+
+def _is_product(names: set[str]) -> bool:
+    return "probe_position_x_m" in names or {"probe", "object"} <= names
+
+
+def read(path: Path) -> Scan:
+    """Read the product. Raises DataError for a wrong type or shape, or an array without its pixel size."""
+    values = _from_npz(path) if npz.names(path) else _from_h5(path)
+    x, y, indices = (values.get(f"probe_position_{n}") for n in ("x_m", "y_m", "indexes"))
+    pixels = [values[k] for k in ("object_pixel_width_m", "object_pixel_height_m") if k in values]
+    if pixels and not np.allclose(pixels, pixels[0], rtol=1e-3, atol=0):
+        raise DataError(f"{path}: the object's pixels are {pixels} metres; expected square ones")
+    center = [values.get(f"object_center_{axis}_m") for axis in "yx"]
+    notes = [
+        f"{values['probe'].shape[0] - 1} further coherent modes and their weights for each position"
+        for _ in [0]
+        if values.get("probe") is not None and values["probe"].ndim == 4 and len(values["probe"]) > 1
+    ]
+    energy, distance = values.get("photon_energy_eV"), values.get("detector_object_distance_m")
+    return Scan(
+        x=x.astype(np.float64) if x is not None else None,
+        y=y.astype(np.float64) if y is not None else None,
+        indices=indices.astype(np.int64) if indices is not None else None,
+        probe=modes(path, values.get("probe")),
+        object=layer(path, values.get("object")),
+        object_center=(float(center[0]), float(center[1])) if center[0] is not None and center[1] is not None else None,
+        energy=float(energy) * ELECTRONVOLT if energy else None,
+        distance=float(distance) if distance else None,
+        pixel_size=float(pixels[0]) if pixels else None,
+        notes=tuple(notes),
+    )
+
+
+def write(path: Path, scan: Scan) -> None:
+    """Write the product, as NPZ where `path` ends so. Raises DataError for what is missing that a product must have."""
+    values = _values(path, scan)
+    with h5.written(path) as partial:
+        if path.suffix == ".npz":
+            with open(partial, "wb") as stream:
+                np.savez(stream, **values)
+            return
+        with h5py.File(partial, "w") as file:
+            for key, value in values.items():
+                if key in HEADER:
+                    file.attrs[key] = value
+                elif not key.startswith(("probe_pixel", "object_pixel", "object_center")):
+                    file[key] = value
+            for name, keys in OF_ARRAYS.items():
+                for key in keys:
+                    file[name].attrs[key] = values[f"{name}_{key}"]
+
+
+def _values(path: Path, scan: Scan) -> dict[str, Any]:
+    """What a product holds, under the names of its NPZ form."""
+    lacking = [n for n in ("x", "y", "probe", "object", "object_center") if getattr(scan, n) is None]
+    if lacking:
+        raise DataError(f"{path}: {', '.join(lacking)} missing; expected positions, a probe and an object in its place")
+    scan = scan.in_metres()
+    assert scan.x is not None and scan.probe is not None and scan.object is not None and scan.object_center is not None
+    pixel = scan.pixel
+    if pixel is None:
+        raise DataError(f"{path}: the object pixel is unknown; expected pixel_size, or energy, distance and detector")
+    return {
+        **HEADER,
+        "name": path.stem,
+        "detector_object_distance_m": scan.distance or 0.0,
+        "photon_energy_eV": (scan.energy or 0.0) / ELECTRONVOLT,
+        "probe_photon_count": scan.nphotons or 0.0,
+        "probe_position_indexes": scan.indices if scan.indices is not None else np.arange(len(scan.x)),
+        "probe_position_x_m": scan.x,
+        "probe_position_y_m": scan.y,
+        "probe": scan.probe.reshape(1, -1, *scan.probe.shape[-2:]),
+        "object": scan.object[np.newaxis],
+        "object_layer_spacing_m": np.zeros(0),
+        **{f"{name}_pixel_{side}_m": pixel for name in OF_ARRAYS for side in ("width", "height")},
+        "object_center_y_m": scan.object_center[0],
+        "object_center_x_m": scan.object_center[1],
+        "loss_epochs": np.zeros(0, np.int64),
+        "loss_values": np.zeros(0),
+    }
+
+
+def _from_h5(path: Path) -> dict[str, Any]:
+    with h5.opened(path) as file:
+        values: dict[str, Any] = {k: file.attrs[k] for k in HEADER if k in file.attrs}
+        for key in DATASETS:
+            if (value := h5.array(file, key, "c" if key in OF_ARRAYS else "fiu")) is not None:
+                values[key] = value
+        for name, keys in OF_ARRAYS.items():
+            if name in file:
+                values |= {f"{name}_{k}": float(file[name].attrs[k]) for k in keys if k in file[name].attrs}
+    return values
+
+
+def _from_npz(path: Path) -> dict[str, Any]:
+    keys = [*DATASETS, *(f"{name}_{key}" for name, keys in OF_ARRAYS.items() for key in keys)]
+    numbers = [key for key, value in HEADER.items() if isinstance(value, float)]
+    arrays: dict[str, Any] = read_npz(path, [*keys, *numbers])
+    for key, value in arrays.items():
+        wanted = "c" if key in OF_ARRAYS else "fiu"
+        if value.dtype.kind not in wanted or (key not in DATASETS and value.size != 1):
+            raise DataError(f"{path}: {key} is {value.dtype} {value.shape}; expected kind {wanted!r}, or one number")
+    return arrays

@@ -1,0 +1,59 @@
+"""PtychoViT pairs: NAME_dp.hdf5 with the patterns and NAME_para.hdf5 with the rest, a ptychodus product without header.
+
+    NAME_dp.hdf5     dp (M, N, N) intensity, zero frequency at the centre
+    NAME_para.hdf5   probe (1, L, N, N), object (1, H, W) with pixel_{width,height}_m and center_{x,y}_m,
+                     probe_position_{x,y}_m (M,) metres
+
+Patterns and positions are in one order. Positions have the signs and the centre of a ptychodus product (which see);
+PtychoViT's own reader puts index N//2 of a patch one pixel further down and right of that, as older pty-chi did, and
+passes over the object's centre.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+
+from ptycho.errors import DataError
+from ptycho.scans.formats import h5, ptychodus_product
+from ptycho.scans.formats.scan import Scan
+
+NAME, SUFFIXES = "ptychovit", ("_dp.hdf5", "_para.hdf5")
+
+HOLDS = frozenset({"patterns", "positions", "probe", "object"})
+
+
+def recognises(path: Path) -> bool:
+    """Whether the file has the patterns under `dp`, or is named as the other of a pair."""
+    found = h5.names(path)
+    return "dp" in found or (bool(found) and path.stem.endswith("_para"))
+
+
+def read(path: Path) -> Scan:
+    """Read the pair that either of its files belongs to. DataError if the other is missing, or for a wrong shape."""
+    dp, para = _pair(path)
+    for part in (dp, para):
+        if not part.is_file():
+            raise DataError(f"{path}: {part.name} is missing; expected it beside {path.name}")
+    with h5.opened(dp) as file:
+        patterns = h5.stack(file, "dp")
+    scan = ptychodus_product.read(para)
+    return replace(scan, patterns=patterns, indices=None)
+
+
+def write(path: Path, scan: Scan) -> None:
+    """Write both files of the pair. Raises DataError for what is missing that the pair must have."""
+    dp, para = _pair(path)
+    if scan.patterns is None:
+        raise DataError(f"{path}: the diffraction patterns are missing; expected a scan with patterns")
+    with h5.written(dp) as partial:
+        with h5py.File(partial, "w") as file:
+            h5.put_patterns(file, "dp", scan.intensity() if scan.amplitude else scan.patterns)
+        ptychodus_product.write(para, scan)
+
+
+def _pair(path: Path) -> tuple[Path, Path]:
+    stem = path.stem.removesuffix("_dp").removesuffix("_para")
+    return path.with_name(f"{stem}_dp{path.suffix}"), path.with_name(f"{stem}_para{path.suffix}")

@@ -1,0 +1,134 @@
+"""ptypy's .ptyd (ptypy.core.data, ptypy.io.h5rw): prepared patterns with their positions; no probe, no object.
+
+    chunks/K/data (m, N, N) intensity, zero frequency at meta/center; positions (m, 2) metres, (y, x); indices (m,);
+    weights, as data or empty
+    meta/energy keV, meta/distance and meta/psize (detector pixel, one number or two) metres, meta/weight2d (N, N)
+
+Chunks follow each other by number. Positions are where the probe is on the object, y along rows and x along columns, as
+here. A pixel is valid where its weight is above zero; weights that differ from frame to frame become one mask of what
+is valid in all. h5rw writes the type of each item as an attribute, without which ptypy does not read it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho.errors import DataError
+from ptycho.scans.formats import h5
+from ptycho.scans.formats.scan import ELECTRONVOLT, Scan
+
+NAME, SUFFIXES = "ptyd", (".ptyd",)
+
+HOLDS = frozenset({"patterns", "positions", "mask"})
+
+
+def recognises(path: Path) -> bool:
+    """Whether there are chunks and meta at the root."""
+    return {"chunks", "meta"} <= h5.names(path)
+
+
+def read(path: Path) -> Scan:
+    """Read the file, its patterns when they are indexed. Raises DataError for a wrong type or shape."""
+    with h5.opened(path) as file:
+        numbers = sorted(int(k) for k in file["chunks"] if k.isdigit() and file["chunks"].get(k) is not None)
+        chunks = [f"chunks/{k}" for k in numbers]
+        patterns = h5.stack(file, *(f"{c}/data" for c in chunks))
+        found = [p for c in chunks if (p := _positions(file, f"{c}/positions")) is not None]
+        places = np.concatenate(found) if found else None
+        numbered = [i.reshape(-1) for c in chunks if (i := h5.array(file, f"{c}/indices", "iuf")) is not None]
+        center, psize = h5.array(file, "meta/center"), h5.array(file, "meta/psize")
+        notes = []
+        if patterns is not None and center is not None and np.ptp([*center.reshape(-1), patterns.frame[0] // 2]) >= 1:
+            notes.append(f"meta/center is {center.reshape(-1)}; patterns are taken to be centred on N//2")
+        if psize is not None and np.ptp(psize) > 1e-3 * psize.max():
+            raise DataError(f"{path}: meta/psize is {psize}; expected square pixels")
+        energy = _known(file, "meta/energy")
+        return Scan(
+            patterns=patterns,
+            x=places[:, 1] if places is not None else None,
+            y=places[:, 0] if places is not None else None,
+            indices=np.concatenate(numbered).astype(np.int64) if numbered else None,
+            mask=_mask(file, chunks, patterns.frame if patterns is not None else None),
+            energy=energy * 1e3 * ELECTRONVOLT if energy else None,
+            distance=_known(file, "meta/distance"),
+            detector_pixel=float(psize.reshape(-1)[0]) if psize is not None and psize.all() else None,
+            notes=tuple(notes),
+        )
+
+
+def write(path: Path, scan: Scan) -> None:
+    """Write the scan in one chunk.
+
+    Raises DataError without patterns or positions, and without energy, distance and detector pixel, from which alone
+    ptypy knows the object pixel.
+    """
+    if scan.patterns is None or scan.x is None or scan.y is None:
+        raise DataError(f"{path}: patterns or positions are missing; expected both")
+    if lacking := [n for n in ("energy", "distance", "detector_pixel") if not getattr(scan, n)]:
+        raise DataError(f"{path}: {', '.join(lacking)} missing; expected what ptyd derives the object pixel from")
+    scan = scan.in_metres()
+    assert scan.patterns is not None and scan.x is not None and scan.y is not None and scan.energy
+    patterns = scan.intensity() if scan.amplitude else scan.patterns
+    M, H, W = patterns.shape
+    meta: dict[str, Any] = {
+        "version": "0.1",
+        "label": path.stem,
+        "num_frames": M,
+        "shape": np.array([H, W]),
+        "center": np.array([H // 2, W // 2], float),
+        "weight2d": (scan.mask if scan.mask is not None else np.ones((H, W), bool)).astype(float),
+        "energy": scan.energy / (1e3 * ELECTRONVOLT),
+        "distance": scan.distance,
+        "psize": np.full(2, scan.detector_pixel),
+    }
+    with h5.written(path) as partial, h5py.File(partial, "w") as file:
+        file.attrs["h5rw_version"] = "0.1"
+        for name in ("chunks", "chunks/0", "meta", "info"):
+            file.create_group(name).attrs["type"] = "dict"
+        h5.put_patterns(file["chunks/0"], "data", patterns).attrs["type"] = "array"
+        arrays = {
+            "positions": np.stack([scan.y, scan.x], axis=1),
+            "indices": scan.indices if scan.indices is not None else np.arange(M),
+            "weights": np.zeros(0),
+        }
+        for name, value in arrays.items():
+            _put(file["chunks/0"], name, value)
+        for name, value in meta.items():
+            _put(file["meta"], name, value)
+
+
+def _put(group: h5py.Group, name: str, value: Any) -> None:
+    """Write one item with the attribute by which h5rw knows its type."""
+    kind = "array" if isinstance(value, np.ndarray) else "string" if isinstance(value, str) else "scalar"
+    group.create_dataset(name, data=value).attrs["type"] = kind
+
+
+def _known(file: h5py.File, key: str) -> float | None:
+    if key in file and file[key].attrs.get("type") == "None":
+        return None
+    return h5.scalar(file, key)
+
+
+def _positions(file: h5py.File, key: str) -> NDArray[np.float64] | None:
+    found = h5.array(file, key)
+    if found is None or not found.size:
+        return None
+    if found.ndim != 2 or found.shape[1] != 2:
+        raise DataError(f"{file.filename}: {key} has shape {found.shape}; expected (m, 2)")
+    return found.astype(np.float64)
+
+
+def _mask(file: h5py.File, chunks: list[str], frame: tuple[int, int] | None) -> NDArray[np.bool_] | None:
+    """What is valid in every frame, None if that is all."""
+    valid = np.ones(frame, bool) if frame is not None else None
+    weights = [h5.array(file, f"{c}/weights", "fiub") for c in chunks]
+    weights.append(h5.array(file, "meta/weight2d", "fiub"))
+    for weight in weights:
+        if valid is not None and weight is not None and weight.shape[-2:] == frame:
+            valid &= (weight > 0).reshape(-1, *frame).all(0)
+    return None if valid is None or valid.all() else valid

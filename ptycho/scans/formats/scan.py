@@ -1,0 +1,254 @@
+"""Scan: what a file of any format tells of a scan, in this package's conventions but in the file's own units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho.config import PATTERN_SIZES
+from ptycho.errors import DataError
+from ptycho.physics import probes, samples
+from ptycho.scans.rawdata import RawData, as_counts
+
+PLANCK_LIGHT = 6.62607015e-34 * 299792458.0
+"""h c in joule metres, exact since the SI of 2019."""
+
+ELECTRONVOLT = 1.602176634e-19
+"""Joules."""
+
+BATCH = 64
+"""Patterns read at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Patterns (M, H, W) that stay in their HDF5 file until they are indexed.
+
+    keys  the datasets (m, H, W) that hold them, one after the other
+    sizes their m
+    order (M,) the frames taken, as indices into all of them; None for all
+    """
+
+    path: Path
+    keys: tuple[str, ...]
+    sizes: tuple[int, ...]
+    frame: tuple[int, int]
+    dtype: np.dtype[Any]
+    order: NDArray[np.int64] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(M, H, W)."""
+        return (sum(self.sizes) if self.order is None else len(self.order), *self.frame)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, frames: slice | NDArray[Any]) -> NDArray[Any]:
+        """Read the patterns selected by a slice, a boolean mask or indices. DataError for a damaged file."""
+        wanted = (np.arange(sum(self.sizes)) if self.order is None else self.order)[frames]
+        found = np.empty((len(wanted), *self.frame), self.dtype)
+        start = 0
+        try:
+            with h5py.File(self.path, "r") as file:
+                for key, size in zip(self.keys, self.sizes, strict=True):
+                    here = (wanted >= start) & (wanted < start + size)
+                    if here.any():  # HDF5 wants rising indices without repetition, and a slice where it can
+                        rows, back = np.unique(wanted[here] - start, return_inverse=True)
+                        whole = rows[-1] - rows[0] + 1 == len(rows)
+                        found[here] = file[key][slice(rows[0], rows[-1] + 1) if whole else rows][back]
+                    start += size
+        except (OSError, RuntimeError) as error:
+            raise DataError(f"{self.path}: {self.keys[0]} cannot be read ({error}); expected whole patterns") from error
+        return found
+
+    def take(self, frames: NDArray[Any]) -> Stack:
+        """The patterns selected, still unread."""
+        return replace(self, order=(np.arange(sum(self.sizes)) if self.order is None else self.order)[frames])
+
+
+Patterns = Stack | NDArray[Any]
+
+
+def batches(patterns: Patterns, size: int = BATCH) -> Iterator[NDArray[Any]]:
+    """The patterns, `size` at a time."""
+    for start in range(0, len(patterns), size):
+        yield np.asarray(patterns[start : start + size])
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """What a file holds; None for what it does not hold. Arrays keep the file's types, so that nothing is rounded.
+
+    patterns        (M, H, W), perhaps unread (Stack), zero frequency at H//2, W//2: intensity, or with
+                    `amplitude` its square root
+    x, y            (M,) where patch index N//2 lies: metres, or with `metres` False object pixels. x grows with the
+                    column of an object array, y with its row
+    metres          the unit of x, y, object_center
+    x_start, y_start  nominal positions, in the same unit
+    indices         (M,) int, the frame number of each pattern or position, where a file pairs them by number
+    scan_index      (M,) int, which scan each pattern belongs to
+    probe           (N, N) or (L, N, N) complex
+    object          (H, W) complex
+    object_center   the position (y, x) that lies on object pixel (H/2, W/2); None if the file does not tell
+    mask            (H, W) bool, True where valid
+    energy          joules; distance, detector_pixel: metres
+    pixel_size      object pixel, metres, where the file states it
+    nphotons, intensity_scale  as in RawData
+    notes           what was in the file and is left aside, one line each
+    """
+
+    patterns: Patterns | None = None
+    amplitude: bool = False
+    x: NDArray[np.float64] | None = None
+    y: NDArray[np.float64] | None = None
+    metres: bool = True
+    x_start: NDArray[np.float64] | None = None
+    y_start: NDArray[np.float64] | None = None
+    indices: NDArray[np.int64] | None = None
+    scan_index: NDArray[np.int64] | None = None
+    probe: NDArray[np.complexfloating] | None = None
+    object: NDArray[np.complexfloating] | None = None
+    object_center: tuple[float, float] | None = None
+    mask: NDArray[np.bool_] | None = None
+    energy: float | None = None
+    distance: float | None = None
+    detector_pixel: float | None = None
+    pixel_size: float | None = None
+    nphotons: float | None = None
+    intensity_scale: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def pixel(self) -> float | None:
+        """Side of an object pixel, metres: as stated, or wavelength * distance / (N * detector pixel)."""
+        if self.pixel_size is not None or self.patterns is None:
+            return self.pixel_size
+        if not (self.energy and self.distance and self.detector_pixel):
+            return None
+        return PLANCK_LIGHT / self.energy * self.distance / (self.patterns.shape[-1] * self.detector_pixel)
+
+    def in_metres(self) -> Scan:
+        """The scan with its positions in metres. DataError if they are in pixels of unknown size."""
+        return self if self.metres else self._scaled(self._known_pixel(), metres=True)
+
+    def in_pixels(self) -> Scan:
+        """The scan with its positions in pixels: of its object where that is known, else from where they were."""
+        scan = self._scaled(1 / self._known_pixel(), metres=False) if self.metres and self.x is not None else self
+        if scan.object is None or scan.object_center is None:
+            return scan
+        H, W = scan.object.shape
+        dy, dx = H / 2 - scan.object_center[0], W / 2 - scan.object_center[1]
+        return scan._moved(dy, dx) if (dy, dx) != (0, 0) else scan
+
+    def _known_pixel(self) -> float:
+        if self.pixel is None:
+            lacking = [n for n in ("energy", "distance", "detector_pixel") if not getattr(self, n)]
+            raise DataError(
+                f"the object pixel is unknown ({', '.join(lacking) or 'patterns'} missing), so metres cannot become "
+                "pixels, nor pixels metres; expected pixel_size, or energy, distance and detector pixel"
+            )
+        return self.pixel
+
+    def _scaled(self, factor: float, metres: bool) -> Scan:
+        moved = {n: v * factor for n in ("x", "y", "x_start", "y_start") if (v := getattr(self, n)) is not None}
+        center = self.object_center
+        if center is not None:
+            moved["object_center"] = (center[0] * factor, center[1] * factor)
+        return replace(self, metres=metres, pixel_size=self.pixel, **moved)
+
+    def _moved(self, dy: float, dx: float) -> Scan:
+        shift = {"x": dx, "x_start": dx, "y": dy, "y_start": dy}
+        moved = {n: v + d for n, d in shift.items() if (v := getattr(self, n)) is not None}
+        assert self.object_center is not None
+        return replace(self, object_center=(self.object_center[0] + dy, self.object_center[1] + dx), **moved)
+
+    def intensity(self, frames: slice | NDArray[Any] = slice(None)) -> NDArray[Any]:
+        """The patterns selected as intensity: counts where the file has them, exactly.
+
+        An amplitude of known intensity_scale gives rounded counts, int64; one of unknown scale its square, float64.
+        Raises DataError for a scan without patterns.
+        """
+        if self.patterns is None:
+            raise DataError("the diffraction patterns are missing")
+        values = np.asarray(self.patterns[frames])
+        if not self.amplitude:
+            return values
+        squared = np.square(values.astype(np.float64) * (self.intensity_scale or 1.0))
+        return squared if self.intensity_scale is None else np.rint(squared).astype(np.int64)
+
+    def rawdata(self) -> RawData:
+        """The scan by the NPZ contract: amplitude, positions in object pixels, a probe (estimated where there is none).
+
+        An object whose place is unknown is left out; without one, metres become pixels from the corner of the scan.
+        What cannot be a count is zero where the mask leaves it out.
+        Raises DataError for what RawData does not take, and for what is missing and cannot be made up for.
+        """
+        if self.patterns is None or self.x is None or self.y is None:
+            lacking = "the diffraction patterns are" if self.patterns is None else "the positions are"
+            raise DataError(f"{lacking} missing; expected patterns and positions")
+        shape = self.patterns.shape
+        if len(shape) != 3 or shape[1] != shape[2]:
+            raise DataError(f"the patterns have shape {shape}; expected (M, N, N), N of {PATTERN_SIZES}")
+        scale = self.intensity_scale
+        values = np.asarray(self.patterns[:])
+        if self.mask is not None and self.mask.shape == shape[1:]:
+            # a dead pixel may hold -1, NaN, or the largest number there is
+            values = np.where(self.mask | ((values >= 0) & (values <= 2**53)), values, 0)
+        if self.amplitude:
+            diff3d = values
+        else:
+            if whole := bool(values.dtype.kind in "iu" or (values == np.rint(values)).all()):
+                values = as_counts(values, "the patterns")
+            elif values.min() < 0:
+                raise DataError(f"the patterns hold negative intensity (as low as {values.min():.6g}); expected >= 0")
+            scale, diff3d = (1.0 if whole else None), np.sqrt(values.astype(np.float64)).astype(np.float32)
+        scan = self.in_pixels()
+        placed = scan.object is not None and scan.object_center is not None
+        x, y, N = scan.x, scan.y, shape[-1]
+        assert x is not None and y is not None
+        if self.metres and not placed and len(x):
+            x, y = samples.to_frame(x, y, N)
+        probe = self.probe
+        if probe is None:
+            mean = np.square(diff3d, dtype=np.float64).mean(0)
+            probe = probes.estimate(mean if self.mask is None else np.where(self.mask, mean, 0))
+        return RawData(
+            diff3d=diff3d,
+            xcoords=x,
+            ycoords=y,
+            probeGuess=probe.astype(np.complex64),
+            objectGuess=scan.object.astype(np.complex64) if placed and scan.object is not None else None,
+            scan_index=self.scan_index,
+            xcoords_start=scan.x_start if placed or not self.metres else None,
+            ycoords_start=scan.y_start if placed or not self.metres else None,
+            nphotons=self.nphotons,
+            intensity_scale=scale,
+            mask=self.mask,
+            pixel_size=self.pixel,
+        )
+
+
+def modes(path: Path, probe: NDArray[Any] | None) -> NDArray[Any] | None:
+    """A probe (coherent, incoherent, N, N) as (N, N) or (L, N, N): the first coherent mode."""
+    if probe is None:
+        return None
+    if probe.ndim not in (2, 3, 4):
+        raise DataError(f"{path}: the probe has shape {probe.shape}; expected 2, 3 or 4 dimensions")
+    probe = probe[0] if probe.ndim == 4 else probe
+    return probe[0] if probe.ndim == 3 and len(probe) == 1 else probe
+
+
+def layer(path: Path, found: NDArray[Any] | None) -> NDArray[Any] | None:
+    """An object (1, H, W) as (H, W)."""
+    if found is None or found.ndim == 2:
+        return found
+    if found.ndim != 3 or len(found) != 1:
+        raise DataError(f"{path}: the object has shape {found.shape}; expected one layer (H, W)")
+    return found[0]

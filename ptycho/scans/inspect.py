@@ -1,0 +1,146 @@
+"""`python -m ptycho inspect`: what a file is, what it lacks, and what looks wrong with it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho.errors import DataError
+from ptycho.physics import photons, probes
+from ptycho.scans import faults, formats
+from ptycho.scans.formats.scan import ELECTRONVOLT, PLANCK_LIGHT, Scan
+from ptycho.scans.statistics import Statistics, gather
+
+COLUMNS, ROWS = 48, 16
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """A file's summary (name, value), what it lacks, and what looks wrong with it, in lines; the picture in
+    characters, and what a drawn one is made of: scan, statistics and probe; None of a file without light."""
+
+    summary: list[tuple[str, str]]
+    missing: list[str]
+    wrong: list[str]
+    seen: tuple[Scan, Statistics, NDArray[np.complexfloating] | None] | None = None
+    picture: str = ""
+
+    def __str__(self) -> str:
+        lines = [f"{name:<10s} {value}" for name, value in self.summary]
+        lines += [self.picture] if self.picture else []
+        lines += [f"missing: {line}" for line in self.missing]
+        lines += [f"looks wrong: {line}" for line in self.wrong] or ["nothing looks wrong"]
+        return "\n".join(lines)
+
+
+def inspect(path: str | os.PathLike[str]) -> Inspection:
+    """Examine a file of any format. One that cannot be read is an Inspection too, with the one thing that is wrong."""
+    path = Path(path)
+    try:
+        kind, scan = formats.identify(path), formats.read(path)
+        return examine(scan, [("file", path.name), ("format", kind.NAME)])
+    except DataError as error:
+        return Inspection([("file", path.name)], [], [str(error)])
+
+
+def examine(scan: Scan, summary: list[tuple[str, str]]) -> Inspection:
+    """Examine a scan, reading its patterns once. Raises DataError for patterns that cannot be read."""
+    wrong = [*faults.of_shapes(scan), *faults.of_geometry(scan), *faults.of_positions(scan)]
+    kept = faults.without_shape(scan)
+    found = gather(kept) if kept.patterns is not None else None
+    probe, lit = scan.probe, found is not None and found.mean.sum() > 0
+    summary = [*summary, *_of_patterns(scan, found)]
+    if found is not None:
+        wrong += faults.of_values(scan, found)
+        if lit:
+            wrong += faults.of_pixels(scan, found)
+            H, W = found.mean.shape
+            if probe is None and H == W and H % 2 == 0 and H >= 16 and found.mean.min() >= 0:
+                probe = probes.estimate(found.mean)
+    summary += _of_positions(scan, found, probe, wrong)
+    summary += _of_geometry(scan, found, lit)
+    if not wrong:
+        wrong += faults.of_orientation(scan)
+    names = {"probe": "it can be estimated from the mean pattern", "object": "it is what a reconstruction finds"}
+    missing = [f"{name}: {what}" for name, what in names.items() if getattr(scan, name) is None]
+    lacking = [n.replace("_", " ") for n in ("energy", "distance", "detector_pixel") if getattr(scan, n) is None]
+    if scan.pixel is None:
+        missing.append(f"{', '.join(lacking) or 'patterns'}: the size of an object pixel is unknown")
+    missing += [f"left aside: {note}" for note in scan.notes]
+    placed = scan.x is not None and scan.y is not None and len(scan.x) == len(scan.y)
+    picture = scatter(scan.x, scan.y) if placed and scan.x is not None and scan.y is not None else ""
+    return Inspection(summary, missing, wrong, (scan, found, probe) if found is not None and lit else None, picture)
+
+
+def scatter(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
+    """The positions in characters, y downwards: '.' for one in a cell, ':' for a few, '#' for five or more."""
+    ok = np.isfinite(x) & np.isfinite(y)
+    if not ok.any():
+        return ""
+    cells = np.zeros((ROWS, COLUMNS), int)
+    place = [
+        np.rint((v[ok] - v[ok].min()) / (np.ptp(v[ok]) or 1) * (n - 1)).astype(int)
+        for v, n in ((y, ROWS), (x, COLUMNS))
+    ]
+    np.add.at(cells, tuple(place), 1)
+    rows = ["".join(" .:::#"[min(n, 5)] for n in row).rstrip() for row in cells]
+    return "\n".join(f"  |{row}" for row in rows)
+
+
+def _of_patterns(scan: Scan, found: Statistics | None) -> list[tuple[str, str]]:
+    if scan.patterns is None:
+        return [("patterns", "none")]
+    counted = found is not None and (found.whole or scan.intensity_scale is not None)
+    kind = f"{'amplitude' if scan.amplitude else 'intensity'}, {'photon counts' if counted else 'of unknown scale'}"
+    lines = [("patterns", f"{scan.patterns.shape} {scan.patterns.dtype}, {kind}")]
+    if found is not None and found.bad == 0:
+        lines.append(("brightest", f"{found.high.max():.4g} in a pixel, {found.totals.mean():.4g} per pattern"))
+    return lines
+
+
+def _of_positions(
+    scan: Scan, found: Statistics | None, probe: NDArray[np.complexfloating] | None, wrong: list[str]
+) -> list[tuple[str, str]]:
+    """Positions, overlap and dose; too little overlap is added to what is wrong."""
+    if scan.x is None or scan.y is None:
+        return [("positions", "none")]
+    unit, lines = "m" if scan.metres else "pixels", []
+    if np.isfinite(scan.x).any() and np.isfinite(scan.y).any():
+        ranges = [f"{n} {np.nanmin(v):.5g} to {np.nanmax(v):.5g}" for n, v in (("x", scan.x), ("y", scan.y))]
+        lines.append(("positions", f"{len(scan.x)}, {', '.join(ranges)} {unit}"))
+    if any(line.startswith("positions") for line in wrong) or probe is None or probe.ndim not in (2, 3):
+        return lines
+    if (measured := faults.overlap(scan, probe)) is not None:
+        share, step, diameter = measured
+        whose = "probe" if scan.probe is not None else "estimated probe"
+        lines.append(("overlap", f"{share:.0%}: step {step:.3g}, {whose} {diameter:.3g} object pixels across"))
+        if share < faults.LEAST_OVERLAP and scan.probe is not None:
+            wrong.append(f"overlap: {share:.0%} of the probe's diameter; expected {faults.LEAST_OVERLAP:.0%} or more")
+        if found is not None and found.bad == 0 and (found.whole or scan.intensity_scale is not None):
+            placed = scan.in_pixels()
+            assert placed.x is not None and placed.y is not None
+            area, total = photons.illuminated_area(placed.x, placed.y, probe), found.totals.sum()
+            each = (total / len(found.totals), total / len(found.totals) / found.mean.size, total / area)
+            words = (
+                f"{v:.4g} per {w}" for v, w in zip(each, ("pattern", "detector pixel", "object pixel"), strict=True)
+            )
+            lines.append(("dose", f"photons: {', '.join(words)}"))
+    return lines
+
+
+def _of_geometry(scan: Scan, found: Statistics | None, lit: bool) -> list[tuple[str, str]]:
+    values = {
+        "energy": scan.energy and f"{scan.energy / ELECTRONVOLT / 1e3:.5g} keV, {PLANCK_LIGHT / scan.energy:.4g} m",
+        "distance": scan.distance and f"{scan.distance:.5g} m",
+        "detector": scan.detector_pixel and f"pixels of {scan.detector_pixel:.5g} m",
+        "object": scan.pixel and f"pixels of {scan.pixel:.5g} m",
+        "probe": scan.probe is not None and f"{scan.probe.shape} {scan.probe.dtype}",
+        "guess": scan.object is not None and f"an object {scan.object.shape} {scan.object.dtype}",
+        "mask": scan.mask is not None and f"{1 - scan.mask.mean():.2%} of the pixels left out",
+        "zeros": found is not None and lit and f"{np.mean(found.high <= 0):.2%} of the pixels never lit",
+    }
+    return [(name, text) for name, text in values.items() if text]

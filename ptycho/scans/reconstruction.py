@@ -1,0 +1,74 @@
+"""A reconstructed object in the frame of its scan, and the files that hold the reconstructions of an arm."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ptycho import files
+from ptycho.errors import DataError
+
+PARTS = ("train", "heldout", "direct")
+"""The network on both splits, and on the training split the fit without a network; an arm may lack either."""
+
+SPLITS = {"train": "training scan", "heldout": "held-out scan"}
+"""What the splits of a study are called in words."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """An estimated object with the frame it lives in.
+
+    object: complex64 (H, W). coverage: float32 (H, W), the sum of the probe intensity that fell on each pixel.
+    origin_yx: float64 (2,), object-frame (y, x) position of pixel [0, 0].
+    """
+
+    object: np.ndarray
+    coverage: np.ndarray
+    origin_yx: np.ndarray
+
+    def __post_init__(self) -> None:
+        if np.ndim(self.object) != 2 or np.shape(self.object) != np.shape(self.coverage):
+            raise ValueError(
+                f"a reconstruction needs object and coverage of one shape (H, W); found object "
+                f"{np.shape(self.object)} and coverage {np.shape(self.coverage)}"
+            )
+        if np.shape(self.origin_yx) != (2,) or not np.all(np.isfinite(self.origin_yx)):
+            raise ValueError(f"origin_yx must be two finite numbers (y, x); found {self.origin_yx!r}")
+
+
+def save_reconstructions(path: str | os.PathLike[str], parts: Mapping[str, Reconstruction]) -> None:
+    """Write ``<part>_object``, ``<part>_coverage`` and ``<part>_origin_yx`` of each part, whole or not at all."""
+    arrays: dict[str, Any] = {}
+    for part, found in parts.items():
+        arrays[f"{part}_object"] = np.asarray(found.object, np.complex64)
+        arrays[f"{part}_coverage"] = np.asarray(found.coverage, np.float32)
+        arrays[f"{part}_origin_yx"] = np.asarray(found.origin_yx, np.float64)
+    with files.replacing(path) as partial, open(partial, "wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def load_reconstructions(path: str | os.PathLike[str]) -> dict[str, Reconstruction]:
+    """What :func:`save_reconstructions` wrote: the network's parts, the direct one, or all.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, or lacks a part.
+    """
+    fields = ("object", "coverage", "origin_yx")
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            names = {name.partition("_")[0] for name in arrays}
+            parts = [p for p in PARTS if p in names or (p != "direct" and names & {"train", "heldout"})]
+            if not parts:
+                raise KeyError(f"none of {', '.join(PARTS)} is in it")
+            return {part: Reconstruction(*(arrays[f"{part}_{field}"] for field in fields)) for part in parts}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DataError(f"{path}: not the reconstructions of an arm ({error})") from error

@@ -1,0 +1,112 @@
+"""Where a study's scans come from: a simulated sample, or a measured scan whose photons are thinned by
+:mod:`ptycho.reconstruct.reference`.
+
+Both give the same thing for each split, ``train`` and ``heldout``: an object taken as the truth, a probe, positions,
+and exposures at any dose. Every role has its own seed (:mod:`ptycho.seeds`); the noise depends on the split and the
+dose alone, so that every loss of a dose sees the same photons.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import os
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho import files, seeds
+from ptycho.physics import photons, probes, samples
+from ptycho.scans.rawdata import RawData
+
+OBJECT_SIZE = 4
+"""Side of a simulated object, in patterns, where nothing else is asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Acquisition(ABC):
+    """One split of a study: the object (H, W) complex64 held for true, the probe, positions (M,) in its frame."""
+
+    split: str
+    object: NDArray[np.complex64]
+    probe: NDArray[np.complex64]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    seed: int
+
+    def expose(self, dose: str) -> RawData:
+        """The scan at ``dose``: photons per pattern as a word, e.g. '1e4', or 'full' for all that were measured."""
+        return self._expose(dose, np.random.default_rng(seeds.derive(self.seed, "noise", self.split, dose)))
+
+    @abstractmethod
+    def _expose(self, dose: str, rng: np.random.Generator) -> RawData: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Simulated(Acquisition):
+    """Ideal amplitudes (M, N, N), exposed with Poisson noise."""
+
+    ideal: NDArray[np.float32]
+
+    def _expose(self, dose: str, rng: np.random.Generator) -> RawData:
+        nphotons = float(dose)
+        diff3d, s = photons.expose(self.ideal, nphotons, rng)
+        return RawData(
+            diff3d=diff3d,
+            xcoords=self.x,
+            ycoords=self.y,
+            probeGuess=self.probe,
+            objectGuess=self.object,
+            nphotons=nphotons,
+            intensity_scale=s,
+        )
+
+
+def simulate(
+    N: int,
+    n_train: int,
+    n_test: int,
+    seed: int,
+    phase: float = 0.0,
+    object_kind: str = "lines",
+    object_size: int | None = None,
+    illumination: str = "disk",
+) -> dict[str, Simulated]:
+    """Two objects of one kind, each with its own random scan through one probe.
+
+    Parameters
+    ----------
+    N : int
+        Detector pixels.
+    n_train, n_test : int
+        Positions of the training and of the held-out scan.
+    seed : int
+    phase : float
+        Peak-to-peak phase of the object in radians; 0 for one that only absorbs.
+    object_kind : {'lines', 'grf', 'siemens'}
+    object_size : int, optional
+        Side of the object in pixels; 4N when None.
+    illumination : {'disk', 'gaussian', 'zone_plate'}
+        The probe.
+    """
+    size, P = object_size or OBJECT_SIZE * N, probes.make_probe(illumination, N)
+    splits = {}
+    for split, n in (("train", n_train), ("heldout", n_test)):
+        O = samples.make_object(object_kind, size, seeds.derive(seed, "object", split), phase)
+        rng = np.random.default_rng(seeds.derive(seed, "scan", split))
+        x, y = samples.make_scan("random", n, size, N, rng)
+        splits[split] = Simulated(split, O, P, x, y, seed, ideal=photons.ideal_amplitude(O, P, x, y))
+    return splits
+
+
+def save_if_changed(data: RawData, path: Path) -> bool:
+    """Write the scan unless the file holds it already; an unchanged file keeps its time, so nothing is trained anew."""
+    with files.replacing(path) as fresh:
+        data.save(fresh)
+        same = path.exists() and filecmp.cmp(fresh, path, shallow=False)
+        if same:
+            before = path.stat()
+            os.utime(fresh, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return not same

@@ -1,0 +1,239 @@
+"""What an arm leaves behind: its reconstructions, judged against the truth, as files that other notebooks read."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho.errors import DataError
+from ptycho.files import read_json
+from ptycho.judge.metrics import Evaluation, evaluate
+from ptycho.scans.dose import deviance
+from ptycho.scans.rawdata import RawData
+from ptycho.scans.reconstruction import PARTS, Reconstruction
+
+
+def truth(data: RawData) -> NDArray[np.complex64]:
+    """The object that a scan's reconstructions are judged by. Raises DataError for a scan without one."""
+    if data.objectGuess is None:
+        raise DataError("objectGuess is missing; expected the object that reconstructions are compared with")
+    return data.objectGuess
+
+
+def judge_parts(
+    found: Mapping[str, Reconstruction],
+    scans: Mapping[str, RawData],
+    trained_probe: NDArray[np.complex64] | None = None,
+) -> dict[str, Evaluation]:
+    """:func:`judge` for each part in `found`: a network's against the scan it is of, ``direct`` against ``train``.
+
+    trained_probe: what the network made of the scans' probe, (N, N) or (L, N, N); its parts predict counts with it.
+    """
+    judges = dict(scans)
+    if trained_probe is not None:
+        judges = {split: replace(scan, probeGuess=trained_probe) for split, scan in scans.items()}
+    judges["direct"] = scans["train"]
+    return {part: judge(reconstruction, judges[part]) for part, reconstruction in found.items()}
+
+
+def judge(reconstruction: Reconstruction, data: RawData) -> Evaluation:
+    """The reconstruction against the scan's ``objectGuess``, and its deviance against the scan's counts.
+
+    On the pixels that fits see, and where the scan has a ``guard`` on those held out, too.
+    """
+    found, origin = reconstruction.object, reconstruction.origin_yx
+    seen, unseen = deviance(data, found, origin), None
+    if data.guard is not None:
+        unseen = deviance(data, found, origin, data.guard)
+    return evaluate(reconstruction, truth(data), float(data.counts().sum()), seen, unseen)
+
+
+def arm_entry(
+    name: str,
+    data: RawData,
+    loss: str,
+    seed: int,
+    architecture: str | None,
+    history: list[dict[str, float]],
+    patterns: int,
+    judged: Mapping[str, Evaluation],
+) -> dict[str, Any]:
+    """The arm's entry in ``metrics.json``.
+
+    Parameters
+    ----------
+    architecture : str or None
+        None for an arm without a network, whose history is empty.
+    history : list of {epoch, loss, seconds}
+        Of the training.
+    patterns : int
+        Patterns seen in one epoch.
+    judged : mapping of ``PARTS`` to Evaluation
+        Those that the arm has; the others' entries are None.
+    """
+    seconds = sum(row["seconds"] for row in history) if architecture else None
+    of_network = [judged[split] for split in ("train", "heldout") if split in judged]
+    collapsed = any(one.collapsed for one in of_network or judged.values())
+    return {
+        "name": name,
+        "nphotons": data.nphotons,
+        "loss": loss,
+        "seed": seed,
+        "architecture": architecture,
+        "status": "collapsed" if collapsed else "ok",
+        "train_seconds": seconds,
+        "patterns_per_second": patterns * len(history) / seconds if seconds else None,
+        **{part: judged[part].as_dict() if part in judged else None for part in PARTS},
+    }
+
+
+def table(judged: Mapping[str, Evaluation]) -> str:
+    """The numbers of an arm's parts as text, a line each under a heading; ``-`` for what does not exist."""
+    lines = [
+        f"{'':8s} {'FRC50 amp.':>10s} {'FRC50 phase':>11s} {'PSNR dB':>8s} {'r':>6s} {'rel. MSE':>9s}"
+        f" {'deviance':>9s} {'unseen':>9s}"
+    ]
+    for part, judgement in judged.items():
+        numbers = judgement.as_dict()
+        cells = [numbers[k] for k in ("amplitude_frc50", "phase_frc50", "amplitude_psnr_db", "amplitude_pearson")]
+        cells.append(numbers.get("deviance_heldout_pixels"))
+        amp, phs, psnr, r, unseen = ["-" if cell is None else f"{cell:.2f}" for cell in cells]
+        word = "  collapsed" if judgement.collapsed else ""
+        mse, deviance = numbers["relative_mse"], numbers["deviance"]
+        lines.append(
+            f"{part:8s} {amp:>10s} {phs:>11s} {psnr:>8s} {r:>6s} {mse:9.2g} {deviance:9.2f} {unseen:>9s}{word}"
+        )
+    return "\n".join(lines)
+
+
+def curves(judged: Mapping[str, Evaluation]) -> dict[str, Any]:
+    """The arm's ``frc.json``: the contrast of its object, and of each part the whole Fourier ring correlations.
+
+    {contrast: amplitude or phase, parts: {part: {frequency: fractions of Nyquist, complex, amplitude, phase:
+    correlations}}}, in five decimals; None of a contrast that the object lacks.
+    """
+
+    def rounded(values: NDArray[np.floating]) -> list[float]:
+        return [round(float(value), 5) for value in values]
+
+    parts: dict[str, Any] = {}
+    for part, one in judged.items():
+        frcs = {"complex": one.complex_frc, "amplitude": one.amplitude_frc, "phase": one.phase_frc}
+        parts[part] = {"frequency": rounded(one.complex_frc.frequency)}
+        parts[part] |= {name: frc and rounded(frc.correlation) for name, frc in frcs.items()}
+    return {"contrast": next(iter(judged.values())).contrast, "parts": parts}
+
+
+STATUSES = ("ok", "collapsed", "failed")
+_NUMBER = (int, float)
+
+_NULLABLE = (*_NUMBER, type(None))
+
+_ARM: dict[str, tuple[type, ...]] = {
+    "name": (str,),
+    "nphotons": _NUMBER,
+    "loss": (str,),
+    "seed": (int,),
+    "architecture": (str, type(None)),
+    "status": (str,),
+    "train_seconds": _NULLABLE,
+    "patterns_per_second": _NULLABLE,
+    "train": (dict, type(None)),
+    "heldout": (dict, type(None)),
+    "direct": (dict, type(None)),
+}
+
+_OF_NETWORK = ("architecture", "train_seconds", "patterns_per_second", "train", "heldout")
+"""All null in an arm without a network."""
+
+_SPLIT: dict[str, tuple[type, ...]] = {
+    "amplitude_frc50": _NULLABLE,  # fractions of Nyquist; null where collapsed or absent
+    "phase_frc50": _NULLABLE,
+    "amplitude_psnr_db": _NUMBER,
+    "amplitude_ssim": _NUMBER,
+    "amplitude_pearson": _NUMBER,
+    "phase_pearson": _NULLABLE,  # null for an object without phase, where no correlation is defined
+    "relative_mse": _NUMBER,
+    "photon_bound": _NUMBER,
+    "deviance": _NUMBER,
+}
+
+
+def _check_keys(entry: Any, keys: Mapping[str, tuple[type, ...]], where: str) -> None:
+    if not isinstance(entry, dict):
+        raise ValueError(f"{where}: found {type(entry).__name__}, expected an object with {', '.join(keys)}")
+    for key, kinds in keys.items():
+        if key not in entry:
+            raise ValueError(f"{where}: {key!r} is missing")
+        value = entry[key]
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
+            raise ValueError(f"{where}: {key!r} is {value!r}, expected {expected}")
+
+
+def _check_finite(value: Any, where: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where} is {value!r}, expected a finite number")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_finite(inner, f"{where}: {key!r}")
+
+
+def check_arm(entry: Any, path: str | os.PathLike[str], name: str | None = None) -> None:
+    """Raise ValueError, naming `path` and the key, unless `entry` is an arm's metrics by the schema, all finite.
+
+    `name` is the arm it should be; `direct` holds the metrics of the reference without a network, on the training scan.
+    An arm has a network, whose entries are then all there, or `direct`, or both.
+    """
+    _check_keys(entry, _ARM, str(path))
+    absent = [key for key in _OF_NETWORK if entry[key] is None]
+    if absent and (len(absent) < len(_OF_NETWORK) or entry["direct"] is None):
+        raise ValueError(f"{path}: {absent[0]!r} is null, expected the entries of a network, of 'direct', or of both")
+    for split in ("train", "heldout", "direct"):
+        if entry[split] is not None:
+            _check_keys(entry[split], _SPLIT, f"{path}: {split!r}")
+    for key in entry:
+        _check_finite(entry[key], f"{path}: {key!r}")
+    if entry["status"] not in STATUSES:
+        raise ValueError(f"{path}: 'status' is {entry['status']!r}, expected one of {STATUSES}")
+    if name is not None and entry["name"] != name:
+        raise ValueError(f"{path}: 'name' is {entry['name']!r}, expected {name!r}")
+
+
+def read_arm(out: Path, name: str) -> Any:
+    """The entry of the arm `name` in the study's folder `out`.
+
+    Raises ValueError, with the path within `out`, when its metrics.json is missing, corrupt or against the schema.
+    """
+    path = out / name / "metrics.json"
+    try:
+        entry = read_json(path)
+        check_arm(entry, path.relative_to(out), name)
+    except ValueError as error:
+        raise ValueError(str(error).replace(f"{out}{os.sep}", "")) from error
+    return entry
+
+
+def collect(out: str | os.PathLike[str], names: Iterable[str], measured: bool = False) -> dict[str, Any]:
+    """Return the content of `out`/metrics.json, put together from the metrics.json of each arm in `names`.
+
+    Of a `measured` scan also what resolution.json tells. Raises ValueError naming the file that is missing, corrupt or
+    against the schema.
+    """
+    found = []
+    for name in names:
+        path = Path(out) / name / "metrics.json"
+        entry = read_json(path)
+        check_arm(entry, path, name)
+        found.append(entry)
+    if not found:
+        raise ValueError(f"{out}: a study needs at least one arm")
+    told = {"resolution": read_json(Path(out) / "resolution.json")} if measured else {}
+    return {"schema": 1, "arms": found, **told}

@@ -1,0 +1,50 @@
+"""The Cramér-Rao bounds of a study's scans, as a file: they cost minutes and depend on no dose, loss or network."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from ptycho.files import read_json, write_json
+from ptycho.judge.cramer_rao import information_bound
+from ptycho.scans.rawdata import RawData
+from ptycho.study import plan
+from ptycho.study.arms import truth
+from ptycho.study.config import Arm
+from ptycho.study.sweep import BOUND
+
+
+def write(out: str | os.PathLike[str]) -> Path:
+    """Write `out`/bound.json, {train, heldout}: each {of, at_one_photon, standard_error} or, without a bound, {of,
+    reason}; ``of`` is a digest of object, probe and positions: what is known of these is not computed again.
+
+    Any dose's scans will do, the first is read. Raises DataError when they cannot be.
+    """
+    out = Path(out)
+    stem = Arm(plan.planned(out)["doses"][0], "").dose_name
+    try:
+        known = read_json(out / BOUND)
+    except ValueError:
+        known = {}
+    bounds = {}
+    for split, file in (("train", "train"), ("heldout", "test")):
+        scan = RawData.load(out / "data" / f"{stem}_{file}.npz")
+        bounds[split] = _bound(scan, known.get(split, {}))
+    write_json(out / BOUND, bounds)
+    return out / BOUND
+
+
+def _bound(scan: RawData, known: dict[str, Any]) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for array in (truth(scan), scan.probeGuess, scan.xcoords, scan.ycoords):
+        digest.update(array.tobytes())
+    if known.get("of") == digest.hexdigest():
+        return known
+    found: dict[str, Any] = {"of": digest.hexdigest()}
+    try:
+        bound = information_bound(truth(scan), scan.probeGuess, scan.xcoords, scan.ycoords)
+    except (ValueError, ArithmeticError) as error:  # a scan that leaves its object, or does not determine it
+        return found | {"reason": str(error)}
+    return found | {"at_one_photon": bound.at_one_photon, "standard_error": bound.standard_error}

@@ -1,0 +1,213 @@
+"""The parameters of a dose study, as the Makefile's variables name them, and the arms that follow from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ptycho.config import (
+    ARCHITECTURES,
+    DIRECT,
+    LARGEST_PROBE,
+    LEARNING_RATES,
+    LOSSES,
+    OBJECTS,
+    ORIENTATIONS,
+    PATTERN_SIZES,
+    PHASE_LEARNING_RATES,
+    PROBES,
+    require,
+)
+from ptycho.errors import ConfigError
+
+DOSE_NAMES = {"1e9": "high", "1e4": "low"}
+"""The doses of the four-arm study have names; every other dose is called by its value."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One training of a study: a dose (``'1e4'``, or ``'full'`` for a measured scan as it is) and a loss."""
+
+    dose: str
+    loss: str
+
+    @property
+    def dose_name(self) -> str:
+        return DOSE_NAMES.get(self.dose, self.dose)
+
+    @property
+    def name(self) -> str:
+        return f"{self.dose_name}_{self.loss}"
+
+    @property
+    def nphotons(self) -> float | None:
+        """Photons per pattern asked for; None for all that were measured."""
+        return None if self.dose == "full" else float(self.dose)
+
+
+def arms(doses: Iterable[str], losses: Iterable[str]) -> tuple[Arm, ...]:
+    """The arms of a study, by dose and then by loss."""
+    losses = tuple(losses)
+    return tuple(Arm(dose, loss) for dose in doses for loss in losses)
+
+
+def period(resolution: str) -> tuple[float, str]:
+    """The full period that RESOLUTION asks for, and its unit: ('4.5' -> 4.5, 'px'), ('20nm' -> 20, 'nm').
+
+    Raises ConfigError for other words, and for less than Nyquist's two pixels.
+    """
+    found = re.fullmatch(r"(\d+\.?\d*)(nm)?", resolution)
+    value, unit = (float(found[1]), found[2] or "px") if found else (0.0, "px")
+    least = 2 if unit == "px" else 0
+    accepted = "a full period in object pixels, 2 or more, like 4.5, or in nanometres, like 20nm"
+    require(value > 0 and value >= least, "RESOLUTION", resolution, accepted)
+    return value, unit
+
+
+_DOSE = re.compile(r"[1-9](\.\d*[1-9])?e(0|[1-9]\d?)")  # one spelling a number: arms are named by it
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """The parameters of a dose study; the names in upper case are the Makefile's variables.
+
+    ``scan`` is None for a simulated study, otherwise a file of any of ``formats.FORMATS`` or ``'siemens-star'``.
+    ``N`` is None when the scan decides it. ``learning_rate`` is that of the network, or of ``'direct'`` where there is
+    none; where None, LEARNING_RATES, or PHASE_LEARNING_RATES of an object that shifts the phase.
+    ``object``, its ``object_size`` (pixels; 4N when None) and ``phase``, and ``illumination`` are what is simulated.
+    ``methods`` are what each arm reconstructs with: the network named by ``architecture``, ``'direct'``, or both.
+    ``orientation``, ``probe_modes``, ``positions`` and ``resolution`` are of a measured scan: which way its positions
+    run, what is found beside the object, and the full period to be resolved.
+    """
+
+    nepochs: int = 5
+    N: int | None = 64
+    gridsize: int = 2
+    n_train: int = 2000
+    n_test: int = 1000
+    doses: tuple[str, ...] = ("1e9", "1e4")
+    losses: tuple[str, ...] = ("nll", "mae")
+    seed: int = 1
+    architecture: str = "unrolled"
+    learning_rate: float | None = None
+    object: str = "lines"
+    object_size: int | None = None
+    phase: float = 0.0
+    illumination: str = "disk"
+    scan: str | None = None
+    methods: tuple[str, ...] = ("unrolled", DIRECT)
+    orientation: str = "auto"
+    probe_modes: int = 1
+    positions: str = "given"
+    probe: str = "fixed"
+    resolution: str | None = None
+
+    def __post_init__(self) -> None:
+        require(isinstance(self.nepochs, int) and 1 <= self.nepochs <= 10_000, "NEPOCHS", self.nepochs, "1 to 10000")
+        require(
+            self.N in PATTERN_SIZES or (self.N is None and self.scan is not None),
+            "N",
+            self.N,
+            f"one of {PATTERN_SIZES}",
+        )
+        require(isinstance(self.gridsize, int) and 1 <= self.gridsize <= 5, "GRIDSIZE", self.gridsize, "1 to 5")
+        for name in ("n_train", "n_test"):
+            least = self.gridsize**2
+            require(getattr(self, name) >= least, name.upper(), getattr(self, name), f"at least GRIDSIZE**2 = {least}")
+        require(bool(self.doses) and len(set(self.doses)) == len(self.doses), "DOSES", self.doses, "distinct doses")
+        for dose in self.doses:
+            good = bool(_DOSE.fullmatch(dose)) or (dose == "full" and self.scan is not None)
+            require(good, "DOSES", dose, "photons per pattern written like 1e4 or 2.5e6, or 'full' with SCAN")
+        require(bool(self.losses) and len(set(self.losses)) == len(self.losses), "LOSSES", self.losses, "distinct")
+        for loss in self.losses:
+            require(loss in LOSSES, "LOSSES", loss, f"among {LOSSES}")
+        require(isinstance(self.seed, int) and self.seed >= 0, "SEED", self.seed, "an integer >= 0")
+        require(self.architecture in ARCHITECTURES, "ARCH", self.architecture, f"one of {ARCHITECTURES}")
+        methods, known = self.methods, (self.architecture, DIRECT)
+        require(bool(methods) and len(set(methods)) == len(methods), "METHODS", methods, "distinct")
+        for method in methods:
+            require(method in known, "METHODS", method, f"among {known}, the network being that of ARCH")
+        rate = self.learning_rate
+        require(rate is None or 0 < rate <= 1, "LEARNING_RATE", rate, "a number > 0, 1 at most")
+        self._require_simulated()
+        require(self.probe in ("fixed", "trainable"), "PROBE", self.probe, "fixed or trainable")
+        self._require_measured()
+
+    def _require_simulated(self) -> None:
+        """Refuse what is not accepted of the parameters that a simulated scan alone has."""
+        require(self.object in OBJECTS, "OBJECT", self.object, f"one of {', '.join(OBJECTS)}")
+        require(self.illumination in PROBES, "ILLUMINATION", self.illumination, f"one of {', '.join(PROBES)}")
+        require(0 <= self.phase <= 3, "PHASE", self.phase, "the object's phase range in radians, 0 to 3")
+        size, least = self.object_size, 2 * (self.N or 0)
+        require(size is None or least <= size <= 4096, "OBJECT_SIZE", size, f"2N = {least} to 4096 pixels")
+        if self.scan is not None:
+            why = "it is of a simulated scan, and SCAN names a measured one"
+            self._require_defaults("object", "object_size", "phase", "illumination", why=why)
+
+    def _require_defaults(self, *names: str, why: str) -> None:
+        for name in names:
+            value, default = getattr(self, name), type(self).__dataclass_fields__[name].default
+            require(value == default, name.upper(), value, why)
+
+    def _require_measured(self) -> None:
+        """Refuse what is not accepted of the parameters that a measured scan alone has."""
+        accepted = ("auto", *ORIENTATIONS)
+        require(self.orientation in accepted, "ORIENTATION", self.orientation, f"one of {', '.join(accepted)}")
+        modes, most = self.probe_modes, LARGEST_PROBE
+        require(isinstance(modes, int) and 1 <= modes <= most, "PROBE_MODES", modes, f"1 to {most}")
+        require(self.positions in ("given", "refine"), "POSITIONS", self.positions, "given or refine")
+        if self.resolution is not None:
+            period(self.resolution)
+        if self.scan is None:
+            why = "it is of a measured scan, which SCAN names"
+            self._require_defaults("orientation", "probe_modes", "positions", "resolution", why=why)
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        return arms(self.doses, self.losses)
+
+    def learning_rates(self, loss: str) -> dict[str, float]:
+        """The learning rate of each method, for one loss."""
+        shifts_phase = self.phase > 0 or self.scan is not None
+        known = LEARNING_RATES | ({"unrolled": PHASE_LEARNING_RATES} if shifts_phase else {})
+        rates = {method: known[method][loss] for method in self.methods}
+        if self.learning_rate is not None:
+            rates[next((method for method in self.methods if method != DIRECT), DIRECT)] = self.learning_rate
+        return rates
+
+    @classmethod
+    def from_strings(cls, values: Mapping[str, str]) -> StudyConfig:
+        """Build from the Makefile's words, e.g. ``{"NEPOCHS": "5", "DOSES": "1e9 1e4"}``; empty words take defaults.
+
+        Raises
+        ------
+        ConfigError
+            An unknown name, a word that is no number where one is needed, or a value that is not accepted.
+        """
+        names = {("arch" if f.name == "architecture" else f.name).upper(): f for f in fields(cls)}
+        chosen: dict[str, Any] = {}
+        for name, word in values.items():
+            require(name in names, name, word, f"the parameters are {', '.join(names)}")
+            if word.strip():
+                chosen[names[name].name] = _parse(name, word.strip(), str(names[name].type))
+        if chosen.get("scan"):
+            chosen.setdefault("doses", ("full", "1e4"))
+            chosen.setdefault("N", None)
+        chosen.setdefault("methods", (chosen.get("architecture", cls.architecture), DIRECT))
+        return cls(**chosen)
+
+
+def _parse(name: str, word: str, kind: str) -> Any:
+    if kind.startswith("tuple"):
+        return tuple(word.split())
+    if kind.startswith("str"):
+        return word
+    convert = float if kind.startswith("float") else int
+    try:
+        return convert(word)
+    except ValueError:
+        raise ConfigError(
+            f"{name}={word!r} is not accepted: {'a number' if convert is float else 'an integer'}"
+        ) from None

@@ -1,0 +1,133 @@
+"""A study's files: which arms it has, where they lie, and what parameters their notebooks get."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ptycho.config import STAR
+from ptycho.errors import ConfigError
+from ptycho.files import write_if_changed
+from ptycho.study.config import StudyConfig, period
+from ptycho.study.status import mark_unfinished
+
+
+def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
+    """Return {file: parameters} for each parameter file of a study, relative to its folder `out`.
+
+    A notebook runs in the folder of its output, so the paths it gets are relative to that: nothing depends on where
+    the study lies.
+    """
+    scan = config.scan
+    if scan is not None and scan != STAR:
+        scan = os.path.relpath(scan, out)
+    files: dict[str, dict[str, Any]] = {
+        "simulate.yaml": {
+            "out": ".",
+            "N": config.N,
+            "n_train": config.n_train,
+            "n_test": config.n_test,
+            "doses": list(config.doses),
+            "seed": config.seed,
+            "object_kind": config.object,
+            "object_size": config.object_size,
+            "phase": config.phase,
+            "illumination": config.illumination,
+            "scan": scan,
+            "orientation": config.orientation,
+            "probe_modes": config.probe_modes,
+            "positions": config.positions,
+        }
+    }
+    if scan is not None:
+        files["resolution.yaml"] = {
+            "out": ".",
+            "doses": list(config.doses),
+            "seed": config.seed,
+            "scan": scan,
+            "resolution": config.resolution,
+        }
+    for arm in config.arms:
+        files[f"{arm.name}/arm.yaml"] = {
+            "out": "..",
+            "arm": arm.name,
+            "dose": arm.dose,
+            "loss": arm.loss,
+            "nepochs": config.nepochs,
+            "gridsize": config.gridsize,
+            "architecture": config.architecture,
+            "learning_rates": config.learning_rates(arm.loss),
+            "methods": list(config.methods),
+            "seed": config.seed,
+            "probe": config.probe,
+        }
+    files["study.yaml"] = {
+        "out": ".",
+        "doses": list(config.doses),
+        "losses": list(config.losses),
+        "nepochs": config.nepochs,
+        "measured": scan is not None,
+    }
+    return files
+
+
+def _check_scan(config: StudyConfig) -> None:
+    """Refuse a scan that is not there, and a resolution in nanometres of a scan whose pixel has no known size."""
+    scan = config.scan
+    if scan not in (None, STAR) and not Path(str(scan)).is_file():
+        raise ConfigError(f"SCAN={scan!r}: there is no such file; expected a scan's file or {STAR!r}")
+    if config.resolution is None or period(config.resolution)[1] == "px":
+        return
+    from ptycho.scans import formats
+
+    if scan in (None, STAR) or formats.read(str(scan)).pixel is None:
+        raise ConfigError(
+            f"RESOLUTION={config.resolution!r} is not accepted: {scan} does not tell the size of an object pixel; "
+            "expected a period in object pixels, like 4.5"
+        )
+
+
+def write_plan(out: str | os.PathLike[str], config: StudyConfig) -> list[Path]:
+    """Write the parameter files of a study into its folder `out`; return those whose content changed.
+
+    A file that holds what it should keeps its time, so that make redoes only what a change of parameters touches.
+    Raises ConfigError when the scan is not there, when it cannot tell the nanometres that are asked for, or when `out`
+    cannot be written.
+    """
+    import yaml  # here, so that `import ptycho.study.plan` stays within the standard library
+
+    out = Path(out)
+    _check_scan(config)
+    changed = []
+    try:
+        for name, values in parameters(config, out).items():
+            path = out / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if write_if_changed(path, yaml.safe_dump(values, sort_keys=False)):
+                changed.append(path)
+        mark_unfinished(out, after_success=False)
+        if changed:
+            mark_unfinished(out, after_success=True)
+    except OSError as error:
+        raise ConfigError(f"OUT={str(out)!r} cannot be written ({error.strerror}); expected a folder") from error
+    return changed
+
+
+def planned(out: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the parameters of the study in `out`: out, doses, losses, nepochs.
+
+    Raises ConfigError when there is no study, ValueError when its file is not one.
+    """
+    import yaml
+
+    path = Path(out) / "study.yaml"
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"OUT={str(out)!r}: there is no study in it ({path.name}: {error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(values, dict) or not {"doses", "losses", "nepochs"} <= values.keys():
+        raise ValueError(f"{path}: expected doses, losses and nepochs, found {values!r}")
+    return values

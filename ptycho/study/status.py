@@ -1,0 +1,173 @@
+"""How far a study is: what a running notebook tells of itself, and the table of `make status`."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ptycho.files import write_if_changed, write_json
+
+RUNNING = ".partial.json"
+"""Suffix of the file, beside a notebook being made, that says which process makes it and since when."""
+
+
+def write_progress(
+    arm_dir: str | os.PathLike[str],
+    *,
+    stage: str,
+    epoch: int,
+    nepochs: int,
+    seconds_per_epoch: float | None = None,
+    **details: float,
+) -> None:
+    """Write `arm_dir`/progress.json: `epoch` of `nepochs` are done, `stage` is under way; `details` are kept beside."""
+    values = {"pid": os.getpid(), "stage": stage, "epoch": epoch, "nepochs": nepochs}
+    write_json(Path(arm_dir) / "progress.json", {**values, "seconds_per_epoch": seconds_per_epoch, **details})
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the status table; times in seconds, None where unknown."""
+
+    name: str
+    state: str
+    step: str = ""
+    elapsed: float | None = None
+    eta: float | None = None
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _alive(marker: Mapping[str, Any]) -> bool:
+    """Whether the process that wrote `marker` runs; of another machine's, what it wrote is all there is to know."""
+    if marker.get("machine", platform.node()) != platform.node():
+        return True
+    try:
+        os.kill(int(marker["pid"]), 0)
+    except PermissionError:
+        return True
+    except (OSError, KeyError, TypeError, ValueError):
+        return False
+    return True
+
+
+def _time(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def state_of(name: str, notebook: Path, parameters: Path, now: float, *inputs: Path) -> Row:
+    """Return how the stage `name` stands: done, running, failed, stopped or pending.
+
+    `notebook` is its rendered notebook, `parameters` the file it was or will be run with, `inputs` what else it is made
+    from: a notebook that is older than any of these is not done.
+    """
+    running = _read(notebook.with_suffix(RUNNING))
+    if _alive(running):
+        elapsed = now - running["started"]
+        progress_file = notebook.with_name("progress.json")
+        progress = _read(progress_file)
+        if not progress or _time(progress_file) < running["started"]:
+            return Row(name, "running", "", elapsed)
+        left, seconds = progress["nepochs"] - progress["epoch"], progress.get("seconds_per_epoch")
+        step = f"{progress['stage']} {progress['epoch']}/{progress['nepochs']}"
+        return Row(name, "running", step, elapsed, left * seconds if seconds is not None else None)
+    made, failed = _time(notebook), _time(notebook.with_suffix(".failed.ipynb"))
+    if failed > max(made, _time(parameters)):
+        return Row(name, "failed")
+    if notebook.exists() and made >= max(map(_time, (parameters, *inputs))):
+        duration = _read(notebook).get("metadata", {}).get("papermill", {}).get("duration")
+        return Row(name, "done", "", duration)
+    return Row(name, "stopped" if running else "pending")
+
+
+def arm_state(out: Path, name: str, now: float) -> Row:
+    """Return how the arm `name` of the study in `out` stands."""
+    data = [out / "data" / f"{name.rpartition('_')[0]}_{split}.npz" for split in ("train", "test")]
+    return state_of(name, out / name / "train-arm.ipynb", out / name / "arm.yaml", now, *data)
+
+
+def survey(
+    out: str | os.PathLike[str], arm_names: Sequence[str], now: float | None = None, measured: bool = False
+) -> list[Row]:
+    """Return how each stage of the study in `out`, perhaps of a `measured` scan, stands."""
+    out, now = Path(out), time.time() if now is None else now
+    rows = [state_of("simulate", out / "simulate.ipynb", out / "simulate.yaml", now)]
+    if measured:
+        rows.append(state_of("resolution", out / "resolution.ipynb", out / "resolution.yaml", now))
+    rows += [arm_state(out, name, now) for name in arm_names]
+    return [*rows, state_of("compare", out / "compare.ipynb", out / "study.yaml", now)]
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def summary(rows: Sequence[Row], beside: int = 0) -> str:
+    """Return in one line how many arms are done, running, failed and to come, and when all will be.
+
+    The time left is that of the arms to come, each as long as the mean of those done, shared by those that run side by
+    side: as many as are found running, and `beside` more that are about to.
+    """
+    states = [row.state for row in rows]
+    running = states.count("running")
+    to_come = len(rows) - states.count("done") - states.count("failed") - running
+    words = f"{states.count('done')} of {len(rows)} arms done, {running} running, {states.count('failed')} failed"
+    words += f", {to_come} to come"
+    took = [row.elapsed for row in rows if row.state == "done" and row.elapsed is not None]
+    at_once = min(len(rows), running + beside)
+    if not took or not at_once:
+        return words
+    mean = sum(took) / len(took)
+    left = to_come * mean + sum(max(0.0, mean - (row.elapsed or 0)) for row in rows if row.state == "running")
+    return f"{words}; ETA {_duration(left / at_once)}" if left else words
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return `rows` as text, a line each under a heading; times as minutes:seconds."""
+    width = max(14, *(len(row.name) for row in rows)) if rows else 14
+    lines = [f"{'stage':{width}s} {'state':8s} {'step':18s} {'elapsed':>8s} {'ETA':>8s}"]
+    for row in rows:
+        times = f"{_duration(row.elapsed):>8s} {_duration(row.eta):>8s}"
+        lines.append(f"{row.name:{width}s} {row.state:8s} {row.step:18s} {times}")
+    return "\n".join(lines)
+
+
+def write_status(out: str | os.PathLike[str], ok: bool, lines: Iterable[str]) -> str:
+    """Write `out`/status.txt, first line VERIFIED or NOT VERIFIED, if it says something new; return its text."""
+    text = "\n".join(["VERIFIED" if ok else "NOT VERIFIED", *(f"- {line}" for line in lines)]) + "\n"
+    write_if_changed(Path(out) / "status.txt", text)
+    return text
+
+
+def mark_unfinished(out: str | os.PathLike[str], after_success: bool) -> None:
+    """Withdraw a verdict that new work makes void: one of success, or (`after_success` False) one of failure."""
+    path = Path(out) / "status.txt"
+    if path.exists() and path.read_text(encoding="utf-8").startswith("VERIFIED") == after_success:
+        write_status(out, False, ["the study has not finished"])
+
+
+def add_failure(out: str | os.PathLike[str], line: str) -> None:
+    """Add the failure of a stage, in one line, to the others of this study's status.txt."""
+    path = Path(out) / "status.txt"
+    known = path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else []
+    failures = [old.removeprefix("- ") for old in known if " failed: " in old]
+    write_status(out, False, [*failures, line])

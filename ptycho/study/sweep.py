@@ -1,0 +1,175 @@
+"""A sweep: one study for each of several seeds, in a folder of its own, and what all their arms come to."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ptycho.config import DIRECT
+from ptycho.errors import ConfigError
+from ptycho.files import read_json, write_if_changed, write_json
+from ptycho.study import plan
+from ptycho.study.arms import read_arm
+from ptycho.study.config import Arm, StudyConfig, arms
+from ptycho.study.status import Row, arm_state, mark_unfinished, state_of
+
+PLAN = "sweep.yaml"
+"""The parameters of a sweep, and the file that tells its folder from a study's."""
+ARMS = "arms.json"
+"""Every arm of a sweep, by the schema of metrics.json; one without numbers has a status and a reason."""
+BOUND = "bound.json"
+"""In a seed's folder: the Cramér-Rao bounds of its scans."""
+
+
+def seeds_of(word: str) -> tuple[int, ...]:
+    """Parse SEEDS, e.g. ``"1 2 3"``. Raises ConfigError."""
+    words = word.split()
+    if not words or not all(seed.isdecimal() for seed in words) or len({int(seed) for seed in words}) < len(words):
+        raise ConfigError(f"SEEDS={word!r} is not accepted: distinct integers >= 0")
+    return tuple(map(int, words))
+
+
+def folder(out: str | os.PathLike[str], seed: int) -> Path:
+    """The folder of one seed's study."""
+    return Path(out) / f"seed-{seed}"
+
+
+def write_sweep(out: str | os.PathLike[str], config: StudyConfig, seeds: tuple[int, ...]) -> None:
+    """Write the parameter files of each seed's study, and the sweep's own; files that hold what they should stay.
+
+    Raises ConfigError as :func:`ptycho.study.plan.write_plan` does.
+    """
+    import yaml
+
+    changed = [path for seed in seeds for path in plan.write_plan(folder(out, seed), replace(config, seed=seed))]
+    values = {
+        "out": ".",
+        "doses": list(config.doses),
+        "losses": list(config.losses),
+        "seeds": list(seeds),
+        "methods": list(config.methods),
+        "nepochs": config.nepochs,
+    }
+    if write_if_changed(Path(out) / PLAN, yaml.safe_dump(values, sort_keys=False)) or changed:
+        mark_unfinished(out, after_success=True)
+    mark_unfinished(out, after_success=False)
+
+
+def planned(out: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Return the parameters of the sweep in `out`, None where there is none. Raises ValueError for a broken file."""
+    import yaml
+
+    path = Path(out) / PLAN
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError:
+        return None
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(values, dict) or not {"doses", "losses", "seeds", "methods", "nepochs"} <= values.keys():
+        raise ValueError(f"{path}: expected doses, losses, seeds, methods and nepochs, found {values!r}")
+    return values
+
+
+def simulated(out: str | os.PathLike[str]) -> dict[str, Any]:
+    """What the sweep in `out` simulated: the parameters of its first seed. Raises ValueError where there are none."""
+    import yaml
+
+    plan = planned(out)
+    if plan is None:
+        raise ValueError(f"{out}: there is no sweep in it ({PLAN} is missing)")
+    path = folder(out, plan["seeds"][0]) / "simulate.yaml"
+    try:
+        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, TypeError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: cannot be read: {error}") from error
+
+
+def members(plan: Mapping[str, Any]) -> Iterator[tuple[int, Arm]]:
+    for seed in plan["seeds"]:
+        for arm in arms(plan["doses"], plan["losses"]):
+            yield seed, arm
+
+
+def survey(out: str | os.PathLike[str], plan: Mapping[str, Any]) -> list[Row]:
+    """How each arm stands; one whose scans are yet to be made again is not done, whatever an earlier sweep left."""
+    now, rows = time.time(), []
+    scans = {seed: _scans(folder(out, seed), now) for seed in plan["seeds"]}
+    for seed, arm in members(plan):
+        row = arm_state(folder(out, seed), arm.name, now)
+        if scans[seed].state != "done" and row.state in ("done", "failed"):
+            row = Row(row.name, "pending")
+        rows.append(replace(row, name=f"seed-{seed}/{arm.name}"))
+    return rows
+
+
+def _scans(seed_folder: Path, now: float) -> Row:
+    return state_of("simulate", seed_folder / "simulate.ipynb", seed_folder / "simulate.yaml", now)
+
+
+def collect(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Write `out`/arms.json, if it says something new, and return the entries of all arms that were planned.
+
+    An entry is the arm's own, with the path of its folder as its name and, where the seed's bound.json tells it, the
+    ``information_bound`` of each part. An arm without a result is there too: failed or missing, and why.
+    """
+    plan, out = planned(out), Path(out)
+    if plan is None:
+        raise ConfigError(f"OUT={str(out)!r}: there is no sweep in it ({PLAN} is missing)")
+    network = next((method for method in plan["methods"] if method != DIRECT), None)
+    entries = []
+    for (seed, arm), row in zip(members(plan), survey(out, plan), strict=True):
+        entry: dict[str, Any] = {
+            "name": row.name,
+            "nphotons": arm.nphotons,
+            "loss": arm.loss,
+            "seed": seed,
+            "architecture": network,
+        }
+        try:
+            if row.state != "done":
+                status = "failed" if row.state == "failed" else "missing"
+                entry |= {"status": status, "reason": _reason(folder(out, seed), arm.name, row.state)}
+            else:
+                entry = {**read_arm(folder(out, seed), arm.name), "name": row.name}
+                _add_bounds(entry, folder(out, seed))
+        except ValueError as error:
+            entry |= {"status": "missing", "reason": str(error)}
+        entries.append((arm, entry))
+    # a dose of "full" is known from the arms that have it
+    known = {arm.dose: entry["nphotons"] for arm, entry in entries if entry["nphotons"] is not None}
+    for arm, entry in entries:
+        entry["nphotons"] = entry["nphotons"] or known.get(arm.dose)
+    found = [entry for _, entry in entries]
+    path = out / ARMS
+    try:
+        same = read_json(path) == {"schema": 1, "arms": found}
+    except ValueError:
+        same = False
+    if not same:
+        write_json(path, {"schema": 1, "arms": found})
+    return found
+
+
+def _reason(seed_folder: Path, name: str, state: str) -> str:
+    """Why an arm has no result, from what its runs left in the seed's status.txt."""
+    path = seed_folder / "status.txt"
+    lines = path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else []
+    for stage in (name, "simulate"):
+        for line in lines:
+            if line.startswith(f"- {stage}: "):
+                return line.removeprefix(f"- {name}: ").removeprefix("- ")
+    return {"failed": "see run.log", "running": "still running"}.get(state, "not made yet")
+
+
+def _add_bounds(entry: dict[str, Any], seed_folder: Path) -> None:
+    if not (seed_folder / BOUND).exists():
+        return
+    bounds = read_json(seed_folder / BOUND)
+    for part, split in (("train", "train"), ("heldout", "heldout"), (DIRECT, "train")):
+        if entry[part] is not None and "at_one_photon" in bounds[split]:
+            entry[part]["information_bound"] = bounds[split]["at_one_photon"] / entry["nphotons"]

@@ -1,0 +1,108 @@
+"""The figures of a dose-response: what is drawn where, the numbers beside it, and what is not hidden."""
+
+import numpy as np
+import pytest
+from planted import DOSES, METHODS, SEEDS, study
+
+from ptycho.figures import dose_response as drawing
+from ptycho.findings import arm_table, dose_response
+from ptycho.findings.arm_table import Curves, MeanFRC
+from ptycho.findings.dose_response import gather
+
+
+@pytest.fixture(scope="module")
+def found():
+    arms = study()
+    for a in arms:
+        for part in ("train", "heldout", "direct"):
+            a[part] |= {"photon_bound": 10 / a["nphotons"], "information_bound": 40 / a["nphotons"]}
+            a[part]["relative_mse"] = 80 / a["nphotons"]
+    collapsed = next(a for a in arms if (a["nphotons"], a["loss"], a["seed"]) == (1e2, "mae", 3))
+    collapsed["status"] = "collapsed"
+    collapsed["train"]["amplitude_frc50"] = None
+    return gather(arms)
+
+
+def lines_of(axes):
+    return {line.get_label(): line for line in axes.get_lines()}
+
+
+def test_resolution_has_a_panel_a_method_and_the_means_of_every_loss(found):
+    figure = drawing.resolution_response(found)
+    assert [axes.get_title() for axes in figure.axes] == [
+        "unrolled, training scan",
+        "unrolled, held-out scan",
+        "direct, training scan",
+    ]
+    for axes, method in zip(figure.axes, METHODS, strict=True):
+        assert (axes.get_xscale(), axes.get_xlabel()) == ("log", "photons per pattern")
+        drawn = {container.get_label(): container.lines[0] for container in axes.containers}
+        for curve in found.curves:
+            if curve.method == method:
+                means = [point.interval.mean for point in curve.points]
+                np.testing.assert_allclose(drawn[curve.loss].get_ydata(), means)
+    assert figure.axes[0].get_ylabel() == "amplitude FRC50 (fraction of Nyquist)"
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1"]  # the arm that collapsed
+    assert not figure.axes[2].texts
+
+
+def test_the_error_stands_beside_what_photons_allow(found):
+    figure = drawing.error_response(found)
+    upper, lower = figure.axes[0], figure.axes[len(METHODS)]
+    assert (upper.get_yscale(), lower.get_ylabel()) == ("log", "Cramér-Rao limit / error")
+    np.testing.assert_allclose(lines_of(upper)["Cramér-Rao"].get_ydata(), 40 / np.array(DOSES))
+    np.testing.assert_allclose(lines_of(upper)["M/n"].get_ydata(), 10 / np.array(DOSES))
+    drawn = {container.get_label(): container.lines[0].get_ydata() for container in lower.containers}
+    np.testing.assert_allclose(drawn["nll"], 0.5)
+
+
+def test_the_numbers_beside_the_figures_are_those_of_the_study(found):
+    rows = dose_response.response_rows(found)
+    assert len(rows) == len(METHODS) * 2 * len(DOSES)
+    assert all(row.keys() == rows[0].keys() for row in rows)
+    chosen = {"method": "unrolled", "split": "train", "loss": "mae", "nphotons": 1e2}
+    (row,) = (r for r in rows if chosen.items() <= r.items())
+    assert (row["ok"], row["collapsed"], row["failed"], row["missing"]) == (len(SEEDS) - 1, 1, 0, 0)
+    assert row["relative_mse"] == pytest.approx(0.8) and row["cramer_rao_limit"] == pytest.approx(0.4)
+    assert row["attained"] == pytest.approx(0.5) and row["efficiency"] == pytest.approx(0.125)
+    factors = dose_response.factor_rows(found)
+    assert {(f["reference"], f["other"]) for f in factors} == {("nll", "mae")} and len(factors) == 3 * len(METHODS)
+
+
+def test_factors_are_drawn_with_their_intervals_and_open_ends_as_arrows(found):
+    figure = drawing.factor_response(found)
+    factors = [f for f in found.factors if f.method == METHODS[1]]
+    drawn = [line for line in figure.axes[1].get_lines() if len(line.get_xdata()) == 2]
+    spans = sorted(tuple(line.get_ydata()) for line in drawn if list(line.get_xdata()) != [0, 1])
+    assert spans == sorted((f.low, f.high or 3 * f.value) for f in factors)
+    assert figure.axes[1].get_yscale() == "log"
+    short = gather([a for a in study(needs=50.0) if a["nphotons"] < 1e6])
+    markers = [line.get_marker() for line in drawing.factor_response(short).axes[0].get_lines()]
+    assert "^" in markers
+
+
+def test_the_caption_says_the_numbers(found):
+    words = dose_response.caption(found)
+    mean = next(c for c in found.curves if (c.method, c.loss) == (METHODS[0], "nll")).points[2].interval.mean
+    assert "unrolled, training scan, nll: " in words and f"{mean:.2f} at 1e+04" in words
+
+
+def test_frc_curves_are_a_row_a_method_and_a_column_a_dose():
+    frequency = np.linspace(0.1, 1, 10)
+    correlation = np.stack([1 - frequency, 0.9 - frequency, 1.1 - frequency], axis=1)
+    curves = tuple(
+        MeanFRC(method, loss, dose, frequency, correlation, 5)
+        for method in METHODS[::2]
+        for dose in (1e3, 1e5)
+        for loss in ("nll", "mae")
+    )
+    found = Curves("amplitude", curves, ())
+    figure = drawing.frc_response(found)
+    assert len(figure.axes) == 4
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["10$^{3}$ photons", "10$^{5}$ photons"]
+    np.testing.assert_allclose(lines_of(figure.axes[3])["mae"].get_ydata(), 1 - frequency)
+    rows = arm_table.frc_rows(found)
+    assert len(rows) == len(curves) * 10 and rows[0]["low"] == pytest.approx(0.8)
+    with pytest.raises(ValueError, match="no data"):
+        drawing.frc_response(Curves("amplitude", (), ()))

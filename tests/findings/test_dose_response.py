@@ -1,0 +1,316 @@
+"""The dose-response of a study whose answer is known: curves, factors, differences, what is missing, and the words."""
+
+import copy
+import csv
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from planted import DOSES, METHODS, SEEDS, entry, study
+
+from ptycho.findings.arm_table import table_rows
+from ptycho.findings.dose_response import gather
+from ptycho.findings.dose_verdict import summary, verdict
+
+
+def curve_of(found, loss, method=METHODS[0]):
+    return next(curve for curve in found.curves if (curve.method, curve.loss) == (method, loss))
+
+
+def factors_of(found, method=METHODS[0]):
+    return {factor.resolution: factor for factor in found.factors if factor.method == method}
+
+
+def test_curves_are_means_over_seeds_with_the_intervals_of_student():
+    arms = study()
+    found = gather(arms)
+    assert list(dict.fromkeys(curve.method for curve in found.curves)) == METHODS
+    assert (found.seeds, found.faults) == (SEEDS, ())
+    curve = curve_of(found, "nll")
+    assert [point.nphotons for point in curve.points] == list(DOSES)
+    for dose, point in zip(DOSES, curve.points, strict=True):
+        values = [a["train"]["amplitude_frc50"] for a in arms if a["loss"] == "nll" and a["nphotons"] == dose]
+        assert point.values == tuple(values)
+        assert point.interval.mean == pytest.approx(np.mean(values))
+        half = 2.7764451 * np.std(values, ddof=1) / np.sqrt(5)
+        assert point.interval.low == pytest.approx(max(0, np.mean(values) - half))
+        assert (point.n_ok, point.n_collapsed, point.n_failed, point.n_missing) == (5, 0, 0, 0)
+
+
+def test_the_factor_that_was_planted_is_found_and_lies_in_its_interval():
+    factors = factors_of(gather(study(needs=5.0), resolutions=(0.4, 0.5, 0.7)))
+    assert (factors[0.5].reference, factors[0.5].other) == ("nll", "mae")  # the likelihood, whatever comes first
+    for resolution, factor in factors.items():  # the curves are straight: only noise is left
+        assert factor.value == pytest.approx(5, rel=0.05)
+        assert 4 < factor.low < 5 < factor.high < 6.2
+        assert factor.doses[1] / factor.doses[0] == pytest.approx(factor.value)
+        assert factor.doses[0] == pytest.approx(10 ** (1 + 4 * resolution), rel=0.15)
+        assert factor.n == 5
+
+
+def test_shared_deviations_cancel_in_differences_and_factors():
+    """Seeds that differ by five times the losses' own noise: the pairs know better than the means."""
+    arms = study(spread=0.05, needs=1.5)
+    found = gather(arms)
+    middle = next(d for d in found.differences if (d.method, d.nphotons) == (METHODS[0], 1e4))
+    assert (middle.first, middle.second, middle.interval.n) == ("nll", "mae", 5)
+    assert middle.differ
+    nll, mae = (curve_of(found, loss).points[2].interval for loss in ("nll", "mae"))
+    assert nll.low < mae.high  # the intervals of the means overlap
+    assert middle.interval.high - middle.interval.low < 0.7 * (nll.high - nll.low)
+    alone = copy.deepcopy(arms)
+    for a in alone:  # the same values, the pairs torn apart
+        if a["loss"] == "mae":
+            a["seed"] = SEEDS[-a["seed"]]
+    torn = factors_of(gather(alone))[0.5]
+    paired = factors_of(found)[0.5]
+    assert np.log(paired.high / paired.low) < 0.7 * np.log(torn.high / torn.low)
+
+
+def test_the_same_arms_in_any_order_give_the_same_study():
+    arms = study()
+    assert gather(arms) == gather(arms[::-1])
+
+
+def test_losses_that_do_not_differ_are_said_not_to():
+    found = gather(study(needs=1.0))
+    words = " ".join(verdict(found))
+    assert not any(d.differ for d in found.differences if d.nphotons == 1e4 and d.method == METHODS[0])
+    assert "it contains 0, the losses are not shown to differ" in words
+    assert "the interval contains 1, the losses are not shown to differ" in words
+
+
+def test_a_resolution_that_one_loss_never_reaches_has_a_lower_bound_only():
+    factor = factors_of(gather([a for a in study(needs=50.0) if a["nphotons"] < 1e6]))[0.75]
+    assert factor.value is None and factor.high is None
+    assert factor.doses[0] is not None and factor.doses[1] is None
+    assert 8 < factor.low < 10  # nll reaches it at 1e4, mae nowhere up to 1e5
+    assert factor.reason == "mae does not reach 0.75 of Nyquist at any dose up to 1e+05 photons per pattern"
+
+
+def test_a_resolution_reached_below_the_lowest_dose_bounds_the_factor_too():
+    arms = [a for a in study(needs=5.0) if a["nphotons"] > 1e3]
+    factor = factors_of(gather(arms, resolutions=(0.6,)))[0.6]
+    assert factor.value is None and factor.high is None
+    assert 1.1 < factor.low < 1.26  # mae needs 1.26e4; of nll all that is known is that 1e4 are more than enough
+    assert "nll resolves more than 0.60 of Nyquist already at 1e+04" in factor.reason
+    both = factors_of(gather([a for a in study(needs=5.0) if a["nphotons"] > 1e4]))[0.25]
+    assert (both.value, both.low, both.high) == (None, None, None)
+    assert "no factor can be given: nll resolves more than 0.25" in " ".join(
+        verdict(gather([a for a in study() if a["nphotons"] > 1e4]))
+    )
+
+
+def test_across_a_collapse_the_doses_at_hand_confine_the_factor_and_no_line_is_drawn():
+    """The truth leaps within a decade: mae resolves nothing up to 3e3 and what nll resolves from there on."""
+    arms = study(needs=1.0)
+    for a in arms:
+        if a["loss"] == "mae" and a["nphotons"] <= 1e3:
+            for part in ("train", "heldout", "direct"):
+                a[part]["amplitude_frc50"] = None
+    found = gather(arms, resolutions=(0.4, 0.9))
+    factors = factors_of(found)
+    needed = 10**2.6  # by nll, for 0.4 of Nyquist
+    assert factors[0.4].value is None and factors[0.4].doses[0] == pytest.approx(needed, rel=0.1)
+    assert factors[0.4].low == pytest.approx(1e3 / needed, rel=0.15)
+    assert factors[0.4].high == pytest.approx(1e4 / needed, rel=0.15)
+    assert factors[0.4].low < 3e3 / needed < factors[0.4].high
+    assert factors[0.9].value == pytest.approx(1, rel=0.05)  # both doses about it resolve
+    words = " ".join(verdict(found))
+    ends = f"more than {factors[0.4].low:.3g} and less than {factors[0.4].high:.3g} times the photons of nll"
+    assert ends in words
+    assert "mae reaches 0.40 of Nyquist anywhere between 1e+03 photons per pattern, where a seed resolves" in words
+    assert f"[{factors[0.4].low:.3g}, {factors[0.4].high:.3g}] at 0.40" in " ".join(summary(found))
+
+
+def test_a_collapsed_arm_resolves_nothing_and_is_counted():
+    arms = study()
+    collapsed = next(a for a in arms if (a["nphotons"], a["loss"], a["seed"]) == (1e5, "mae", 3))
+    collapsed["status"] = "collapsed"
+    for part in ("train", "heldout"):
+        collapsed[part]["amplitude_frc50"] = None
+    found = gather(arms)
+    point = curve_of(found, "mae").points[3]
+    assert point.values[2] == 0 and (point.n_ok, point.n_collapsed) == (4, 1)
+    assert point.interval.mean == pytest.approx(0.8 * np.mean([v for v in point.values if v]))
+    assert curve_of(found, "mae", METHODS[2]).points[3].n_ok == 5  # the direct fit did not collapse with the network
+    words = " ".join(verdict(found))
+    assert "Of 5 mae arms: 1 collapsed (95 % interval of their share: 1 to 72 %)" in words
+    assert found.faults == ()
+
+
+def test_arms_that_tell_nothing_are_left_out_by_name():
+    arms = study()
+    failed = next(a for a in arms if (a["nphotons"], a["loss"], a["seed"]) == (1e3, "nll", 2))
+    failed["status"] = "failed"
+    for part in ("train", "heldout", "direct"):
+        del failed[part]
+    corrupt = next(a for a in arms if (a["nphotons"], a["loss"], a["seed"]) == (1e3, "nll", 4))
+    corrupt["train"]["relative_mse"] = float("nan")
+    arms = [a for a in arms if (a["nphotons"], a["loss"], a["seed"]) != (1e3, "nll", 5)]
+    found = gather([*arms, "no entry", {"name": "nameless"}, entry(0.0, "nll", 1, 0.5)])
+    assert set(found.faults) == {
+        "1e+03_nll_2: failed",
+        "1e+03_nll_4: 'train': 'relative_mse' is nan, expected a finite number",
+        "unrolled, nll, 1e+03 photons per pattern, seed 5: missing",
+        "entry 49: found str, expected an object with name, nphotons, loss, seed, architecture, status, train_seconds, "
+        "patterns_per_second, train, heldout, direct",
+        "nameless: 'nphotons' is missing",
+        "0e+00_nll_1: 'nphotons' is 0.0, expected a number > 0",
+    }
+    point = curve_of(found, "nll").points[1]
+    assert (point.n_ok, point.n_collapsed, point.n_failed, point.n_missing) == (2, 0, 1, 2)
+    assert point.interval.n == 2
+    assert [value is None for value in point.values] == [False, True, False, True, True]
+    words = verdict(found)
+    assert all(f"Left out: {fault}." in words for fault in found.faults)
+    assert any("Of 5 nll arms: 1 failed, 2 missing." in sentence for sentence in words)
+
+
+def test_efficiency_is_the_photon_limit_over_the_error():
+    arms = study()
+    for a in arms:
+        a["heldout"] |= {"photon_bound": 1e2 / a["nphotons"], "relative_mse": (4 + a["seed"]) * 1e2 / a["nphotons"]}
+    curve = next(c for c in gather(arms).efficiencies if c.method == METHODS[1])
+    expected = [1 / (4 + s) for s in SEEDS]
+    assert all(point.values == pytest.approx(expected) for point in curve.points)
+    assert curve.points[0].interval.mean == pytest.approx(np.mean(expected))
+
+
+def test_errors_are_geometric_means_and_are_held_against_both_limits():
+    arms = study()
+    for a in arms:
+        error = {"nll": 2.0, "mae": 8.0}[a["loss"]] * 1e2 / a["nphotons"] * 10.0 ** (a["seed"] - 3)
+        a["train"] |= {"photon_bound": 1e1 / a["nphotons"], "relative_mse": error}
+        a["train"]["information_bound"] = 1e2 / a["nphotons"]
+    found = gather(arms)
+    nll, mae = (next(c for c in found.errors if (c.method, c.loss) == (METHODS[0], loss)) for loss in ("nll", "mae"))
+    assert [point.interval.mean for point in nll.points] == pytest.approx([200 / dose for dose in DOSES])
+    assert [point.interval.mean for point in mae.points] == pytest.approx([800 / dose for dose in DOSES])
+    limits = [limit for limit in found.limits if limit.method == METHODS[0]]
+    assert [limit.counting for limit in limits] == pytest.approx([10 / dose for dose in DOSES])
+    assert [limit.information for limit in limits] == pytest.approx([100 / dose for dose in DOSES])
+    attained = next(c for c in found.attained if (c.method, c.loss) == (METHODS[0], "nll"))
+    assert attained.points[0].values == pytest.approx([0.5 * 10.0 ** (3 - s) for s in SEEDS])
+    assert {limit.information for limit in found.limits if limit.method == METHODS[1]} == {None}
+    words = " ".join(summary(found))
+    assert "unrolled, held-out scan: the Cramér-Rao bound of nll is not known." in words
+    assert "nll, error in units of the Cramér-Rao bound, by photons per pattern: 0.09 at 100" in words
+
+
+@pytest.mark.parametrize("method", ["direct", "unrolled"])
+def test_arms_of_one_method_alone_tell_of_no_other(method):
+    arms = study()
+    for a in arms:
+        if method == "direct":
+            a |= dict.fromkeys(("architecture", "train_seconds", "patterns_per_second", "train", "heldout"))
+        else:
+            a["direct"] = None
+    found = gather(arms)
+    assert list(dict.fromkeys(c.method for c in found.curves)) == (METHODS[2:] if method == "direct" else METHODS[:2])
+    assert found.faults == () and all(point.n_ok == 5 for curve in found.curves for point in curve.points)
+    assert {row["part"] for row in table_rows(arms)} == ({"direct"} if method == "direct" else {"train", "heldout"})
+    assert factors_of(found, found.curves[0].method)[0.5].value == pytest.approx(5, rel=0.1)
+
+
+def test_the_verdict_in_short_holds_the_claim_against_the_interval():
+    def claims(needs):
+        short = summary(gather(study(needs=needs), resolutions=(0.3, 0.5)))
+        return next(s for s in short if s.startswith("unrolled, held-out scan: mae needs"))
+
+    assert claims(5.0).endswith("A factor of 10 is excluded, it is less at 0.30, 0.50.")
+    assert claims(10.0).endswith("A factor of 10 is not excluded at 0.30, 0.50.")
+    assert claims(30.0).endswith("A factor of 10 is excluded, it is more at 0.30, 0.50.")
+    alike = summary(gather(study(needs=1.0)))
+    assert any("nll and mae are not shown to differ at" in sentence for sentence in alike)
+    arms = study()
+    arms[0]["status"] = "collapsed"
+    arms[0]["train"]["amplitude_frc50"] = None
+    arms[-1] = {**arms[-1], "status": "failed", "reason": "no memory"}
+    words = summary(gather(arms))
+    assert "unrolled, training scan: of mae arms collapsed, by photons per pattern: 1 of 5 at 100." in words
+    assert "Left out: 1e+06_nll_5: failed (no memory)." in words
+
+
+def test_one_seed_supports_no_claim():
+    found = gather([a for a in study() if a["seed"] == 1])
+    factor = factors_of(found)[0.5]
+    assert factor.value == pytest.approx(5, rel=0.1)
+    assert (factor.low, factor.high, factor.n) == (None, None, 1)
+    assert all(difference.differ is None for difference in found.differences)
+    words = " ".join(verdict(found))
+    assert "it supports no claim" in words and "no interval, and no claim" in words
+    assert "resolves finer" not in words
+
+
+def test_two_doses_far_apart_are_told():
+    words = " ".join(verdict(gather([a for a in study() if a["nphotons"] in (1e2, 1e6)])))
+    assert "up to 4.0 decades apart: the factors rest on straight lines" in words
+    assert "decades apart" not in " ".join(verdict(gather(study())))
+
+
+def test_the_verdict_names_dose_loss_factor_interval_and_seeds():
+    found = gather(study(needs=5.0))
+    words = verdict(found)
+    factor = factors_of(found, METHODS[1])[0.5]
+    doses = f"({factor.doses[1]:.3g} against {factor.doses[0]:.3g} per pattern; 5 seeds)."
+    assert (
+        f"unrolled, held-out scan: for an FRC50 of 0.50 of Nyquist mae needs {factor.value:.3g} "
+        f"[{factor.low:.3g}, {factor.high:.3g}] times the photons of nll {doses}"
+    ) in words
+    at_equal_dose = next(w for w in words if w.startswith("unrolled, held-out scan: at 1e+04 photons per pattern"))
+    assert at_equal_dose.endswith("over 5 seeds: nll resolves finer.")
+    assert not any("nan" in sentence or "None" in sentence or "inf" in sentence for sentence in words)
+
+
+def test_phase_is_gathered_where_the_object_has_it():
+    arms = study()
+    with pytest.raises(ValueError, match="no arm has phase_frc50"):
+        gather(arms, "phase_frc50")
+    for a in arms:
+        for part in ("train", "heldout", "direct"):
+            a[part] |= {"phase_frc50": a[part]["amplitude_frc50"] / 2, "phase_pearson": 0.9}
+    means = [
+        [p.interval.mean for p in curve_of(gather(arms, quantity), "nll").points]
+        for quantity in ("amplitude_frc50", "phase_frc50")
+    ]
+    np.testing.assert_allclose(means[1], np.array(means[0]) / 2)
+
+
+def test_what_is_not_accepted_is_named():
+    arms = study()
+    with pytest.raises(ValueError, match="quantity is 'psnr'"):
+        gather(arms, "psnr")
+    with pytest.raises(ValueError, match=r"resolution is 1.0; expected a fraction of Nyquist in \(0, 1\)"):
+        gather(arms, resolutions=(0.5, 1.0))
+    with pytest.raises(ValueError, match="1e\\+02_mae_1 and again are both"):
+        gather([*arms, {**arms[0], "name": "again"}])
+    with pytest.raises(ValueError, match=r"no arm has amplitude_frc50; found 0 entries"):
+        gather([])
+
+
+def test_the_table_has_every_arm():
+    arms = [entry(1e4, "nll", 1, 0.5), entry(1e4, "mae", 1, None, status="collapsed"), {"name": "broken"}, 7]
+    arms.append({**entry(1e4, "mse", 1, 0.5), "status": "failed"})
+    rows = table_rows(arms)
+    assert len(rows) == 3 + 3 + 1 + 1 + 1
+    assert all(row.keys() == rows[0].keys() for row in rows)
+    file = io.StringIO()
+    writer = csv.DictWriter(file, rows[0].keys())
+    writer.writeheader()
+    writer.writerows(rows)
+    back = list(csv.DictReader(io.StringIO(file.getvalue())))
+    assert [row["name"] for row in back[::3]] == ["1e+04_nll_1", "1e+04_mae_1", "broken"]
+    assert [row["part"] for row in back[:3]] == ["train", "heldout", "direct"]
+    assert float(back[0]["amplitude_frc50"]) == 0.5 and float(back[0]["efficiency"]) == 1
+    assert (back[3]["amplitude_frc50"], back[3]["status"]) == ("", "collapsed")
+    assert back[6]["status"] == "broken: 'nphotons' is missing"
+    assert back[7]["name"] == "entry 3"
+    assert back[8]["status"] == "1e+04_mse_1: failed"
+
+
+def test_the_statistics_need_no_tensorflow():
+    code = "import sys, ptycho.findings.dose_verdict; print({'tensorflow', 'keras', 'matplotlib'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

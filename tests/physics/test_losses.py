@@ -1,0 +1,111 @@
+"""Losses against SciPy in float64, where counts are zero, few and ten million."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import special, stats
+
+from ptycho.physics import losses
+
+LOSSES = [losses.poisson_nll, losses.poisson_deviance, losses.amplitude_mae, losses.amplitude_mse]
+COUNTS = st.one_of(st.integers(0, 20), st.integers(0, 10**7))
+AMPLITUDES = st.floats(0, 1e4, width=32, allow_subnormal=False)
+RATES = st.one_of(st.just(0.0), st.floats(2**-20, 1e7, width=32))
+
+
+def evaluate(loss, n, rate):
+    """The loss in float32, as TensorFlow computes it, and its gradient with respect to the rate."""
+    rate = tf.Variable(np.float32(rate))
+    with tf.GradientTape() as tape:
+        value = loss(tf.constant(np.float32(n)), rate)
+    return value.numpy(), tape.gradient(value, rate).numpy()
+
+
+def deviance64(n, rate):
+    n, rate = np.float64(n), np.float64(rate) + losses.RATE_FLOOR
+    return 2 * (special.xlogy(n, n / rate) - (n - rate))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("shape", [(), (5,), (2, 3, 4, 1)])
+def test_elementwise_shape_in_is_shape_out(loss, shape):
+    value = loss(tf.ones(shape), 2 * tf.ones(shape))
+    assert value.shape == shape and value.dtype == tf.float32
+    assert np.ptp(value.numpy()) == 0  # nothing is reduced or weighed by position
+
+
+@given(n=COUNTS, rate=RATES)
+def test_nll_is_minus_logpmf_without_its_constant(n, rate):
+    n, rate = float(np.float32(n)), float(np.float32(rate))
+    expected = -stats.poisson.logpmf(n, rate + losses.RATE_FLOOR) - special.gammaln(n + 1)
+    # logpmf subtracts numbers of the size of gammaln(n + 1), so the comparison is no better than float64 of that
+    np.testing.assert_allclose(evaluate(losses.poisson_nll, n, rate)[0], expected, rtol=5e-7, atol=2e-5 + n * 1e-6)
+
+
+@given(n=COUNTS, rate=RATES)
+def test_deviance_equals_float64(n, rate):
+    value, gradient = evaluate(losses.poisson_deviance, n, rate)
+    # float32 rounds excess and logarithm: 4 parts in 1e7 of either, which is 1e-3 photons where the deviance is one
+    size = abs(np.float64(np.float32(rate)) - n) + n * abs(np.log((rate + 1e-3) / n) if n else 0)
+    np.testing.assert_allclose(value, deviance64(n, np.float32(rate)), rtol=1e-6, atol=4e-7 * size + 1e-6)
+    assert np.isfinite(gradient)
+
+
+@pytest.mark.parametrize("xla", [False, True])
+@pytest.mark.parametrize("error", [1e-5, -1e-5, 3e-4, 1e-2])
+def test_deviance_stays_accurate_at_ten_million_photons(error, xla):
+    n = 1e7
+    rate = float(np.float32(n * (1 + error)))
+    value, gradient = evaluate(tf.function(losses.poisson_deviance, jit_compile=xla, autograph=False), n, rate)
+    assert abs(value - deviance64(n, rate)) < 1e-6 * abs(rate - n)  # 1e-4 of a photon where the deviance is 1e-3
+    np.testing.assert_allclose(gradient, 2 * (1 - n / rate), rtol=1e-2)
+    naive = 2 * (np.float32(n) * np.log(np.float32(n) / np.float32(rate)) - (np.float32(n) - np.float32(rate)))
+    if error == 1e-5:
+        assert abs(naive - deviance64(n, rate)) > 10 * abs(value - deviance64(n, rate))  # what the log1p is for
+
+
+def test_deviance_of_no_counts_is_twice_the_rate_and_of_the_truth_is_zero():
+    assert evaluate(losses.poisson_deviance, 0, 3.0)[0] == pytest.approx(2 * (3 + losses.RATE_FLOOR), rel=1e-6)
+    assert evaluate(losses.poisson_deviance, 0, 0.0)[0] == pytest.approx(2 * losses.RATE_FLOOR, rel=1e-6)
+    for n in (1, 7, 1e3, 1e7):
+        assert evaluate(losses.poisson_deviance, n, n - losses.RATE_FLOOR)[0] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", [losses.poisson_nll, losses.poisson_deviance])
+def test_no_light_predicted_where_ten_million_photons_fell_is_finite(loss):
+    value, gradient = evaluate(loss, 1e7, 0.0)
+    assert np.isfinite(value) and value > 1e7
+    assert np.isfinite(gradient) and gradient < -1e9
+
+
+@given(n=COUNTS, rate=st.floats(2**-10, 1e7, width=32))
+def test_gradient_of_the_deviance_is_twice_that_of_the_nll(n, rate):
+    twice = 2 * evaluate(losses.poisson_nll, n, rate)[1]
+    np.testing.assert_allclose(evaluate(losses.poisson_deviance, n, rate)[1], twice, rtol=2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "rate"), [(1.0, 0.25), (3.0, 3.5), (1e4, 9.9e3), (1e7, 1e7 + 100), (1e7, 2.0)])
+def test_gradient_of_the_deviance_in_the_counts_is_twice_their_log_ratio(n, rate):
+    counts = tf.Variable(np.float32(n))
+    with tf.GradientTape() as tape:
+        value = losses.poisson_deviance(counts, tf.constant(np.float32(rate)))
+    expected = 2 * np.log(np.float64(n) / (np.float64(rate) + losses.RATE_FLOOR))
+    np.testing.assert_allclose(tape.gradient(value, counts), expected, rtol=1e-4)
+
+
+def test_expected_deviance_per_pixel_is_about_one():
+    rate, pixels = 20.0, 100_000
+    n = np.random.default_rng(0).poisson(rate, pixels)
+    value = losses.poisson_deviance(tf.constant(n, tf.float32), tf.fill((pixels,), rate)).numpy().astype(float)
+    # chi-square with one degree of freedom has variance 2; the next term of the expectation is 1 / (6 rate)
+    expected = 1 + 1 / (6 * rate)
+    assert abs(value.mean() - expected) < 4 * np.sqrt(2 / pixels) + rate**-2
+
+
+@given(a=AMPLITUDES, predicted=AMPLITUDES)
+def test_amplitude_losses_equal_numpy(a, predicted):
+    error = np.float64(a) - np.float64(predicted)
+    np.testing.assert_allclose(evaluate(losses.amplitude_mae, a, predicted)[0], abs(error), rtol=1e-6, atol=1e-30)
+    np.testing.assert_allclose(evaluate(losses.amplitude_mse, a, predicted)[0], error**2, rtol=1e-6, atol=1e-30)

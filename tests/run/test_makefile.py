@@ -1,0 +1,315 @@
+"""The Makefile: what it refuses, what it does again and what not, with stand-in notebooks."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import papermill
+import pytest
+from standins import ROOT, checkout, environment
+
+from ptycho.study.config import StudyConfig
+
+MAKE = shutil.which("make")
+pytestmark = pytest.mark.skipif(MAKE is None, reason="needs make")
+TARGETS = (
+    *("study", "sweep", "test", "nbval", "regression", "bench", "lab", "status", "report", "check", "clean", "help"),
+    *("lock", "peers", "rates", "conditions", "fluence"),
+)
+
+
+def make(*words: str, cwd: Path = ROOT, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", *words], cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def snapshot(folder: Path) -> dict[str, float]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime for path in sorted(folder.rglob("*"))}
+
+
+@pytest.fixture
+def root(tmp_path):
+    return checkout(tmp_path / "a project")  # whose path has a space
+
+
+# --- help and refusals -----------------------------------------------------------------------------------------------
+
+
+def test_help_lists_every_target_and_every_variable_with_its_default():
+    done = make("help")
+    assert done.returncode == 0
+    for target in TARGETS:
+        assert re.search(rf"^  make {target} +\w", done.stdout, re.MULTILINE), target
+    makefile = (ROOT / "Makefile").read_text()
+    accepted = re.search(r"^PLANNED := (.*)$", makefile, re.MULTILINE)[1].split()
+    for name in (*accepted, "SEEDS", "OUT", "JOBS"):
+        default = re.search(rf"^{name} = ?(.*)$", makefile, re.MULTILINE)[1]
+        assert re.search(rf"^  {name} +{re.escape(default)} +\w", done.stdout, re.MULTILINE), name
+    assert make(cwd=ROOT).stdout == done.stdout  # and make alone does nothing else
+
+
+def test_every_phony_target_of_users_is_in_the_help():
+    makefile = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.*)$", makefile.replace("\\\n", ""), re.MULTILINE)[1].split()
+    assert set(phony) - set(TARGETS) == {"pipeline", "arms", "seeds", "gathered", "active-environment", "FORCE"}
+
+
+def test_the_defaults_are_those_of_the_configuration():
+    makefile = (ROOT / "Makefile").read_text()
+    names = re.search(r"^PLANNED := (.*)$", makefile, re.MULTILINE)[1].split()
+    defaults = {name: re.search(rf"^{name} = ?(.*)$", makefile, re.MULTILINE)[1] for name in names}
+    assert StudyConfig.from_strings(defaults) == StudyConfig()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("NEPOCS=5",), "unknown parameter NEPOCS: the parameters are NEPOCHS N GRIDSIZE"),
+        (("nepochs=5",), "unknown parameter nepochs"),
+        (("NEPOCHS=five",), "NEPOCHS='five' is not accepted: an integer"),
+        (("NEPOCHS=0",), "NEPOCHS=0 is not accepted"),
+        (("N=100",), "N=100 is not accepted"),
+        (("DOSES=10000",), "DOSES='10000' is not accepted: photons per pattern written like 1e4"),
+        (("DOSES=1e9 full",), "DOSES='full' is not accepted"),
+        (("DOSES=1e9 ../x",), "DOSES='../x' is not accepted"),
+        (("LOSSES=nll l2",), "LOSSES='l2' is not accepted"),
+        (("ARCH=foo",), "ARCH='foo' is not accepted: one of"),
+        (("ARCH=it's",), 'ARCH="it\'s" is not accepted'),
+        (("PHASE=9",), "PHASE=9.0 is not accepted"),
+        (("SEED=-1",), "SEED=-1 is not accepted"),
+        (("SEEDS=1 2",), "SEEDS is a parameter of `make sweep`"),
+        (("METHODS=direct",), "METHODS is a parameter of `make sweep`"),
+        (("SCAN=none.npz",), "SCAN='none.npz': there is no such file"),
+        (("POSITIONS=refine",), "POSITIONS='refine' is not accepted: it is of a measured scan, which SCAN names"),
+        (("SCAN=siemens-star", "POSITIONS=free"), "POSITIONS='free' is not accepted: given or refine"),
+        (("SCAN=siemens-star", "PROBE_MODES=6"), "PROBE_MODES=6 is not accepted: 1 to 5"),
+        (("SCAN=siemens-star", "ORIENTATION=up"), "ORIENTATION='up' is not accepted: one of auto, as-is, flip-y"),
+        (("SCAN=siemens-star", "RESOLUTION=1"), "RESOLUTION='1' is not accepted: a full period in object pixels"),
+        (("SCAN=siemens-star", "RESOLUTION=20nm"), "siemens-star does not tell the size of an object pixel"),
+        (("PROBE=free",), "PROBE='free' is not accepted: fixed or trainable"),
+        (("JOBS=0",), "JOBS='0' is not accepted"),
+        (("JOBS=two",), "JOBS='two' is not accepted"),
+        (("OUT=",), "OUT='' is not accepted"),
+        (("OUT=.",), "OUT='.' is not accepted"),
+        (("OUT=a b",), "OUT='a b' is not accepted"),
+        (("OUT=a:b",), "OUT='a:b' is not accepted"),
+        (("OUT=a'b",), "is not accepted: a path without"),
+        (("OUT=Makefile/x",), "OUT='Makefile/x' cannot be written"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_before_anything_is_made(root, words, message):
+    before = snapshot(root)
+    done = make("study", *words, cwd=root)
+    assert done.returncode != 0
+    assert message in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+    assert snapshot(root) == before
+
+
+def test_a_dry_run_has_no_side_effects(root):
+    before = snapshot(root)
+    for more in ({}, {"VIRTUAL_ENV": "", "CONDA_PREFIX": ""}):
+        done = make("-n", "study", cwd=root, **more)
+        assert done.returncode == 0, done.stderr
+        assert snapshot(root) == before
+        assert "ptycho plan" in done.stdout and done.stdout.count("notebooks/train-arm.ipynb") == 4
+    assert "pip install" in done.stdout  # without an environment it would set one up
+
+
+def test_variables_of_the_environment_do_not_count(root):
+    done = make("-n", "study", cwd=root, N="256", SEED="7", OUT="elsewhere")
+    assert "'N=64'" in done.stdout and "'SEED=1'" in done.stdout and "elsewhere" not in done.stdout
+
+
+def test_a_measured_scan_decides_size_and_doses_unless_they_are_given(root):
+    done = make("-n", "study", "SCAN=siemens-star", cwd=root)
+    assert "'N='" in done.stdout and "'DOSES=full 1e4'" in done.stdout
+    for arm in ("full_nll", "full_mae", "low_nll", "low_mae"):
+        assert f"dose-study/{arm}/train-arm.ipynb" in done.stdout
+    done = make("-n", "study", "SCAN=siemens-star", "DOSES=1e6", "LOSSES=nll", "N=128", cwd=root)
+    assert "'N=128'" in done.stdout and "'DOSES=1e6'" in done.stdout
+    assert done.stdout.count("run notebooks/train-arm.ipynb") == 1
+
+
+def test_the_environment_that_is_active_needs_the_packages(root, tmp_path):
+    (tmp_path / "env" / "bin").mkdir(parents=True)
+    python = tmp_path / "env" / "bin" / "python3"
+    python.write_text(f'#!/bin/sh\nexec "{sys.base_prefix}/bin/python3" -S "$@"\n')
+    python.chmod(0o755)
+    for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+        done = make("study", cwd=root, **{"VIRTUAL_ENV": "", name: str(tmp_path / "env")})
+        assert done.returncode != 0
+        assert "cannot be used: distributed is not installed" in done.stderr, done.stderr
+        assert "-m pip install -r requirements.lock" in done.stderr and "Traceback" not in done.stderr
+    assert not (root / "reports").exists()
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_an_old_python_is_refused(root, tmp_path, active):
+    python = tmp_path / "bin" / "python3"
+    python.parent.mkdir()
+    python.write_text('#!/bin/sh\ntest "$1" != --version || { echo Python 3.9.1; exit 0; }\nexit 1\n')
+    python.chmod(0o755)
+    for name in ("python3.10", "python3.11", "python3.12", "python3.13"):
+        (python.parent / name).symlink_to(python)
+    path = f"{python.parent}:{os.environ['PATH']}"
+    done = make("study", cwd=root, PATH=path, VIRTUAL_ENV=str(tmp_path) if active else "", CONDA_PREFIX="")
+    assert done.returncode != 0
+    assert re.search(r"Python 3\.10 to 3\.13 is needed;.* (has|found) Python 3\.9\.1", done.stderr)
+    assert not (root / ".venv").exists()
+
+
+# --- the study -------------------------------------------------------------------------------------------------------
+
+
+def ran(out: Path) -> dict[str, int]:
+    """How often each arm was trained."""
+    return {path.parent.name: len(path.read_text().split()) for path in sorted(out.glob("*/ran"))}
+
+
+def test_a_study_from_beginning_to_end_and_what_is_done_again(root):
+    out = root / "reports" / "dose-study"
+    done = make("study", "LOSSES=nll", "JOBS=2", cwd=root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\nVERIFIED\n" in done.stdout and done.stdout.endswith("report: reports/dose-study/index.html\n")
+    assert (out / "status.txt").read_text().startswith("VERIFIED\n- trained to the end, 5 epochs each")
+    for name in ("index.html", "compare.ipynb", "simulate.ipynb", "dose_comparison.png", "metrics.json", "run.log"):
+        assert (out / name).is_file(), name
+    page = (out / "index.html").read_text()
+    assert "high_nll/train-arm.html" in page and "a verdict" in page and '<section class="verdict ok">' in page
+    assert ran(out) == {"high_nll": 1, "low_nll": 1}
+
+    before, started = snapshot(root), time.time()
+    assert make("study", "LOSSES=nll", "JOBS=2", cwd=root).returncode == 0
+    assert time.time() - started < 5
+    assert snapshot(root) == before
+
+    done = make("study", "DOSES=1e9 1e4 1e6", "LOSSES=nll", cwd=root)  # one dose more
+    assert done.returncode == 0
+    assert ran(out) == {"high_nll": 1, "low_nll": 1, "1e6_nll": 1}
+    assert "high_nll, low_nll, 1e6_nll" in (out / "status.txt").read_text()
+
+    (out / "data" / "low_test.npz").unlink()  # only the arm that reads it is made again
+    done = make("study", "DOSES=1e9 1e4 1e6", "LOSSES=nll", cwd=root)
+    assert done.returncode == 0
+    assert ran(out) == {"high_nll": 1, "low_nll": 2, "1e6_nll": 1}
+
+    done = make("status", cwd=root)
+    assert re.search(r"^low_nll +done", done.stdout, re.MULTILINE)
+    done = make("clean", cwd=root)
+    assert done.returncode == 0 and not out.exists()
+
+
+def test_a_measured_scan_has_its_resolution_in_the_report(root):
+    out = root / "out"
+    words = ("study", "SCAN=siemens-star", "DOSES=full", "LOSSES=nll", "OUT=out")
+    done = make(*words, "RESOLUTION=4.5", cwd=root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (out / "index.html").read_text()
+    assert "so many photons for 4.5" in page and 'href="resolution.html"' in page and (out / "resolution.html").exists()
+    assert re.search(r"^resolution +done", make("status", "OUT=out", cwd=root).stdout, re.MULTILINE)
+
+    done = make(*words, "RESOLUTION=6", cwd=root)  # another question: nothing is trained anew
+    assert done.returncode == 0 and "so many photons for 6" in (out / "index.html").read_text()
+    assert ran(out) == {"full_nll": 1}
+    assert make("clean", "OUT=out", cwd=root).returncode == 0 and not out.exists()
+
+
+def test_a_failed_arm_stops_no_other_and_is_resumed(root, tmp_path):
+    out = tmp_path / "elsewhere" / "deep"
+    words = ("study", f"OUT={out}/", "DOSES=1e6", "NEPOCHS=2")
+    done = make(*words, cwd=root, FAIL="1e6_nll training raise MemoryError('no memory')")
+    assert done.returncode != 0
+    assert "NOT VERIFIED\n- 1e6_nll: training failed: MemoryError: no memory (see blocked_" in done.stdout
+    assert ran(out) == {"1e6_nll": 1, "1e6_mae": 1}
+    assert not (out / "compare.ipynb").exists()
+    assert re.search(r"^1e6_nll +failed", make("status", f"OUT={out}", cwd=root).stdout, re.MULTILINE)
+
+    done = make(*words, "-j2", cwd=root)
+    assert done.returncode == 0
+    assert ran(out) == {"1e6_nll": 2, "1e6_mae": 1}
+    assert (out / "status.txt").read_text().startswith("VERIFIED\n- trained to the end, 2 epochs each")
+    for name in ("index.html", "compare.ipynb", "1e6_nll/train-arm.ipynb", "1e6_nll/provenance.json"):
+        assert str(tmp_path) not in (out / name).read_text()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks processes up in /proc")
+@pytest.mark.parametrize("start", [["make", "study"], [sys.executable, "-m", "ptycho", "study", "--output-dir", "out"]])
+@pytest.mark.parametrize(
+    ("number", "whom"), [(signal.SIGTERM, os.kill), (signal.SIGTERM, os.killpg), (signal.SIGINT, os.killpg)]
+)
+def test_a_study_that_is_told_to_end_leaves_nothing_running(root, start, number, whom):
+    """By a scheduler, which knows the first process or its group; by Ctrl-C, which goes to the group."""
+    attend = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", attend, *start],  # a shell's background process would ignore Ctrl-C
+        cwd=root,
+        env=environment(FAIL="simulate simulation open('here', 'w').close(); time.sleep(120)", PYTHONPATH=str(root)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    until = time.time() + 60
+    while not list(root.glob("**/here")):
+        assert time.time() < until and process.poll() is None
+        time.sleep(0.05)
+    (out,) = (path.parent for path in root.glob("**/here"))
+    assert len(running(root)) >= 4  # make, the make of the stages, the runner, the notebook's processes
+    whom(process.pid, number)
+    assert process.wait(timeout=30) != 0
+    until = time.time() + 10  # a kernel ends itself when its parent has gone
+    while running(root) and time.time() < until:
+        time.sleep(0.1)
+    assert not running(root)
+    assert not list(out.glob("*.partial.*")) and not list(out.glob("blocked_*"))
+
+
+def running(root: Path) -> list[int]:
+    """The processes that work in `root` or below."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*/cwd"):
+        try:
+            if folder.resolve(strict=True).is_relative_to(root):
+                found.append(int(folder.parent.name))
+        except OSError:  # another user's, or gone
+            continue
+    return found
+
+
+def test_clean_refuses_what_is_no_study(root):
+    (root / "precious").mkdir()
+    (root / "precious" / "data").mkdir()
+    done = make("clean", "OUT=precious", cwd=root)
+    assert done.returncode != 0 and "does not look like a study" in done.stderr
+    assert (root / "precious" / "data").is_dir()
+
+
+def test_clean_leaves_what_a_study_did_not_make(root):
+    out = root / "out"
+    out.mkdir()
+    (out / "study.yaml").write_text("")
+    (out / ".partial.0123.status.txt").write_text("left by a process that was killed")
+    (out / "notes.txt").write_text("mine")
+    done = make("clean", "OUT=out", cwd=root)
+    assert done.returncode == 0 and os.listdir(out) == ["notes.txt"]
+
+
+@pytest.mark.parametrize(("words", "threads"), [(("JOBS=2",), 2), (("-j2",), 2), (("-j8",), 4), ((), 1), (("-j",), 4)])
+def test_arms_share_the_cores(root, words, threads):
+    done = make("-n", "study", *words, cwd=root)
+    assert set(re.findall(r"--jobs (\d+)$", done.stdout, re.MULTILINE)) == {str(threads)}, done.stdout
+
+
+@pytest.mark.parametrize("name", ["conditions", "fluence"])
+def test_the_notebook_has_the_parameters_that_make_gives_it(name):
+    recipe = (ROOT / "Makefile").read_text().split(f"\n{name}: ")[1].split("\n\n")[0]
+    written = re.search(r"printf 'out: \.\\n(\w+): ", recipe)
+    assert set(papermill.inspect_notebook(ROOT / "notebooks" / f"{name}.ipynb")) == {"out", written[1]}

@@ -1,0 +1,157 @@
+"""What an arm leaves behind, and what the comparison makes of it: files, entries, table and verdict."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from ptycho.errors import DataError
+from ptycho.figures import images, output
+from ptycho.findings import comparison
+from ptycho.reconstruct import direct
+from ptycho.scans import simulated
+from ptycho.scans.reconstruction import PARTS, load_reconstructions, save_reconstructions
+from ptycho.study.arms import arm_entry, check_arm, judge, judge_parts
+from ptycho.study.config import Arm
+
+
+@pytest.fixture(scope="module")
+def scan():
+    return simulated.simulate(64, 200, 20, seed=2)["train"].expose("1e9")
+
+
+@pytest.fixture(scope="module")
+def found(scan):
+    good = direct.fit(scan, "mse", passes=20, batch_size=20).reconstruction
+    return dict.fromkeys(PARTS, good)
+
+
+@pytest.fixture(scope="module")
+def judged(scan, found):
+    return dict.fromkeys(PARTS, judge(found["train"], scan))
+
+
+def history(nepochs=2):
+    return [{"epoch": k + 1, "loss": 1.0 / (k + 1), "seconds": 2.0} for k in range(nepochs)]
+
+
+def test_entry_follows_the_schema(scan, judged):
+    entry = arm_entry("high_mse", scan, "mse", 2, "unrolled", history(), patterns=800, judged=judged)
+    check_arm(entry, "metrics.json", "high_mse")
+    assert entry["status"] == "ok"
+    assert entry["train_seconds"] == 4.0
+    assert entry["patterns_per_second"] == 400.0
+    assert entry["nphotons"] == 1e9
+
+
+def test_a_flat_reconstruction_is_called_collapsed(scan, found, judged):
+    flat = type(found["train"])(np.ones_like(found["train"].object), found["train"].coverage, found["train"].origin_yx)
+    entry = arm_entry("x", scan, "mse", 2, "cnn", history(), 800, {**judged, "heldout": judge(flat, scan)})
+    assert entry["status"] == "collapsed"
+    assert entry["heldout"]["amplitude_frc50"] is None
+    assert entry["train"]["amplitude_frc50"] > 0.5
+
+
+def test_a_trained_probe_predicts_the_network_s_counts_alone(scan, found):
+    scans = {"train": scan, "heldout": scan}
+    plain, trained = judge_parts(found, scans), judge_parts(found, scans, scan.probeGuess * 1.1)
+    assert list(plain) == list(trained) == list(PARTS)
+    assert trained["direct"].deviance == plain["direct"].deviance == judge(found["direct"], scan).deviance
+    # 1.21 times the counts, of which each pixel has very many
+    assert min(trained["train"].deviance, trained["heldout"].deviance) > 100 * plain["train"].deviance
+
+
+def test_reconstructions_round_trip_exactly(found, tmp_path):
+    path = tmp_path / "reconstruction.npz"
+    save_reconstructions(path, found)
+    back = load_reconstructions(path)
+    for part in PARTS:
+        assert np.array_equal(back[part].object, found[part].object)
+        assert np.array_equal(back[part].coverage, found[part].coverage)
+        assert np.array_equal(back[part].origin_yx, found[part].origin_yx)
+    with np.load(path) as arrays:
+        assert arrays["train_object"].dtype == np.complex64
+        assert arrays["heldout_coverage"].dtype == np.float32
+        assert arrays["train_origin_yx"].dtype == np.float64
+    assert [p.name for p in tmp_path.iterdir()] == ["reconstruction.npz"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "incomplete", "text"])
+def test_a_damaged_reconstruction_is_named(found, tmp_path, damage):
+    path = tmp_path / "reconstruction.npz"
+    save_reconstructions(path, found if damage != "incomplete" else {"train": found["train"]})
+    if damage == "missing":
+        path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(path.read_bytes()[:500])
+    elif damage == "text":
+        path.write_text("no archive")
+    with pytest.raises(DataError, match=r"reconstruction\.npz"):
+        load_reconstructions(path)
+
+
+@pytest.fixture
+def study(scan, found, tmp_path):
+    arms = [Arm("1e9", "nll"), Arm("1e9", "mae")]
+    (tmp_path / "data").mkdir()
+    scan.save(tmp_path / "data" / "high_train.npz")
+    for one in arms:
+        (tmp_path / one.name).mkdir()
+        save_reconstructions(tmp_path / one.name / "reconstruction.npz", found)
+    return {one.name: comparison.load(tmp_path, one) for one in arms}
+
+
+def test_the_comparison_figure_has_the_likelihood_last_and_its_numbers_beside_it(study, tmp_path):
+    rows = comparison.rows(study)
+    assert [panel.loss for panel in rows[0].panels] == ["mae", "nll"]
+    assert rows[0].counts.sum() == study["high_nll"].scan.counts().sum(axis=(1, 2)).max()
+    numbers = images.dose_comparison_rows(rows)
+    output.save(images.dose_comparison(rows), tmp_path / "dose_comparison", numbers)
+    with open(tmp_path / "dose_comparison.csv", newline="") as file:
+        written = list(csv.DictReader(file))
+    assert [row["loss"] for row in written] == ["mae", "nll"]
+    assert float(written[0]["amplitude_frc50"]) == study["high_mae"].network.amplitude_frc50
+
+
+def test_curves_are_of_what_the_object_shows(study):
+    assert comparison.contrast_of(study) == "amplitude"
+    curves = comparison.curves(study)
+    assert list(curves) == ["high_nll", "high_nll, direct", "high_mae", "high_mae, direct"]
+    assert np.array_equal(curves["high_mae"].correlation, study["high_mae"].network.amplitude_frc.correlation)
+
+
+def entry(name, loss, frc50, status="ok", nphotons=1e4):
+    numbers = {
+        "amplitude_frc50": frc50,
+        "phase_frc50": None,
+        "amplitude_psnr_db": 20.0,
+        "amplitude_ssim": 0.5,
+        "amplitude_pearson": 0.8,
+        "phase_pearson": None,
+        "relative_mse": 0.01,
+        "photon_bound": 0.002,
+        "deviance": 1.1,
+    }
+    return {"name": name, "loss": loss, "nphotons": nphotons, "status": status} | dict.fromkeys(PARTS, numbers)
+
+
+@pytest.mark.parametrize(
+    ("nll", "mae", "words"),
+    [
+        (0.40, 0.20, "nll resolves finer than mae, 2.00 times"),
+        (0.20, 0.40, "mae resolves finer than nll, 2.00 times"),
+        (0.40, 0.39, "are not told apart"),
+        (0.40, None, "No resolution from mae"),
+        (None, None, "No resolution from nll and mae"),
+    ],
+)
+def test_the_verdict_follows_from_the_numbers(nll, mae, words):
+    arms = [entry("low_nll", "nll", nll), entry("low_mae", "mae", mae, "ok" if mae else "collapsed")]
+    said = comparison.verdict({"arms": arms}, "amplitude")
+    assert words in said[0]
+    assert ("low_mae collapsed" in " ".join(said)) == (mae is None)
+    assert "no interval" in said[-1]
+    table = comparison.table({"arms": arms})
+    assert len(table.splitlines()) == 1 + 2 * len(PARTS)
+    assert ("0.40" in table) == (0.40 in (nll, mae))
+    assert "low_mae" in comparison.caption({"arms": arms}, "amplitude")

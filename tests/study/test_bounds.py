@@ -1,0 +1,60 @@
+"""The file of Cramér-Rao bounds: computed once for a scan, whatever the dose, and honest where there is none."""
+
+import pytest
+
+from ptycho import files
+from ptycho.errors import DataError
+from ptycho.scans import simulated
+from ptycho.study import bounds, plan
+from ptycho.study.config import Arm, StudyConfig
+
+
+@pytest.fixture
+def out(tmp_path):
+    save(tmp_path, "1e4", seed=1)
+    return tmp_path
+
+
+def save(out, dose, seed):
+    plan.write_plan(out, StudyConfig(doses=(dose,), losses=("nll",)))
+    (out / "data").mkdir(exist_ok=True)
+    splits = simulated.simulate(64, 20, 10, seed)
+    for split, file in (("train", "train"), ("heldout", "test")):
+        splits[split].expose(dose).save(out / "data" / f"{Arm(dose, '').dose_name}_{file}.npz")
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The positions of each scan whose bound is computed; that of ten is not determined."""
+    seen = []
+
+    class Bound:
+        at_one_photon, standard_error = 50.0, 0.5
+
+    def bound(object, probe, x, y):
+        seen.append(len(x))
+        if len(x) == 10:
+            raise ArithmeticError("too ill-conditioned")
+        return Bound
+
+    monkeypatch.setattr(bounds, "information_bound", bound)
+    return seen
+
+
+def test_a_bound_is_computed_once_for_a_scan(out, asked):
+    told = files.read_json(bounds.write(out))
+    assert (told["train"]["at_one_photon"], told["train"]["standard_error"]) == (50.0, 0.5)
+    assert told["heldout"]["reason"] == "too ill-conditioned" and "at_one_photon" not in told["heldout"]
+    assert asked == [20, 10]
+    save(out, "1e6", seed=1)  # the same scans at another dose
+    assert files.read_json(bounds.write(out)) == told and asked == [20, 10]
+    save(out, "1e6", seed=2)
+    bounds.write(out)
+    assert asked == [20, 10, 20, 10]
+
+
+def test_scans_that_cannot_be_read_are_named(out, asked):
+    (out / "data" / "low_test.npz").write_text("no archive")
+    with pytest.raises(DataError, match=r"low_test\.npz"):
+        bounds.write(out)
+    assert not (out / "bound.json").exists()
