@@ -1,46 +1,36 @@
-"""The command line: `python -m ptycho study` for users, the other commands for the Makefile."""
+"""The command line, `ptycho`: a study, a sweep and campaigns, what they come to, and a scan's file."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import NoReturn
 
 from ptycho import __version__
 from ptycho.errors import ConfigError
-from ptycho.files import ROOT
-from ptycho.study.config import StudyConfig, arms
+from ptycho.files import NOTEBOOKS, ROOT
+from ptycho.study.campaigns import CAMPAIGNS, HOW, ask, folder
+from ptycho.study.config import PARAMETERS
 
 
-def _words(assignments: Sequence[str]) -> dict[str, str]:
+def _perform(options: argparse.Namespace) -> int:
+    from ptycho.run import engine
+
     words = {}
-    for assignment in assignments:
+    for assignment in options.words:
         name, equals, value = assignment.partition("=")
         if not equals:
             raise ConfigError(f"{assignment!r} is not accepted: parameters are written NAME=value")
         words[name] = value
-    return words
-
-
-def _plan(options: argparse.Namespace) -> int:
-    from ptycho.run import cluster
-    from ptycho.study import plan, sweep
-
-    config = StudyConfig.from_strings(_words(options.assignments))
-    if not options.jobs.isdigit() or int(options.jobs) < 1:
-        raise ConfigError(f"JOBS={options.jobs!r} is not accepted: an integer >= 1")
-    if options.scheduler is not None:
-        cluster.connect(options.scheduler).close()
-    if options.seeds is None:
-        plan.write_plan(options.out, config)
-    else:
-        sweep.write_sweep(options.out, config, sweep.seeds_of(options.seeds))
-    return 0
+    for name in [*PARAMETERS, *HOW]:
+        value = getattr(options, name, None)
+        if value is not None:
+            words[name] = " ".join(value) if isinstance(value, list) else value
+    return engine.perform(ask(options.target, words))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -51,7 +41,7 @@ def _run(options: argparse.Namespace) -> int:
     if of_sweep:
         mark_unfinished(options.sweep, after_success=True)
     status = run(options.notebook, options.output, options.parameters, options.log, options.jobs, quiet=of_sweep)
-    if of_sweep:
+    if of_sweep and status < 128:  # not for what was interrupted
         _print_progress(options.sweep, options.output, status)
     return status
 
@@ -60,8 +50,7 @@ def _print_progress(out: Path, output: Path, status: int) -> None:
     from ptycho.study import sweep
     from ptycho.study.status import summary
 
-    plan = sweep.planned(out)
-    if plan is not None and status < 128:  # not for what was interrupted
+    if (plan := sweep.planned(out)) is not None:
         name = output.relative_to(out).with_suffix("") if output.stem == "simulate" else output.parent.relative_to(out)
         rows = sweep.survey(out, plan)
         print(f"{name} {'failed' if status else 'done'}: {summary(rows, beside=1)}", flush=True)
@@ -87,21 +76,6 @@ def _submit(options: argparse.Namespace) -> int:
     return cluster.submit(options.scheduler, options.words)
 
 
-def _threads(options: argparse.Namespace) -> int:
-    from ptycho.run import cluster
-
-    with cluster.connect(options.scheduler) as client:
-        print(sum(cluster.threads_by_machine(client).values()) or 1)
-    return 0
-
-
-def _rates(options: argparse.Namespace) -> int:
-    from ptycho.study import campaigns
-
-    campaigns.plan(options.out, options.rates.split(), StudyConfig.from_strings(_words(options.assignments)))
-    return 0
-
-
 def _gather(options: argparse.Namespace) -> int:
     from ptycho.study import sweep
 
@@ -112,33 +86,35 @@ def _gather(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from ptycho.run import report
 
-    print(report.write(options.out))
+    print(report.write(folder(options.out)))
     return 0
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from ptycho.run.verdict import write_verdict
+    from ptycho.run import engine
 
-    print(write_verdict(options.out), end="")
-    print(f"report: {options.out / 'index.html'}")
-    return 0
+    return engine.verify(options.out)
 
 
 def _status(options: argparse.Namespace) -> int:
     from ptycho.study import sweep
-    from ptycho.study.plan import planned
-    from ptycho.study.status import summary, survey, table
 
-    swept = sweep.planned(options.out)
-    if swept is not None:
-        rows = sweep.survey(options.out, swept)
-        print(summary(rows))
-        if told := [row for row in rows if row.state in ("running", "failed", "stopped")]:
-            print(table(told))
-        return 0
-    plan = planned(options.out)
-    names = [arm.name for arm in arms(plan["doses"], plan["losses"])]
-    print(table(survey(options.out, names, measured=plan.get("measured", False))))
+    print(sweep.tell(folder(options.out)))
+    return 0
+
+
+def _clean(options: argparse.Namespace) -> int:
+    from ptycho.run import engine
+
+    engine.clean(Path(folder(options.out)))
+    return 0
+
+
+def _variables(options: argparse.Namespace) -> int:
+    print('\nVariables of a study, with their defaults (make study NEPOCHS=50 DOSES="1e9 1e6"):')
+    own = CAMPAIGNS["study"].defaults
+    for name, (default, words) in _variables_of("study").items():
+        print(f"  {name:13s} {own.get(name, default):18s} {words}")
     return 0
 
 
@@ -157,105 +133,89 @@ def _inspect(options: argparse.Namespace) -> int:
     from ptycho.scans import inspect
 
     found = inspect.inspect(options.file)
-    print(found)
-    if found.seen is not None:
+    print(json.dumps(found.as_dict(), indent=2) if options.json else found)
+    if found.seen is not None and (options.png or not options.json):
         png = options.png or options.file.with_name(f"{options.file.name}.inspect.png")
         try:
             output.save_png(images.inspection(*found.seen), png)
         except OSError as error:
             raise ConfigError(f"{png}: cannot be written ({error.strerror}); name another with --png") from error
-        print(f"picture: {png}")
+        if not options.json:
+            print(f"picture: {png}")
     return 1 if found.wrong else 0
 
 
-def _study(options: argparse.Namespace) -> NoReturn:
-    """Hand over to the Makefile, which knows what follows from what, with this interpreter's environment."""
-    out = options.output_dir.resolve()
-    words = {"OUT": str(out.relative_to(ROOT) if out.is_relative_to(ROOT) else out)}
-    for name in [*_study_parameters(), *_HOW]:
-        value = getattr(options, name.lower())
-        if value is not None:
-            words[name] = " ".join(value) if isinstance(value, list) else value
-    if Path(words.get("SCAN", "")).is_file():
-        words["SCAN"] = str(Path(words["SCAN"]).resolve())
-    if shutil.which("make") is None or not (ROOT / "Makefile").exists():
-        raise ConfigError("a study needs make and the project's checkout, with its Makefile and notebooks")
-    command = ["make", "-C", str(ROOT), "--no-print-directory", "study", *(f"{name}={words[name]}" for name in words)]
-    # in this process's place: a signal to end it reaches make
-    os.execvpe(command[0], command, {**os.environ, "VIRTUAL_ENV": sys.prefix})
+def _lab(options: argparse.Namespace) -> int:
+    """Open JupyterLab on the notebooks; those of an installed package are copied to here first."""
+    notebooks = NOTEBOOKS
+    if not NOTEBOOKS.is_relative_to(Path.cwd()) and NOTEBOOKS.parent != ROOT:
+        notebooks = Path("notebooks")
+        notebooks.mkdir(exist_ok=True)
+        for path in NOTEBOOKS.glob("*.ipynb"):
+            if not (notebooks / path.name).exists():
+                shutil.copy(path, notebooks)
+    os.execv(sys.executable, [sys.executable, "-m", "jupyter", "lab", str(notebooks)])
 
 
-def _study_parameters() -> dict[str, object]:
-    """The Makefile's names of what a study is made of, with their defaults."""
-    return {("arch" if f.name == "architecture" else f.name).upper(): f.default for f in fields(StudyConfig)}
+def _variables_of(target: str) -> dict[str, tuple[str, str]]:
+    """{name: (default, meaning with the choices)} of the words that `target` takes, or `make` knows."""
+    found = {}
+    for name, of in PARAMETERS.items():
+        default = " ".join(map(str, of.default)) if isinstance(of.default, tuple) else of.default
+        choices = of.metadata["choices"]
+        words = of.metadata["meaning"] + (f": {', '.join(map(str, choices))}" if choices else "")
+        found[name] = ("" if default is None else str(default), words)
+    found |= {name: ("", words) for name, words in HOW.items()}
+    found["SEEDS"], found["RATES"] = (
+        (CAMPAIGNS[of].defaults[name], HOW[name]) for of, name in (("sweep", "SEEDS"), ("rates", "RATES"))
+    )
+    return {name: (CAMPAIGNS[target].defaults.get(name, default), words) for name, (default, words) in found.items()}
 
 
-_HOW = {
-    "JOBS": "arms at a time, default: 1",
-    "ENGINE": "what runs the notebooks, local or dask, default: local",
-    "SCHEDULER": "address of the dask cluster's scheduler",
-}
-"""The Makefile's names of how a study is run, which changes none of its results."""
+def _add_requests(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """A command for each of CAMPAIGNS; parameters are options, or words as the Makefile's variables."""
+    for target, campaign in CAMPAIGNS.items():
+        words = f"{campaign.meaning}; the same as `make {target}`"
+        command = commands.add_parser(target, help=campaign.meaning, description=words, allow_abbrev=False)
+        command.set_defaults(do=_perform, target=target)
+        for name, (default, meaning) in _variables_of(target).items():
+            if (name == "SEEDS" and target == "study") or (name == "SEED" and target != "study"):
+                continue
+            if (name == "RATES" and target != "rates") or (name == "METHODS" and target == "study"):
+                continue
+            several = name in ("DOSES", "LOSSES", "METHODS", "SEEDS", "RATES")
+            option = "--output-dir" if name == "OUT" else f"--{name.lower().replace('_', '-')}"
+            told = f"{meaning} (default: {default})" if default else meaning
+            command.add_argument(option, dest=name, nargs="+" if several else None, metavar=name, help=told)
+        command.add_argument("words", nargs="*", metavar="NAME=value", help="the same parameters, as make writes them")
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    top = argparse.ArgumentParser(prog="python -m ptycho", description="Dose-response studies for ptychography.")
-    top.add_argument("--version", action="version", version=__version__)
-    commands = top.add_subparsers(required=True, metavar="command")
+    top = argparse.ArgumentParser(
+        prog="ptycho",
+        description="Dose-response studies for ptychography: how many photons, which loss, how sure.",
+        epilog="The stages of a study run by commands of their own: run, bound, gather, verify, submit, variables.",
+    )
+    top.add_argument("--version", action="version", version=f"ptycho {__version__}")
+    commands = top.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    _add_requests(commands)
 
-    command = commands.add_parser("study", help="run a dose study; the same as `make study`", allow_abbrev=False)
-    command.add_argument("--output-dir", type=Path, required=True, help="the study's folder")
-    for name, default in _study_parameters().items():
-        several = isinstance(default, tuple)
-        words = " ".join(map(str, default)) if isinstance(default, tuple) else default
-        command.add_argument(
-            f"--{name.lower().replace('_', '-')}",
-            dest=name.lower(),
-            nargs="+" if several else None,
-            help=f"default: {words}",
-        )
-    for name, words in _HOW.items():
-        command.add_argument(f"--{name.lower()}", help=words)
-    command.set_defaults(do=_study)
+    for name, do, words in (
+        ("status", _status, "show how far a study or sweep is"),
+        ("report", _report, "write its report for a browser, and its verdict, anew"),
+        ("clean", _clean, "remove it; what it did not make stays"),
+    ):
+        command = commands.add_parser(name, help=words, description=words)
+        default = CAMPAIGNS["study"].defaults["OUT"]
+        command.add_argument("out", nargs="?", default=default, help=f"its folder (default: {default})")
+        command.set_defaults(do=do)
 
-    command = commands.add_parser("plan", help="write the parameter files of a study")
-    command.add_argument("--out", type=Path, required=True)
-    command.add_argument("--jobs", default="1")
-    command.add_argument("--seeds", help="of a sweep: one study each")
-    command.add_argument("--scheduler", help="of a dask cluster that is to run it: is it there?")
-    command.add_argument("assignments", nargs="*", metavar="NAME=value")
-    command.set_defaults(do=_plan)
-
-    command = commands.add_parser("run", help="execute one notebook")
-    command.add_argument("notebook", type=Path)
-    command.add_argument("output", type=Path)
-    command.add_argument("--parameters", type=Path, required=True, help="YAML file")
-    command.add_argument("--log", type=Path, required=True)
-    command.add_argument("--jobs", type=int, default=1, help="notebooks that share the cores")
-    command.add_argument("--sweep", type=Path, metavar="OUT", help="of a sweep: print its progress, and log the rest")
-    command.set_defaults(do=_run)
-
-    command = commands.add_parser("bound", help="compute the Cramér-Rao bounds of a study's scans")
-    command.add_argument("out", type=Path)
-    command.add_argument("--log", type=Path, required=True)
-    command.add_argument("--jobs", type=int, default=1, help="notebooks that share the cores")
-    command.set_defaults(do=_bound)
-
-    command = commands.add_parser("submit", help="run one of these commands on a dask cluster")
-    command.add_argument("scheduler", metavar="ADDRESS")
-    command.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
-    command.set_defaults(do=_submit)
-
-    command = commands.add_parser("threads", help="print how many threads the workers of a dask cluster have")
-    command.add_argument("scheduler", metavar="ADDRESS")
-    command.set_defaults(do=_threads)
-
-    command = commands.add_parser("rates", help="plan a search for learning rates")
-    command.add_argument("--out", type=Path, required=True)
-    command.add_argument("--rates", required=True)
-    command.add_argument("assignments", nargs="*", metavar="NAME=value")
-    command.set_defaults(do=_rates)
+    command = commands.add_parser("inspect", help="say what a scan's file holds, what is missing and what looks wrong")
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.add_argument("--png", type=Path, help="where its picture goes (default: FILE.inspect.png)")
+    command.add_argument("--json", action="store_true", help="print it as JSON, and draw only where --png asks for it")
+    command.set_defaults(do=_inspect)
 
     command = commands.add_parser("convert", help="write a scan or a reconstruction in another format")
     command.add_argument("source", type=Path, metavar="IN")
@@ -269,21 +229,44 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--part", default="train", help="of an arm's reconstruction: train, heldout or direct")
     command.set_defaults(do=_convert)
 
-    command = commands.add_parser("inspect", help="say what a scan's file holds, what is missing and what looks wrong")
-    command.add_argument("file", type=Path, metavar="FILE")
-    command.add_argument("--png", type=Path, help="where its picture goes, default: FILE.inspect.png")
-    command.set_defaults(do=_inspect)
+    command = commands.add_parser("lab", help="open JupyterLab on the notebooks")
+    command.set_defaults(do=_lab)
+    _add_stages(commands)
+    return top
+
+
+def _add_stages(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """What make calls; without a line in the help, where users look."""
+    command = commands.add_parser("run", description="execute one notebook")
+    command.add_argument("notebook", type=Path)
+    command.add_argument("output", type=Path)
+    command.add_argument("--parameters", type=Path, required=True, help="YAML file")
+    command.add_argument("--log", type=Path, required=True)
+    command.add_argument("--jobs", type=int, default=1, help="notebooks that share the cores")
+    command.add_argument("--sweep", type=Path, metavar="OUT", help="of a sweep: print its progress, and log the rest")
+    command.set_defaults(do=_run)
+
+    command = commands.add_parser("bound", description="compute the Cramér-Rao bounds of a study's scans")
+    command.add_argument("out", type=Path)
+    command.add_argument("--log", type=Path, required=True)
+    command.add_argument("--jobs", type=int, default=1, help="notebooks that share the cores")
+    command.set_defaults(do=_bound)
+
+    command = commands.add_parser("submit", description="run a command on a dask cluster")
+    command.add_argument("scheduler", metavar="ADDRESS")
+    command.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
+    command.set_defaults(do=_submit)
 
     for name, do, words in (
         ("gather", _gather, "put the arms of a sweep together in arms.json"),
-        ("report", _report, "write the report for a browser, and the verdict"),
         ("verify", _verify, "judge a study and print the verdict"),
-        ("status", _status, "show how far a study is"),
     ):
-        command = commands.add_parser(name, help=words)
+        command = commands.add_parser(name, description=words)
         command.add_argument("out", type=Path)
         command.set_defaults(do=do)
-    return top
+
+    command = commands.add_parser("variables", description="print what `make help` says of a study's variables")
+    command.set_defaults(do=_variables)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -293,6 +276,14 @@ def main(words: Sequence[str] | None = None) -> int:
         return int(options.do(options))
     except ValueError as error:
         print(f"ptycho: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if (error.name or "ptycho").partition(".")[0] == "ptycho":
+            raise
+        told = f"{error.name} is not installed for {sys.executable}"
+        print(
+            f"ptycho: {told}; use .venv/bin/ptycho, which `make study` sets up, or pip install ptycho", file=sys.stderr
+        )
         return 2
     except KeyboardInterrupt:
         return 130

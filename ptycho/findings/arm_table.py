@@ -28,6 +28,7 @@ from ptycho.files import read_json
 from ptycho.findings.intervals import mean_interval
 from ptycho.judge.metrics import NAMES
 from ptycho.scans.reconstruction import PARTS
+from ptycho.study import layout
 from ptycho.study.arms import check_arm
 
 STATUSES = ("ok", "collapsed", "failed", "missing")
@@ -205,7 +206,7 @@ def mean_curves(out: Path, entries: Sequence[Mapping[str, Any]]) -> Curves:
         if without_numbers(entry):
             continue
         try:
-            told = read_json(out / entry["name"] / "frc.json")
+            told = read_json(out / entry["name"] / layout.FRC)
             contrasts.append(str(told["contrast"]))
             for part, curves in told["parts"].items():
                 method = (DIRECT, "train") if part == DIRECT else (entry["architecture"], part)

@@ -13,6 +13,7 @@ from ptycho.judge.frc import FRCCurve
 from ptycho.judge.metrics import Evaluation, evaluate
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import PARTS, SPLITS, load_reconstructions
+from ptycho.study import layout
 from ptycho.study.arms import truth
 from ptycho.study.config import Arm
 
@@ -38,8 +39,8 @@ def load(out: Path, arm: Arm) -> Compared:
     DataError
         A file is missing or breaks its schema; the message names it.
     """
-    scan = RawData.load(out / "data" / f"{arm.dose_name}_train.npz")
-    found = load_reconstructions(out / arm.name / "reconstruction.npz")
+    scan = RawData.load(out / layout.scan_file(arm.dose, "train"))
+    found = load_reconstructions(out / arm.name / layout.RECONSTRUCTION)
     photons = float(scan.counts().sum())
     judged = {part: evaluate(found[part], truth(scan), photons) for part in ("train", "direct")}
     return Compared(arm, scan, judged["train"], judged["direct"])

@@ -16,7 +16,7 @@ from ptycho.files import read_json
 from ptycho.findings import arm_table
 from ptycho.findings.dose_response import Difference, DoseResponse, gather
 from ptycho.scans.reconstruction import SPLITS
-from ptycho.study import sweep
+from ptycho.study import layout, sweep
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def read(out: str | os.PathLike[str], names: Sequence[str]) -> list[Condition]:
 def study_of(folder: str | os.PathLike[str]) -> DoseResponse:
     """What the sweep in `folder` came to, in the contrast that its object shows. Raises ValueError for a broken one."""
     folder = Path(folder)
-    entries = read_json(folder / sweep.ARMS)["arms"]
+    entries = read_json(folder / layout.ARMS)["arms"]
     return gather(entries, f"{arm_table.mean_curves(folder, entries).contrast}_frc50")
 
 

@@ -19,7 +19,7 @@ from ptycho.config import DIRECT
 from ptycho.files import read_json
 from ptycho.findings import arm_table
 from ptycho.findings.arm_table import without_numbers
-from ptycho.study import sweep
+from ptycho.study import layout
 
 TOLERANCE = 0.01
 """Of Nyquist: about the width of a ring of these objects' spectrum, 1/128, which a seed's noise can move a rate by."""
@@ -55,7 +55,7 @@ def gather(out: str | os.PathLike[str], rates: Sequence[str]) -> list[Trial]:
     """
     trials = []
     for rate in rates:
-        path = Path(out) / rate / sweep.ARMS
+        path = Path(out) / rate / layout.ARMS
         entries = read_json(path)["arms"]
         for arm in entries:
             if without_numbers(arm):

@@ -26,7 +26,7 @@ from ptycho.judge.frc import BAND, FRCCurve, evaluation_window, fill_holes, frc,
 from ptycho.judge.metrics import Evaluation, evaluate
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import load_reconstructions
-from ptycho.study import sweep
+from ptycho.study import layout, sweep
 from ptycho.study.arms import truth
 from ptycho.study.config import Arm
 
@@ -105,9 +105,8 @@ def compare(out: str | os.PathLike[str], entries: Sequence[Any], study: DoseResp
 
 def _judged(out: str | os.PathLike[str], entry: Mapping[str, Any], dose: str) -> Evaluation:
     """The network's reconstruction of an arm's training scan against its truth, without the scan's deviance."""
-    data = sweep.folder(out, entry["seed"]) / "data"
-    scan = RawData.load(data / f"{Arm(dose, entry['loss']).dose_name}_train.npz")
-    found = load_reconstructions(Path(out) / entry["name"] / "reconstruction.npz")["train"]
+    scan = RawData.load(sweep.folder(out, entry["seed"]) / layout.scan_file(dose, "train"))
+    found = load_reconstructions(Path(out) / entry["name"] / layout.RECONSTRUCTION)["train"]
     return evaluate(found, truth(scan), float(scan.counts().sum()))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from ptycho import seeds
 from ptycho.config import PATTERN_SIZES, STAR
 from ptycho.errors import DataError
+from ptycho.files import user_cache
 from ptycho.scans import formats, star
 from ptycho.scans.dose import deviance, normalise, thin_to_dose
 from ptycho.scans.rawdata import RawData
@@ -189,8 +189,7 @@ def measure(
 
 def _load(scan: str, folder: Path) -> RawData:
     if scan == STAR:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return star.load_siemens_star(star.fetch(Path(home) / "ptycho"))
+        return star.load_siemens_star(star.fetch(user_cache()))
     path = folder / scan
     data = formats.load(path)
     if data.N not in PATTERN_SIZES:

@@ -64,6 +64,12 @@ def threads_by_machine(client: Client) -> dict[str, int]:
     return threads
 
 
+def threads(scheduler: str) -> int:
+    """How many threads the workers of a cluster have, 1 at least. Raises ConfigError when no scheduler answers."""
+    with connect(scheduler) as client:
+        return sum(threads_by_machine(client).values()) or 1
+
+
 def _machine(address: str) -> str:
     return urlsplit(address).hostname or address
 

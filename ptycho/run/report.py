@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import html
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from ptycho.files import read_json, write_text
 from ptycho.run.kernel import without_iri_grammar
 from ptycho.run.verdict import write_verdict
-from ptycho.study import sweep
-from ptycho.study.config import arms
+from ptycho.study import layout, sweep
 from ptycho.study.plan import planned
 
 _TEMPLATE = """
@@ -94,22 +94,20 @@ def write(out: str | os.PathLike[str]) -> Path:
     if sweep.planned(out) is not None:
         return _write_sweep(out)
     plan = planned(out)
-    pages = {"The scans": Path("simulate.html")}
-    if plan.get("measured"):
-        pages["The resolution"] = Path("resolution.html")
-    pages |= {arm.name: Path(arm.name) / "train-arm.html" for arm in arms(plan["doses"], plan["losses"])}
+    pages = {stage.shows: Path(stage.rendered) for stage in layout.study_stages(plan) if stage.shows}
     study = "Dose study: " + ", ".join(plan["doses"]) + " photons per pattern"
     for name, page in pages.items():
-        back = f'<nav><a href="{os.path.relpath("index.html", page.parent)}">The study</a></nav>'
-        body = render(out / page.with_suffix(".ipynb"))
-        write_text(out / page, _page(f"{name} · {study}", back, body))
-    links = "".join(f'<a href="{page.as_posix()}">{html.escape(name)}</a>' for name, page in pages.items())
-    files = "".join(
-        f'<a href="{name}">{name}</a>' for name in ("metrics.json", "dose_comparison.pdf", "dose_comparison.csv")
-    )
+        back = f'<nav><a href="{os.path.relpath(layout.INDEX, page.parent)}">The study</a></nav>'
+        write_text(out / page.with_suffix(".html"), _page(f"{name} · {study}", back, render(out / page)))
+    links = _links({page.with_suffix(".html").as_posix(): name for name, page in pages.items()})
+    files = _links({name: name for name in (layout.METRICS, *layout.drawn(layout.COMPARISON)[1:])})
     before = f"<nav>{links}{files}</nav>\n{_section(write_verdict(out))}"
-    write_text(out / "index.html", _page(study, before, render(out / "compare.ipynb")))
-    return out / "index.html"
+    write_text(out / layout.INDEX, _page(study, before, render(out / "compare.ipynb")))
+    return out / layout.INDEX
+
+
+def _links(named: Mapping[str, str]) -> str:
+    return "".join(f'<a href="{address}">{html.escape(name)}</a>' for address, name in named.items())
 
 
 def _section(status: str) -> str:
@@ -120,11 +118,11 @@ def _section(status: str) -> str:
 
 
 def _write_sweep(out: Path) -> Path:
-    names = ("arms.json", "arms.csv", "dose_response.json", "dose_response.csv", "dose_response.pdf", "dose_factor.csv")
-    files = "".join(f'<a href="{name}">{name}</a>' for name in names)
-    before = f"<nav>{files}</nav>\n{_section(write_verdict(out))}"
+    of_response = [f"{layout.RESPONSE}.json", *layout.drawn(layout.RESPONSE)[:0:-1]]
+    names = [layout.ARMS, layout.TABLE, *of_response, "dose_factor.csv"]
+    before = f"<nav>{_links({name: name for name in names})}</nav>\n{_section(write_verdict(out))}"
     rows: dict[str, dict[str, str]] = {}
-    for entry in read_json(out / sweep.ARMS)["arms"]:  # as the verdict has just collected them
+    for entry in read_json(out / layout.ARMS)["arms"]:  # as the verdict has just collected them
         seed, name = entry["name"].split("/")
         made = (out / entry["name"] / "train-arm.ipynb").exists()
         link = f'<a href="{entry["name"]}/train-arm.ipynb">{entry["status"]}</a>'
@@ -134,5 +132,5 @@ def _write_sweep(out: Path) -> Path:
         f"<tr><th>{name}</th>{''.join(f'<td>{cell}</td>' for cell in row.values())}</tr>" for name, row in rows.items()
     )
     table = f"<h2>The arms</h2>\n<table><tr><th></th>{heads}</tr>{''.join(lines)}</table>"
-    write_text(out / "index.html", _page("Dose-response", before, render(out / "dose-response.ipynb") + table))
-    return out / "index.html"
+    write_text(out / layout.INDEX, _page("Dose-response", before, render(out / "dose-response.ipynb") + table))
+    return out / layout.INDEX

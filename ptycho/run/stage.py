@@ -24,10 +24,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from ptycho.cores import THREADS, usable_cores
-from ptycho.files import ROOT, write_json, write_text
+from ptycho.files import ROOT, user_cache, write_json, write_text
 from ptycho.run.failures import Failure, advice, diagnose, report
+from ptycho.study.layout import FAILED, PARTIAL, RUNNING
 from ptycho.study.provenance import utc_now
-from ptycho.study.status import RUNNING, add_failure, mark_unfinished
+from ptycho.study.status import add_failure, mark_unfinished
 
 DRAIN = 10.0
 """Seconds to wait, when the child has ended, for the last of what its kernel prints."""
@@ -69,7 +70,8 @@ def kernel_environment(jobs: int) -> dict[str, str]:
     """Return the environment of a notebook that runs beside ``jobs - 1`` others: its cores, the package."""
     threads = str(max(1, usable_cores() // jobs))
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    cache = f"--tf_xla_persistent_cache_directory={compilation_cache()}"
+    folder = compilation_cache()
+    cache = f"--tf_xla_persistent_cache_directory={folder}" if folder else ""
     return {
         **os.environ,
         **dict.fromkeys(THREADS, threads),
@@ -84,15 +86,23 @@ def kernel_environment(jobs: int) -> dict[str, str]:
     }
 
 
-def compilation_cache() -> Path:
-    """The folder of what XLA compiled before, for this very kind of processor and version: the next arm need not."""
+def compilation_cache() -> Path | None:
+    """The folder of what XLA compiled before, for this very kind of processor and version: the next arm need not.
+
+    None where the user's cache cannot be written: every arm then compiles for itself.
+    """
     try:
         described = Path("/proc/cpuinfo").read_text(encoding="utf-8")
         instructions = next(line for line in described.splitlines() if line.startswith(("flags", "Features")))
     except (OSError, StopIteration):
         instructions = platform.processor()
     kind = hashlib.sha256(f"{platform.machine()} {instructions} {version('tensorflow')}".encode()).hexdigest()
-    return ROOT / ".cache" / f"xla-{kind[:12]}"
+    folder = user_cache() / f"xla-{kind[:12]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def _told(pipe: int) -> Mapping[str, str]:
@@ -172,7 +182,7 @@ def _write_report(out: Path, failure: Failure, label: str, failed: Path) -> Path
         return path
 
 
-def _claim(folder: Path) -> int:
+def claim(folder: Path) -> int:
     """Lock `folder` for as long as the returned descriptor is open. Raises BlockingIOError when another has it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -191,7 +201,7 @@ def _older(path: Path, *others: Path) -> bool:
 
 def _fail(failure: Failure, label: str, notebook: Path, output: Path, parameters: Path, out: Path) -> None:
     """Leave behind what tells of `failure`; a result that is older than what it was made from goes."""
-    failed, partial = output.with_suffix(".failed.ipynb"), output.with_suffix(".partial.ipynb")
+    failed, partial = output.with_suffix(FAILED), output.with_suffix(PARTIAL)
     message = f"\n{label}: {failure.stage} failed: {failure.summary}\n"
     try:
         if partial.exists():
@@ -217,10 +227,10 @@ def run(notebook: Path, output: Path, parameters: Path, log_file: Path, jobs: in
     """
     out = log_file.parent
     label = output.stem if output.parent.resolve() == out.resolve() else output.parent.name
-    partial, marker = output.with_suffix(".partial.ipynb"), output.with_suffix(RUNNING)
+    partial, marker = output.with_suffix(PARTIAL), output.with_suffix(RUNNING)
     started = time.time()
     try:
-        claim = _claim(output.parent)
+        held = claim(output.parent)
         log = Log(log_file, label, quiet)
         write_json(marker, {"pid": os.getpid(), "machine": platform.node(), "started": started})
         mark_unfinished(out, after_success=True)
@@ -241,7 +251,7 @@ def run(notebook: Path, output: Path, parameters: Path, log_file: Path, jobs: in
         if status == 0:
             os.utime(partial, (started, started))
             os.replace(partial, output)
-            output.with_suffix(".failed.ipynb").unlink(missing_ok=True)
+            output.with_suffix(FAILED).unlink(missing_ok=True)
             log.line(f"=== {notebook.name} done in {time.time() - started:.1f} s")
             return 0
         failure = diagnose(_load(partial), notebook.stem, _fallback(status, told))
@@ -252,7 +262,7 @@ def run(notebook: Path, output: Path, parameters: Path, log_file: Path, jobs: in
         sockets.cleanup()
         marker.unlink(missing_ok=True)
         log.close()
-        os.close(claim)
+        os.close(held)
 
 
 def _load(path: Path) -> Mapping[str, Any]:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ptycho.files import read_json
+from ptycho.study import layout, sweep
 from ptycho.study import plan as study
-from ptycho.study import sweep
 from ptycho.study.arms import read_arm
 from ptycho.study.config import Arm, arms
 from ptycho.study.status import write_status
@@ -122,7 +122,7 @@ def verify_study(out: str | os.PathLike[str], arms: Sequence[Arm], nepochs: int)
             faults.append(f"{arm.name}: {error}")
             continue
         entries[arm.name] = entry
-        fault = history_fault(out / arm.name / "history.csv", nepochs)
+        fault = history_fault(out / arm.name / layout.HISTORY, nepochs)
         if entry["status"] == "failed":
             fault = "its training failed"
         elif entry["status"] == "collapsed" and entry["nphotons"] >= ENOUGH_PHOTONS:
@@ -147,7 +147,7 @@ def verify_study(out: str | os.PathLike[str], arms: Sequence[Arm], nepochs: int)
 def _study_faults(out: Path, names: Iterable[str], entries: Mapping[str, Any], rows: int) -> list[str]:
     faults = []
     try:
-        study = read_json(out / "metrics.json")
+        study = read_json(out / layout.METRICS)
         listed = [entry["name"] for entry in study["arms"]]
         if study["schema"] != 1 or listed != list(names):
             faults.append(f"metrics.json: it lists {listed}, expected {list(names)} by schema 1")
@@ -158,10 +158,10 @@ def _study_faults(out: Path, names: Iterable[str], entries: Mapping[str, Any], r
     except ValueError as error:
         faults.append(str(error).replace(f"{out}{os.sep}", ""))
     try:
-        faults += [f"run.log: {line}" for line in shape_errors(out / "run.log")]
+        faults += [f"run.log: {line}" for line in shape_errors(out / layout.LOG)]
     except OSError as error:
         faults.append(f"run.log: cannot be read ({error.strerror})")
-    figure = figure_fault(out, "dose_comparison", rows)
+    figure = figure_fault(out, layout.COMPARISON, rows)
     return faults + ([figure] if figure else [])
 
 
@@ -175,7 +175,7 @@ def verify_sweep(out: str | os.PathLike[str]) -> tuple[bool, list[str]]:
         if entry["status"] in ("failed", "missing"):
             faults.append(f"{entry['name']}: {entry['status']} ({entry['reason']})")
             continue
-        history = sweep.folder(out, seed) / arm.name / "history.csv"
+        history = sweep.folder(out, seed) / arm.name / layout.HISTORY
         fault = history_fault(history, plan["nepochs"]) if entry["architecture"] else None
         if fault:
             faults.append(f"{entry['name']}: {fault}")
@@ -183,9 +183,9 @@ def verify_sweep(out: str | os.PathLike[str]) -> tuple[bool, list[str]]:
             told = f"{entry['name']}: collapsed at {entry['nphotons']:.3g} photons per pattern"
             (faults if entry["nphotons"] >= ENOUGH_PHOTONS else notes).append(told)
     for seed in plan["seeds"]:
-        log = sweep.folder(out, seed) / "run.log"
+        log = sweep.folder(out, seed) / layout.LOG
         faults += [f"seed-{seed}/run.log: {line}" for line in (shape_errors(log) if log.exists() else [])]
-    if fault := figure_fault(out, "dose_response", len(plan["doses"]) * len(plan["losses"])):
+    if fault := figure_fault(out, layout.RESPONSE, len(plan["doses"]) * len(plan["losses"])):
         faults.append(fault)
     counts = Counter(entry["status"] for entry in entries)
     counted = f"{len(entries)} arms: " + ", ".join(f"{counts[s]} {s}" for s in ("ok", "collapsed", "failed", "missing"))

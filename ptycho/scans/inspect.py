@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,10 @@ class Inspection:
     wrong: list[str]
     seen: tuple[Scan, Statistics, NDArray[np.complexfloating] | None] | None = None
     picture: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain values: summary {name: value}, missing and wrong lists of lines."""
+        return {"summary": dict(self.summary), "missing": self.missing, "wrong": self.wrong}
 
     def __str__(self) -> str:
         lines = [f"{name:<10s} {value}" for name, value in self.summary]

@@ -29,20 +29,17 @@ PACKAGE = "tike==0.26.0"
 
 MEMBER = f"tike-0.26.0/tests/data/{NAME}"
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-
 
 def fetch(cache_dir: str | os.PathLike[str]) -> Path:
-    """Return the path of the verified scan file: from beside the repository, from `cache_dir`, or through pip.
+    """Return the path of the verified scan file: from `cache_dir`, or through pip.
 
     pip downloads the source distribution of tike 0.26.0 (26 MB); only the scan is kept, in `cache_dir`. No code of the
     package is imported. Raises DataError if the file has the wrong checksum or cannot be obtained.
     """
     cached = Path(cache_dir) / NAME
-    for path in (SHARED / NAME, cached):
-        if path.exists():
-            _verify(path, path.read_bytes())
-            return path
+    if cached.exists():
+        _verify(cached, cached.read_bytes())
+        return cached
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cached.parent) as work:
@@ -97,7 +94,7 @@ def _download(work: Path) -> bytes:
     for path in work.rglob(NAME):
         return path.read_bytes()
     reason = next((line for line in done.stderr.splitlines() if line.startswith("ERROR")), "it gave no reason")
-    raise DataError(f"{NAME}: pip could not download {PACKAGE} ({reason}); expected network access, or {SHARED / NAME}")
+    raise DataError(f"{NAME}: pip could not download {PACKAGE} ({reason}); expected network access")
 
 
 def _verify(source: str | os.PathLike[str], content: bytes) -> None:

@@ -18,6 +18,7 @@ from ptycho.judge.metrics import Evaluation, evaluate
 from ptycho.scans.dose import deviance
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import PARTS, Reconstruction
+from ptycho.study import layout
 
 
 def truth(data: RawData) -> NDArray[np.complex64]:
@@ -212,7 +213,7 @@ def read_arm(out: Path, name: str) -> Any:
 
     Raises ValueError, with the path within `out`, when its metrics.json is missing, corrupt or against the schema.
     """
-    path = out / name / "metrics.json"
+    path = out / name / layout.METRICS
     try:
         entry = read_json(path)
         check_arm(entry, path.relative_to(out), name)
@@ -229,11 +230,11 @@ def collect(out: str | os.PathLike[str], names: Iterable[str], measured: bool = 
     """
     found = []
     for name in names:
-        path = Path(out) / name / "metrics.json"
+        path = Path(out) / name / layout.METRICS
         entry = read_json(path)
         check_arm(entry, path, name)
         found.append(entry)
     if not found:
         raise ValueError(f"{out}: a study needs at least one arm")
-    told = {"resolution": read_json(Path(out) / "resolution.json")} if measured else {}
+    told = {"resolution": read_json(Path(out) / f"{layout.RESOLUTION}.json")} if measured else {}
     return {"schema": 1, "arms": found, **told}

@@ -10,10 +10,8 @@ from typing import Any
 from ptycho.files import read_json, write_json
 from ptycho.judge.cramer_rao import information_bound
 from ptycho.scans.rawdata import RawData
-from ptycho.study import plan
+from ptycho.study import layout, plan
 from ptycho.study.arms import truth
-from ptycho.study.config import Arm
-from ptycho.study.sweep import BOUND
 
 
 def write(out: str | os.PathLike[str]) -> Path:
@@ -23,17 +21,17 @@ def write(out: str | os.PathLike[str]) -> Path:
     Any dose's scans will do, the first is read. Raises DataError when they cannot be.
     """
     out = Path(out)
-    stem = Arm(plan.planned(out)["doses"][0], "").dose_name
+    dose = plan.planned(out)["doses"][0]
     try:
-        known = read_json(out / BOUND)
+        known = read_json(out / layout.BOUND)
     except ValueError:
         known = {}
     bounds = {}
-    for split, file in (("train", "train"), ("heldout", "test")):
-        scan = RawData.load(out / "data" / f"{stem}_{file}.npz")
+    for split in layout.SPLITS:
+        scan = RawData.load(out / layout.scan_file(dose, split))
         bounds[split] = _bound(scan, known.get(split, {}))
-    write_json(out / BOUND, bounds)
-    return out / BOUND
+    write_json(out / layout.BOUND, bounds)
+    return out / layout.BOUND
 
 
 def _bound(scan: RawData, known: dict[str, Any]) -> dict[str, Any]:

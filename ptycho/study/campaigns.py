@@ -1,41 +1,196 @@
-"""Searches and comparisons that are made of several sweeps."""
+"""What can be asked for: a study, a sweep over seeds, and campaigns, which are made of several sweeps.
+
+A request is read from the words of a command, ``NAME=value``. What they do not say is the default of what is asked for.
+Standard library only.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ptycho.config import DIRECT
 from ptycho.errors import ConfigError
-from ptycho.files import write_if_changed
-from ptycho.study.config import StudyConfig
+from ptycho.study.config import PARAMETERS, StudyConfig
+
+HOW = {
+    "SEEDS": "of a sweep: seeds, one study each",
+    "RATES": "of `rates`: the learning rates that are tried",
+    "OUT": "the folder of what is made",
+    "JOBS": "arms at a time, which share the cores; a sweep takes as many as there are cores",
+    "ENGINE": "what runs the notebooks: local, this machine, or dask, a running dask.distributed cluster",
+    "SCHEDULER": "address of the dask cluster's scheduler, e.g. tcp://10.0.0.1:8786",
+}
+"""The words beside those of StudyConfig, and their meaning."""
 
 
-def plan(out: str | os.PathLike[str], rates: Sequence[str], config: StudyConfig) -> None:
-    """Write `out`/rates.yaml, what the report of the learning rates is made with. Raises ConfigError.
+@dataclass(frozen=True)
+class Campaign:
+    """Something that can be asked for.
 
-    config: of the studies; its one method is the one whose rates are tried, a network or `direct`.
+    meaning   what it does
+    defaults  words that it takes where they are not given
+    members   of what is made of several sweeps: the folder of each, and the words that it has of its own
+    notebook  of these: the stem of the notebook that gathers them, and the parameter that takes the folders' names
     """
-    import yaml
 
+    meaning: str
+    defaults: Mapping[str, str]
+    members: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    notebook: tuple[str, str] | None = None
+
+
+CAMPAIGNS = {
+    "study": Campaign("run the dose study, or what is missing of it", {"OUT": "reports/dose-study", "JOBS": "1"}),
+    "sweep": Campaign(
+        "run every dose, loss and seed, or what is missing of them, and gather them in one report",
+        {"OUT": "reports/sweep", "DOSES": "1e2 1e3 1e4 1e5 1e6 1e7 1e9", "LOSSES": "nll mae mse", "SEEDS": "1 2 3 4 5"},
+    ),
+    "rates": Campaign(
+        "try each of RATES for every loss, on seeds that no result uses, and choose one for each",
+        {
+            **{"OUT": "reports/rates", "DOSES": "1e4 1e9", "LOSSES": "nll mae mse", "SEEDS": "0 11 12"},
+            "RATES": "1.6e-2 3.2e-2 6.4e-2 1.28e-1",
+        },
+        notebook=("learning-rates", "rates"),
+    ),
+    "conditions": Campaign(
+        "run the ends of the dose-response for other objects, probes and scans",
+        {"OUT": "reports/conditions", "DOSES": "1e3 1e9", "SEEDS": "1 2 3"},
+        {
+            "lines": {},
+            "grf": {"OBJECT": "grf"},
+            "siemens": {"OBJECT": "siemens", "PHASE": "1"},
+            "defocused": {"ILLUMINATION": "zone_plate"},
+            "sparse": {"N_TRAIN": "500", "N_TEST": "250"},
+        },
+        ("conditions", "conditions"),
+    ),
+    "fluence": Campaign(
+        "run the dose-response at N=64 and 128, against photons per pattern and per object pixel",
+        {"OUT": "reports/fluence", "DOSES": "1e3 1e4 1e5 1e6 1e7", "SEEDS": "1 2 3"},
+        {"N-64": {"N": "64"}, "N-128": {"N": "128"}},
+        ("fluence", "sweeps"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, checked: by the words `given`, and in full.
+
+    seeds are empty for a study; jobs is None where it follows from the machine or the cluster.
+    """
+
+    target: str
+    given: Mapping[str, str]
+    config: StudyConfig
+    out: str
+    seeds: tuple[int, ...] = ()
+    rates: tuple[str, ...] = ()
+    jobs: int | None = None
+    scheduler: str | None = None
+
+    @property
+    def members(self) -> dict[str, Request]:
+        """The sweeps of a campaign, by their folders' names."""
+        own = CAMPAIGNS[self.target]
+        folders = own.members or {rate: {"LEARNING_RATE": rate} for rate in self.rates}
+        words = {name: word for name, word in {**own.defaults, **self.given}.items() if name != "RATES"}
+        words |= {"METHODS": " ".join(self.config.methods)}
+        return {name: ask("sweep", {**words, **more, "OUT": f"{self.out}/{name}"}) for name, more in folders.items()}
+
+    def gathering(self) -> dict[str, Any]:
+        """The parameters of the notebook that gathers a campaign's sweeps."""
+        notebook = CAMPAIGNS[self.target].notebook
+        assert notebook is not None
+        values: dict[str, Any] = {"out": ".", notebook[1]: list(self.members)}
+        if self.rates:
+            (method,) = self.config.methods
+            values["used"] = {loss: self.config.learning_rates(loss)[method] for loss in self.config.losses}
+        return values
+
+
+def ask(target: str, given: Mapping[str, str]) -> Request:
+    """Read a request for `target`, one of CAMPAIGNS. Raises ConfigError for a word that is not accepted."""
+    for name in given:
+        if name not in PARAMETERS and name not in HOW:
+            raise ConfigError(f"unknown parameter {name}: the parameters are {' '.join([*PARAMETERS, *HOW])}")
+    _refuse_others(target, given)
+    words = {**CAMPAIGNS[target].defaults, **given}
+    engine, scheduler = words.get("ENGINE") or "local", words.get("SCHEDULER", "").strip()
+    if engine not in ("local", "dask"):
+        raise ConfigError(f"ENGINE={engine!r} is not accepted: local or dask")
+    if (engine == "dask") != bool(scheduler):
+        accepted = "with ENGINE=dask the address of its scheduler, without it nothing"
+        raise ConfigError(f"SCHEDULER={scheduler!r} is not accepted: {accepted}")
+    if words.get("SCAN", "").strip() and "DOSES" not in given:
+        words["DOSES"] = "full 1e5 1e4 1e3 1e2" if target == "sweep" else "full 1e4"
+    if target == "rates" and not words.get("METHODS", "").strip():
+        words["METHODS"] = words.get("ARCH", "").strip() or StudyConfig.architecture
+    config = StudyConfig.from_strings({name: word for name, word in words.items() if name in PARAMETERS})
+    # a study takes one arm at a time, on a cluster as many as it has threads
+    jobs = _jobs(given if scheduler else words)
+    request = Request(target, given, config, folder(words["OUT"]), scheduler=scheduler or None, jobs=jobs)
+    if target == "study":
+        return request
+    request = replace(request, seeds=_seeds(words["SEEDS"]))
+    return replace(request, rates=_rates(words["RATES"], config)) if target == "rates" else request
+
+
+def _refuse_others(target: str, given: Mapping[str, str]) -> None:
+    """Refuse the words that another target has."""
+    of_study = target == "study"
+    for name in ("SEEDS", "METHODS"):
+        if of_study and name in given:
+            raise ConfigError(f"{name} is a parameter of `make sweep`, which `make study` does not have")
+    if not of_study and "SEED" in given:
+        raise ConfigError("SEED is a parameter of `make study`; that of `make sweep` is SEEDS")
+    if target != "rates" and "RATES" in given:
+        raise ConfigError(f"RATES is a parameter of `make rates`, which `make {target}` does not have")
+
+
+def folder(word: str) -> str:
+    """The study's folder, as OUT names it. Raises ConfigError for a path that make or a shell would misread."""
+    if len(word.split()) != 1:
+        raise ConfigError(f"OUT={word!r} is not accepted: the study's folder, a path without spaces")
+    path = word.strip().rstrip("/") or "/"
+    if path in (".", "..", "/"):
+        raise ConfigError(f"OUT={word!r} is not accepted: a folder of the study's own")
+    if unfit := re.sub(r"[\w./+,@-]", "", path):
+        raise ConfigError(f"OUT={word!r} is not accepted: a path without {' '.join(dict.fromkeys(unfit))}")
+    return path
+
+
+def _jobs(words: Mapping[str, str]) -> int | None:
+    word = words.get("JOBS", "").strip()
+    if not word:
+        return None
+    if not word.isdecimal() or int(word) < 1:
+        raise ConfigError(f"JOBS={word!r} is not accepted: an integer >= 1")
+    return int(word)
+
+
+def _seeds(word: str) -> tuple[int, ...]:
+    words = word.split()
+    if not words or not all(seed.isdecimal() for seed in words) or len({int(seed) for seed in words}) < len(words):
+        raise ConfigError(f"SEEDS={word!r} is not accepted: distinct integers >= 0")
+    return tuple(map(int, words))
+
+
+def _rates(word: str, config: StudyConfig) -> tuple[str, ...]:
+    rates = tuple(word.split())
     try:
         values = [float(rate) for rate in rates]
     except ValueError:
         values = []
     if not values or len(set(values)) < len(values):
-        raise ConfigError(f"RATES={' '.join(rates)!r} is not accepted: distinct numbers > 0")
+        raise ConfigError(f"RATES={word!r} is not accepted: distinct numbers > 0")
     if len(config.methods) != 1:
         accepted = f"one, {config.architecture} or {DIRECT}"
         raise ConfigError(f"METHODS={' '.join(config.methods)!r} is not accepted: {accepted}")
     for value in values:
         replace(config, learning_rate=value)
-    (method,) = config.methods
-    used = {loss: config.learning_rates(loss)[method] for loss in config.losses}
-    path = Path(out) / "rates.yaml"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_if_changed(path, yaml.safe_dump({"out": ".", "rates": list(rates), "used": used}, sort_keys=False))
-    except OSError as error:
-        raise ConfigError(f"OUT={str(out)!r} cannot be written ({error.strerror}); expected a folder") from error
+    return rates

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
 from ptycho.config import (
@@ -18,6 +18,7 @@ from ptycho.config import (
     PATTERN_SIZES,
     PHASE_LEARNING_RATES,
     PROBES,
+    STAR,
     require,
 )
 from ptycho.errors import ConfigError
@@ -69,6 +70,11 @@ def period(resolution: str) -> tuple[float, str]:
 _DOSE = re.compile(r"[1-9](\.\d*[1-9])?e(0|[1-9]\d?)")  # one spelling a number: arms are named by it
 
 
+def _asked(default: Any, meaning: str, choices: tuple[Any, ...] = ()) -> Any:
+    """A field with what the command line says of it."""
+    return field(default=default, metadata={"meaning": meaning, "choices": choices})
+
+
 @dataclass(frozen=True)
 class StudyConfig:
     """The parameters of a dose study; the names in upper case are the Makefile's variables.
@@ -82,27 +88,35 @@ class StudyConfig:
     run, what is found beside the object, and the full period to be resolved.
     """
 
-    nepochs: int = 5
-    N: int | None = 64
-    gridsize: int = 2
-    n_train: int = 2000
-    n_test: int = 1000
-    doses: tuple[str, ...] = ("1e9", "1e4")
-    losses: tuple[str, ...] = ("nll", "mae")
-    seed: int = 1
-    architecture: str = "unrolled"
-    learning_rate: float | None = None
-    object: str = "lines"
-    object_size: int | None = None
-    phase: float = 0.0
-    illumination: str = "disk"
-    scan: str | None = None
-    methods: tuple[str, ...] = ("unrolled", DIRECT)
-    orientation: str = "auto"
-    probe_modes: int = 1
-    positions: str = "given"
-    probe: str = "fixed"
-    resolution: str | None = None
+    nepochs: int = _asked(5, "epochs that each arm is trained for")
+    N: int | None = _asked(64, "detector pixels along a side (with SCAN: those of the scan)", PATTERN_SIZES)
+    gridsize: int = _asked(2, "each group holds GRIDSIZE**2 patterns")
+    n_train: int = _asked(2000, "positions of the training scan")
+    n_test: int = _asked(1000, "positions of the held-out scan")
+    doses: tuple[str, ...] = _asked(
+        ("1e9", "1e4"), "photons per pattern, one arm each; full: all that were measured (with SCAN: full 1e4)"
+    )
+    losses: tuple[str, ...] = _asked(("nll", "mae"), "losses, one arm each", LOSSES)
+    seed: int = _asked(1, "what object, scan, noise and initialisation derive their seeds from")
+    architecture: str = _asked("unrolled", "the network", ARCHITECTURES)
+    learning_rate: float | None = _asked(None, "at the start, of the network, or of direct where there is no network")
+    object: str = _asked("lines", "simulated object; grf is a Gaussian random field", OBJECTS)
+    object_size: int | None = _asked(None, "its side in pixels (4N)")
+    phase: float = _asked(0.0, "range of its phase, radians")
+    illumination: str = _asked("disk", "simulated probe; a zone plate gives a defocused one", PROBES)
+    scan: str | None = _asked(None, f"a measured scan instead of a simulated one: a file, or {STAR}")
+    methods: tuple[str, ...] = _asked(
+        ("unrolled", DIRECT), "of a sweep: what each arm reconstructs with, the network, the fit without one, or both"
+    )
+    orientation: str = _asked(
+        "auto", "which way a measured scan's positions run; auto finds it", ("auto", *ORIENTATIONS)
+    )
+    probe_modes: int = _asked(1, f"incoherent modes of a measured scan's probe, 1 to {LARGEST_PROBE}")
+    positions: str = _asked("given", "a measured scan's positions", ("given", "refine"))
+    probe: str = _asked("fixed", "the probe while networks train", ("fixed", "trainable"))
+    resolution: str | None = _asked(
+        None, "full period that a measured scan's dose is to resolve: object pixels, like 4.5, or 20nm"
+    )
 
     def __post_init__(self) -> None:
         require(isinstance(self.nepochs, int) and 1 <= self.nepochs <= 10_000, "NEPOCHS", self.nepochs, "1 to 10000")
@@ -186,16 +200,16 @@ class StudyConfig:
         ConfigError
             An unknown name, a word that is no number where one is needed, or a value that is not accepted.
         """
-        names = {("arch" if f.name == "architecture" else f.name).upper(): f for f in fields(cls)}
         chosen: dict[str, Any] = {}
         for name, word in values.items():
-            require(name in names, name, word, f"the parameters are {', '.join(names)}")
+            require(name in PARAMETERS, name, word, f"the parameters are {', '.join(PARAMETERS)}")
             if word.strip():
-                chosen[names[name].name] = _parse(name, word.strip(), str(names[name].type))
+                of = PARAMETERS[name]
+                chosen[of.name] = _parse(name, word.strip(), str(of.type))
         if chosen.get("scan"):
             chosen.setdefault("doses", ("full", "1e4"))
             chosen.setdefault("N", None)
-        chosen.setdefault("methods", (chosen.get("architecture", cls.architecture), DIRECT))
+        chosen.setdefault("methods", (chosen.get("architecture", "unrolled"), DIRECT))
         return cls(**chosen)
 
 
@@ -211,3 +225,9 @@ def _parse(name: str, word: str, kind: str) -> Any:
         raise ConfigError(
             f"{name}={word!r} is not accepted: {'a number' if convert is float else 'an integer'}"
         ) from None
+
+
+PARAMETERS: dict[str, Field[Any]] = {
+    ("arch" if f.name == "architecture" else f.name).upper(): f for f in fields(StudyConfig)
+}
+"""The fields of StudyConfig by the names that the Makefile and messages call them."""

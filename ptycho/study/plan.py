@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
 from ptycho.config import STAR
 from ptycho.errors import ConfigError
 from ptycho.files import write_if_changed
-from ptycho.study.config import StudyConfig, period
+from ptycho.study import layout, sources
+from ptycho.study.config import StudyConfig, arms, period
 from ptycho.study.status import mark_unfinished
 
 
@@ -23,7 +25,7 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
     if scan is not None and scan != STAR:
         scan = os.path.relpath(scan, out)
     files: dict[str, dict[str, Any]] = {
-        "simulate.yaml": {
+        layout.SIMULATE: {
             "out": ".",
             "N": config.N,
             "n_train": config.n_train,
@@ -41,7 +43,7 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
         }
     }
     if scan is not None:
-        files["resolution.yaml"] = {
+        files[layout.RESOLVE] = {
             "out": ".",
             "doses": list(config.doses),
             "seed": config.seed,
@@ -49,7 +51,7 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
             "resolution": config.resolution,
         }
     for arm in config.arms:
-        files[f"{arm.name}/arm.yaml"] = {
+        files[layout.arm_parameters(arm)] = {
             "out": "..",
             "arm": arm.name,
             "dose": arm.dose,
@@ -62,7 +64,7 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
             "seed": config.seed,
             "probe": config.probe,
         }
-    files["study.yaml"] = {
+    files[layout.STUDY] = {
         "out": ".",
         "doses": list(config.doses),
         "losses": list(config.losses),
@@ -72,7 +74,7 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
     return files
 
 
-def _check_scan(config: StudyConfig) -> None:
+def check_scan(config: StudyConfig) -> None:
     """Refuse a scan that is not there, and a resolution in nanometres of a scan whose pixel has no known size."""
     scan = config.scan
     if scan not in (None, STAR) and not Path(str(scan)).is_file():
@@ -88,6 +90,15 @@ def _check_scan(config: StudyConfig) -> None:
         )
 
 
+def _scan_files(scan: str | None) -> list[Path] | None:
+    """The files that a measured scan is read from: none of one that is fetched. None for a simulated one."""
+    if scan is None or scan == STAR:
+        return None if scan is None else []
+    from ptycho.scans import formats
+
+    return formats.files_of(scan)
+
+
 def write_plan(out: str | os.PathLike[str], config: StudyConfig) -> list[Path]:
     """Write the parameter files of a study into its folder `out`; return those whose content changed.
 
@@ -98,14 +109,16 @@ def write_plan(out: str | os.PathLike[str], config: StudyConfig) -> list[Path]:
     import yaml  # here, so that `import ptycho.study.plan` stays within the standard library
 
     out = Path(out)
-    _check_scan(config)
-    changed = []
+    check_scan(config)
+    changed, files = [], parameters(config, out)
     try:
-        for name, values in parameters(config, out).items():
+        for name, values in files.items():
             path = out / name
             path.parent.mkdir(parents=True, exist_ok=True)
             if write_if_changed(path, yaml.safe_dump(values, sort_keys=False)):
                 changed.append(path)
+        stages = layout.study_stages({**files[layout.STUDY], "methods": list(config.methods)})
+        changed += sources.write(out, (stage.notebook for stage in stages), _scan_files(config.scan))
         mark_unfinished(out, after_success=False)
         if changed:
             mark_unfinished(out, after_success=True)
@@ -115,19 +128,29 @@ def write_plan(out: str | os.PathLike[str], config: StudyConfig) -> list[Path]:
 
 
 def planned(out: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the parameters of the study in `out`: out, doses, losses, nepochs.
+    """Return what the study in `out` is: its doses, losses, nepochs, methods, and whether its scan is measured.
 
-    Raises ConfigError when there is no study, ValueError when its file is not one.
+    Raises ConfigError when there is no study, ValueError when its files are not those of one.
     """
+    path = Path(out) / layout.STUDY
+    values = read_yaml(path, {"doses", "losses", "nepochs"})
+    if values is None:
+        raise ConfigError(f"OUT={str(out)!r}: there is no study in it ({path.name}: No such file or directory)")
+    first = next(iter(arms(values["doses"], values["losses"])), None)
+    arm = read_yaml(Path(out) / layout.arm_parameters(first), {"methods"}) if first else None
+    return {"measured": False, "methods": [], **values, **({"methods": arm["methods"]} if arm else {})}
+
+
+def read_yaml(path: Path, keys: Set[str]) -> dict[str, Any] | None:
+    """The values in a parameter file, None where it cannot be read. Raises ValueError unless it has `keys`."""
     import yaml
 
-    path = Path(out) / "study.yaml"
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"OUT={str(out)!r}: there is no study in it ({path.name}: {error.strerror})") from error
+    except OSError:
+        return None
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(values, dict) or not {"doses", "losses", "nepochs"} <= values.keys():
-        raise ValueError(f"{path}: expected doses, losses and nepochs, found {values!r}")
+    if not isinstance(values, dict) or not keys <= values.keys():
+        raise ValueError(f"{path}: expected {', '.join(sorted(keys))}, found {values!r}")
     return values

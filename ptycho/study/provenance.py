@@ -15,6 +15,7 @@ from typing import Any
 from ptycho import __version__
 from ptycho.cores import THREADS, gpus, usable_cores
 from ptycho.files import ROOT, write_json
+from ptycho.study.layout import PROVENANCE
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "scikit-image", "matplotlib", "papermill")
 
@@ -48,7 +49,7 @@ def provenance(arm_dir: str | os.PathLike[str], parameters: Mapping[str, Any]) -
         "started_utc": _STARTED,
         "ended_utc": utc_now(),
     }
-    write_json(Path(arm_dir) / "provenance.json", record)
+    write_json(Path(arm_dir) / PROVENANCE, record)
     return record
 
 

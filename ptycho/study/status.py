@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ptycho.files import write_if_changed, write_json
-
-RUNNING = ".partial.json"
-"""Suffix of the file, beside a notebook being made, that says which process makes it and since when."""
+from ptycho.study import sources
+from ptycho.study.layout import FAILED, PROGRESS, RUNNING, STATUS, Stage
 
 
 def write_progress(
@@ -28,7 +27,7 @@ def write_progress(
 ) -> None:
     """Write `arm_dir`/progress.json: `epoch` of `nepochs` are done, `stage` is under way; `details` are kept beside."""
     values = {"pid": os.getpid(), "stage": stage, "epoch": epoch, "nepochs": nepochs}
-    write_json(Path(arm_dir) / "progress.json", {**values, "seconds_per_epoch": seconds_per_epoch, **details})
+    write_json(Path(arm_dir) / PROGRESS, {**values, "seconds_per_epoch": seconds_per_epoch, **details})
 
 
 @dataclass(frozen=True)
@@ -70,47 +69,54 @@ def _time(path: Path) -> float:
         return 0.0
 
 
-def state_of(name: str, notebook: Path, parameters: Path, now: float, *inputs: Path) -> Row:
-    """Return how the stage `name` stands: done, running, failed, stopped or pending.
+def state_of(out: Path, stage: Stage, now: float) -> Row:
+    """How the stage stands: done, running, failed, stopped or pending.
 
-    `notebook` is its rendered notebook, `parameters` the file it was or will be run with, `inputs` what else it is made
-    from: a notebook that is older than any of these is not done.
+    It is done when its notebook is no older than anything it is made from, what it leaves is there, and the code of
+    its notebook is still that of which the digest was taken.
     """
-    running = _read(notebook.with_suffix(RUNNING))
+    notebook = out / stage.rendered
+    running, told = _read(notebook.with_suffix(RUNNING)), notebook.with_name(PROGRESS)
+    progress = _read(told)
+    step = f"{progress['stage']} {progress['epoch']}/{progress['nepochs']}" if progress else ""
     if _alive(running):
         elapsed = now - running["started"]
-        progress_file = notebook.with_name("progress.json")
-        progress = _read(progress_file)
-        if not progress or _time(progress_file) < running["started"]:
-            return Row(name, "running", "", elapsed)
+        if not progress or _time(told) < running["started"]:
+            return Row(stage.name, "running", "", elapsed)
         left, seconds = progress["nepochs"] - progress["epoch"], progress.get("seconds_per_epoch")
-        step = f"{progress['stage']} {progress['epoch']}/{progress['nepochs']}"
-        return Row(name, "running", step, elapsed, left * seconds if seconds is not None else None)
-    made, failed = _time(notebook), _time(notebook.with_suffix(".failed.ipynb"))
-    if failed > max(made, _time(parameters)):
-        return Row(name, "failed")
-    if notebook.exists() and made >= max(map(_time, (parameters, *inputs))):
-        duration = _read(notebook).get("metadata", {}).get("papermill", {}).get("duration")
-        return Row(name, "done", "", duration)
-    return Row(name, "stopped" if running else "pending")
+        return Row(stage.name, "running", step, elapsed, left * seconds if seconds is not None else None)
+    made, failed = _time(notebook), _time(notebook.with_suffix(FAILED))
+    needed = max(_time(out / path) for path in stage.needs)
+    if failed > max(made, _time(out / stage.parameters)):
+        return Row(stage.name, "failed")
+    whole = notebook.exists() and all((out / path).exists() for path in stage.outputs)
+    if whole and made >= needed and sources.is_current(out / stage.code, stage.notebook):
+        return Row(stage.name, "done", "", _read(notebook).get("metadata", {}).get("papermill", {}).get("duration"))
+    if progress and _time(told) > needed > made:
+        return Row(stage.name, "stopped", step)
+    return Row(stage.name, "stopped" if running else "pending")
 
 
-def arm_state(out: Path, name: str, now: float) -> Row:
-    """Return how the arm `name` of the study in `out` stands."""
-    data = [out / "data" / f"{name.rpartition('_')[0]}_{split}.npz" for split in ("train", "test")]
-    return state_of(name, out / name / "train-arm.ipynb", out / name / "arm.yaml", now, *data)
-
-
-def survey(
-    out: str | os.PathLike[str], arm_names: Sequence[str], now: float | None = None, measured: bool = False
-) -> list[Row]:
-    """Return how each stage of the study in `out`, perhaps of a `measured` scan, stands."""
+def survey(out: str | os.PathLike[str], stages: Sequence[Stage], now: float | None = None) -> list[Row]:
+    """How each of `stages`, in their order, stands. What is made from something that is yet to be made is not done."""
     out, now = Path(out), time.time() if now is None else now
-    rows = [state_of("simulate", out / "simulate.ipynb", out / "simulate.yaml", now)]
-    if measured:
-        rows.append(state_of("resolution", out / "resolution.ipynb", out / "resolution.yaml", now))
-    rows += [arm_state(out, name, now) for name in arm_names]
-    return [*rows, state_of("compare", out / "compare.ipynb", out / "study.yaml", now)]
+    rows, stale = [], set[str]()
+    for stage in stages:
+        row = state_of(out, stage, now)
+        if row.state in ("done", "failed") and stale.intersection(stage.inputs):
+            row = Row(stage.name, "pending")
+        if row.state != "done":
+            stale.update((stage.rendered, *stage.outputs))
+        rows.append(row)
+    return rows
+
+
+def write_unfinished(out: str | os.PathLike[str], rows: Sequence[Row]) -> None:
+    """Say in status.txt of an unfinished study which stages stopped and how far they were, beside those that failed."""
+    stopped = [
+        f"{row.name}: stopped{f' after {row.step}' if row.step else ''}" for row in rows if row.state == "stopped"
+    ]
+    write_status(out, False, [*_failures(out), *(stopped or ["the study has not finished"])])
 
 
 def _duration(seconds: float | None) -> str:
@@ -154,20 +160,23 @@ def table(rows: Sequence[Row]) -> str:
 def write_status(out: str | os.PathLike[str], ok: bool, lines: Iterable[str]) -> str:
     """Write `out`/status.txt, first line VERIFIED or NOT VERIFIED, if it says something new; return its text."""
     text = "\n".join(["VERIFIED" if ok else "NOT VERIFIED", *(f"- {line}" for line in lines)]) + "\n"
-    write_if_changed(Path(out) / "status.txt", text)
+    write_if_changed(Path(out) / STATUS, text)
     return text
 
 
 def mark_unfinished(out: str | os.PathLike[str], after_success: bool) -> None:
     """Withdraw a verdict that new work makes void: one of success, or (`after_success` False) one of failure."""
-    path = Path(out) / "status.txt"
+    path = Path(out) / STATUS
     if path.exists() and path.read_text(encoding="utf-8").startswith("VERIFIED") == after_success:
         write_status(out, False, ["the study has not finished"])
 
 
 def add_failure(out: str | os.PathLike[str], line: str) -> None:
     """Add the failure of a stage, in one line, to the others of this study's status.txt."""
-    path = Path(out) / "status.txt"
+    write_status(out, False, [*_failures(out), line])
+
+
+def _failures(out: str | os.PathLike[str]) -> list[str]:
+    path = Path(out) / STATUS
     known = path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else []
-    failures = [old.removeprefix("- ") for old in known if " failed: " in old]
-    write_status(out, False, [*failures, line])
+    return [line.removeprefix("- ") for line in known if " failed: " in line]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,30 +11,16 @@ from typing import Any
 from ptycho.config import DIRECT
 from ptycho.errors import ConfigError
 from ptycho.files import read_json, write_if_changed, write_json
-from ptycho.study import plan
+from ptycho.study import layout, plan, sources, status
 from ptycho.study.arms import read_arm
 from ptycho.study.config import Arm, StudyConfig, arms
-from ptycho.study.status import Row, arm_state, mark_unfinished, state_of
-
-PLAN = "sweep.yaml"
-"""The parameters of a sweep, and the file that tells its folder from a study's."""
-ARMS = "arms.json"
-"""Every arm of a sweep, by the schema of metrics.json; one without numbers has a status and a reason."""
-BOUND = "bound.json"
-"""In a seed's folder: the Cramér-Rao bounds of its scans."""
-
-
-def seeds_of(word: str) -> tuple[int, ...]:
-    """Parse SEEDS, e.g. ``"1 2 3"``. Raises ConfigError."""
-    words = word.split()
-    if not words or not all(seed.isdecimal() for seed in words) or len({int(seed) for seed in words}) < len(words):
-        raise ConfigError(f"SEEDS={word!r} is not accepted: distinct integers >= 0")
-    return tuple(map(int, words))
+from ptycho.study.plan import read_yaml
+from ptycho.study.status import Row, mark_unfinished
 
 
 def folder(out: str | os.PathLike[str], seed: int) -> Path:
     """The folder of one seed's study."""
-    return Path(out) / f"seed-{seed}"
+    return Path(out) / layout.seed_folder(seed)
 
 
 def write_sweep(out: str | os.PathLike[str], config: StudyConfig, seeds: tuple[int, ...]) -> None:
@@ -46,6 +31,7 @@ def write_sweep(out: str | os.PathLike[str], config: StudyConfig, seeds: tuple[i
     import yaml
 
     changed = [path for seed in seeds for path in plan.write_plan(folder(out, seed), replace(config, seed=seed))]
+    changed += sources.write(Path(out), [layout.gathering().notebook], None)
     values = {
         "out": ".",
         "doses": list(config.doses),
@@ -54,39 +40,33 @@ def write_sweep(out: str | os.PathLike[str], config: StudyConfig, seeds: tuple[i
         "methods": list(config.methods),
         "nepochs": config.nepochs,
     }
-    if write_if_changed(Path(out) / PLAN, yaml.safe_dump(values, sort_keys=False)) or changed:
+    if write_if_changed(Path(out) / layout.SWEEP, yaml.safe_dump(values, sort_keys=False)) or changed:
         mark_unfinished(out, after_success=True)
     mark_unfinished(out, after_success=False)
 
 
 def planned(out: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """Return the parameters of the sweep in `out`, None where there is none. Raises ValueError for a broken file."""
-    import yaml
+    """Return the parameters of the sweep in `out`, and whether its scan is measured; None where there is no sweep.
 
-    path = Path(out) / PLAN
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError:
+    Raises ValueError for a broken file.
+    """
+    plan = read_yaml(Path(out) / layout.SWEEP, {"doses", "losses", "seeds", "methods", "nepochs"})
+    if plan is None:
         return None
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(values, dict) or not {"doses", "losses", "seeds", "methods", "nepochs"} <= values.keys():
-        raise ValueError(f"{path}: expected doses, losses, seeds, methods and nepochs, found {values!r}")
-    return values
+    study = read_yaml(folder(out, plan["seeds"][0]) / layout.STUDY, set()) if plan["seeds"] else None
+    return plan | {"measured": bool(study and study.get("measured"))}
 
 
 def simulated(out: str | os.PathLike[str]) -> dict[str, Any]:
     """What the sweep in `out` simulated: the parameters of its first seed. Raises ValueError where there are none."""
-    import yaml
-
     plan = planned(out)
     if plan is None:
-        raise ValueError(f"{out}: there is no sweep in it ({PLAN} is missing)")
-    path = folder(out, plan["seeds"][0]) / "simulate.yaml"
-    try:
-        return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, TypeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from error
+        raise ValueError(f"{out}: there is no sweep in it ({layout.SWEEP} is missing)")
+    path = folder(out, plan["seeds"][0]) / layout.SIMULATE
+    made = read_yaml(path, set())
+    if made is None:
+        raise ValueError(f"{path}: cannot be read; expected what was simulated")
+    return made
 
 
 def members(plan: Mapping[str, Any]) -> Iterator[tuple[int, Arm]]:
@@ -97,18 +77,24 @@ def members(plan: Mapping[str, Any]) -> Iterator[tuple[int, Arm]]:
 
 def survey(out: str | os.PathLike[str], plan: Mapping[str, Any]) -> list[Row]:
     """How each arm stands; one whose scans are yet to be made again is not done, whatever an earlier sweep left."""
-    now, rows = time.time(), []
-    scans = {seed: _scans(folder(out, seed), now) for seed in plan["seeds"]}
-    for seed, arm in members(plan):
-        row = arm_state(folder(out, seed), arm.name, now)
-        if scans[seed].state != "done" and row.state in ("done", "failed"):
-            row = Row(row.name, "pending")
-        rows.append(replace(row, name=f"seed-{seed}/{arm.name}"))
-    return rows
+    rows = status.survey(out, layout.sweep_stages(plan))
+    return [row for row in rows if not row.name.endswith("/simulate")]
 
 
-def _scans(seed_folder: Path, now: float) -> Row:
-    return state_of("simulate", seed_folder / "simulate.ipynb", seed_folder / "simulate.yaml", now)
+def tell(out: str | os.PathLike[str]) -> str:
+    """How far the study or sweep in `out` is, in words. What stopped is also said in status.txt.
+
+    Raises ConfigError where there is neither.
+    """
+    swept = planned(out)
+    if swept is not None:
+        rows = survey(out, swept)
+        told = [row for row in rows if row.state in ("running", "failed", "stopped")]
+        return "\n".join([status.summary(rows), *([status.table(told)] if told else [])])
+    rows = status.survey(out, layout.study_stages(plan.planned(out)))
+    if any(row.state == "stopped" for row in rows):
+        status.write_unfinished(out, rows)
+    return status.table(rows)
 
 
 def collect(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -119,7 +105,7 @@ def collect(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """
     plan, out = planned(out), Path(out)
     if plan is None:
-        raise ConfigError(f"OUT={str(out)!r}: there is no sweep in it ({PLAN} is missing)")
+        raise ConfigError(f"OUT={str(out)!r}: there is no sweep in it ({layout.SWEEP} is missing)")
     network = next((method for method in plan["methods"] if method != DIRECT), None)
     entries = []
     for (seed, arm), row in zip(members(plan), survey(out, plan), strict=True):
@@ -132,8 +118,8 @@ def collect(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
         }
         try:
             if row.state != "done":
-                status = "failed" if row.state == "failed" else "missing"
-                entry |= {"status": status, "reason": _reason(folder(out, seed), arm.name, row.state)}
+                lost = "failed" if row.state == "failed" else "missing"
+                entry |= {"status": lost, "reason": _reason(folder(out, seed), arm.name, row.state)}
             else:
                 entry = {**read_arm(folder(out, seed), arm.name), "name": row.name}
                 _add_bounds(entry, folder(out, seed))
@@ -145,7 +131,7 @@ def collect(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
     for arm, entry in entries:
         entry["nphotons"] = entry["nphotons"] or known.get(arm.dose)
     found = [entry for _, entry in entries]
-    path = out / ARMS
+    path = out / layout.ARMS
     try:
         same = read_json(path) == {"schema": 1, "arms": found}
     except ValueError:
@@ -157,7 +143,7 @@ def collect(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 def _reason(seed_folder: Path, name: str, state: str) -> str:
     """Why an arm has no result, from what its runs left in the seed's status.txt."""
-    path = seed_folder / "status.txt"
+    path = seed_folder / layout.STATUS
     lines = path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else []
     for stage in (name, "simulate"):
         for line in lines:
@@ -167,9 +153,9 @@ def _reason(seed_folder: Path, name: str, state: str) -> str:
 
 
 def _add_bounds(entry: dict[str, Any], seed_folder: Path) -> None:
-    if not (seed_folder / BOUND).exists():
+    if not (seed_folder / layout.BOUND).exists():
         return
-    bounds = read_json(seed_folder / BOUND)
+    bounds = read_json(seed_folder / layout.BOUND)
     for part, split in (("train", "train"), ("heldout", "heldout"), (DIRECT, "train")):
         if entry[part] is not None and "at_one_photon" in bounds[split]:
             entry[part]["information_bound"] = bounds[split]["at_one_photon"] / entry["nphotons"]

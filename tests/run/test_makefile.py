@@ -1,5 +1,6 @@
 """The Makefile: what it refuses, what it does again and what not, with stand-in notebooks."""
 
+import json
 import os
 import re
 import shutil
@@ -13,7 +14,8 @@ import papermill
 import pytest
 from standins import ROOT, checkout, environment
 
-from ptycho.study.config import StudyConfig
+from ptycho.study.campaigns import CAMPAIGNS, HOW, ask
+from ptycho.study.config import PARAMETERS, StudyConfig
 
 MAKE = shutil.which("make")
 pytestmark = pytest.mark.skipif(MAKE is None, reason="needs make")
@@ -46,25 +48,26 @@ def test_help_lists_every_target_and_every_variable_with_its_default():
     assert done.returncode == 0
     for target in TARGETS:
         assert re.search(rf"^  make {target} +\w", done.stdout, re.MULTILINE), target
-    makefile = (ROOT / "Makefile").read_text()
-    accepted = re.search(r"^PLANNED := (.*)$", makefile, re.MULTILINE)[1].split()
-    for name in (*accepted, "SEEDS", "OUT", "JOBS"):
-        default = re.search(rf"^{name} = ?(.*)$", makefile, re.MULTILINE)[1]
+    defaults = {"NEPOCHS": "5", "N": "64", "DOSES": "1e9 1e4", "METHODS": "unrolled direct", "LEARNING_RATE": ""}
+    defaults |= {"SEEDS": "1 2 3 4 5", "OUT": "reports/dose-study", "JOBS": "1", "ENGINE": "", "POSITIONS": "given"}
+    for name, default in defaults.items():
         assert re.search(rf"^  {name} +{re.escape(default)} +\w", done.stdout, re.MULTILINE), name
+    assert set(re.findall(r"^  ([A-Z_]+) ", done.stdout, re.MULTILINE)) == {*PARAMETERS, *HOW}
     assert make(cwd=ROOT).stdout == done.stdout  # and make alone does nothing else
 
 
 def test_every_phony_target_of_users_is_in_the_help():
     makefile = (ROOT / "Makefile").read_text()
     phony = re.search(r"^\.PHONY: (.*)$", makefile.replace("\\\n", ""), re.MULTILINE)[1].split()
-    assert set(phony) - set(TARGETS) == {"pipeline", "arms", "seeds", "gathered", "active-environment", "FORCE"}
+    assert set(phony) - set(TARGETS) == {"active-environment"}
+    assert set(CAMPAIGNS) <= set(TARGETS)
 
 
-def test_the_defaults_are_those_of_the_configuration():
+def test_the_makefile_repeats_no_default_and_stays_short():
     makefile = (ROOT / "Makefile").read_text()
-    names = re.search(r"^PLANNED := (.*)$", makefile, re.MULTILINE)[1].split()
-    defaults = {name: re.search(rf"^{name} = ?(.*)$", makefile, re.MULTILINE)[1] for name in names}
-    assert StudyConfig.from_strings(defaults) == StudyConfig()
+    assert makefile.count("\n") <= 200
+    assert not re.search(rf"^({'|'.join([*PARAMETERS, *HOW])}) *[:?]?=", makefile, re.MULTILINE)
+    assert ask("study", {}).config == StudyConfig()
 
 
 @pytest.mark.parametrize(
@@ -118,23 +121,26 @@ def test_a_dry_run_has_no_side_effects(root):
         done = make("-n", "study", cwd=root, **more)
         assert done.returncode == 0, done.stderr
         assert snapshot(root) == before
-        assert "ptycho plan" in done.stdout and done.stdout.count("notebooks/train-arm.ipynb") == 4
+        assert "ptycho study" in done.stdout and done.stdout.count("notebooks/train-arm.ipynb") == 4
     assert "pip install" in done.stdout  # without an environment it would set one up
 
 
 def test_variables_of_the_environment_do_not_count(root):
-    done = make("-n", "study", cwd=root, N="256", SEED="7", OUT="elsewhere")
-    assert "'N=64'" in done.stdout and "'SEED=1'" in done.stdout and "elsewhere" not in done.stdout
+    done = make("-n", "study", cwd=root, N="256", SEED="7", OUT="elsewhere", DOSES="1e6")
+    assert done.returncode == 0 and "elsewhere" not in done.stdout and "1e6" not in done.stdout
+    assert "reports/dose-study/high_nll/train-arm.ipynb" in done.stdout
 
 
 def test_a_measured_scan_decides_size_and_doses_unless_they_are_given(root):
     done = make("-n", "study", "SCAN=siemens-star", cwd=root)
-    assert "'N='" in done.stdout and "'DOSES=full 1e4'" in done.stdout
     for arm in ("full_nll", "full_mae", "low_nll", "low_mae"):
         assert f"dose-study/{arm}/train-arm.ipynb" in done.stdout
+    asked = ask("study", {"SCAN": "siemens-star"}).config
+    assert (asked.N, asked.doses) == (None, ("full", "1e4"))
     done = make("-n", "study", "SCAN=siemens-star", "DOSES=1e6", "LOSSES=nll", "N=128", cwd=root)
-    assert "'N=128'" in done.stdout and "'DOSES=1e6'" in done.stdout
+    assert "dose-study/1e6_nll/train-arm.ipynb" in done.stdout
     assert done.stdout.count("run notebooks/train-arm.ipynb") == 1
+    assert ask("study", {"SCAN": "siemens-star", "DOSES": "1e6", "N": "128"}).config.N == 128
 
 
 def test_the_environment_that_is_active_needs_the_packages(root, tmp_path):
@@ -308,8 +314,98 @@ def test_arms_share_the_cores(root, words, threads):
     assert set(re.findall(r"--jobs (\d+)$", done.stdout, re.MULTILINE)) == {str(threads)}, done.stdout
 
 
-@pytest.mark.parametrize("name", ["conditions", "fluence"])
-def test_the_notebook_has_the_parameters_that_make_gives_it(name):
-    recipe = (ROOT / "Makefile").read_text().split(f"\n{name}: ")[1].split("\n\n")[0]
-    written = re.search(r"printf 'out: \.\\n(\w+): ", recipe)
-    assert set(papermill.inspect_notebook(ROOT / "notebooks" / f"{name}.ipynb")) == {"out", written[1]}
+@pytest.mark.parametrize("name", ["rates", "conditions", "fluence"])
+def test_the_notebook_has_the_parameters_that_a_campaign_gives_it(name):
+    stem, _ = CAMPAIGNS[name].notebook
+    assert set(papermill.inspect_notebook(ROOT / "notebooks" / f"{stem}.ipynb")) == set(ask(name, {}).gathering())
+
+
+# --- what is stale ----------------------------------------------------------------------------------------------------
+
+
+def edit(notebook: Path, change) -> None:
+    """Save a notebook as an editor does, after `change` of its JSON."""
+    content = json.loads(notebook.read_text())
+    change(content)
+    notebook.write_text(json.dumps(content))
+
+
+def test_a_touched_or_saved_notebook_makes_nothing_and_a_changed_line_does(root):
+    out, words = root / "out", ("study", "LOSSES=nll", "DOSES=1e4", "OUT=out")
+    assert make(*words, cwd=root).returncode == 0
+    before = snapshot(out)
+    notebook = root / "notebooks" / "train-arm.ipynb"
+
+    def run_and_saved(content):
+        content["metadata"]["language_info"] = {"name": "python", "version": "3.99"}
+        for number, cell in enumerate(content["cells"]):
+            if cell["cell_type"] == "code":
+                cell |= {
+                    "execution_count": number,
+                    "outputs": [{"output_type": "stream", "name": "stdout", "text": []}],
+                }
+                cell["metadata"]["collapsed"] = True
+            else:
+                cell["source"] = ["other prose"]
+
+    for path in (root / "notebooks").glob("*.ipynb"):
+        os.utime(path)
+    edit(notebook, run_and_saved)
+    assert make(*words, cwd=root).returncode == 0
+    assert snapshot(out) == before and ran(out) == {"low_nll": 1}
+
+    edit(notebook, lambda content: content["cells"][-1]["source"].append("\nprint('more')"))
+    assert re.search(r"^low_nll +pending", make("status", "OUT=out", cwd=root).stdout, re.MULTILINE)
+    assert make(*words, cwd=root).returncode == 0
+    assert ran(out) == {"low_nll": 2} and snapshot(out)["data/low_train.npz"] == before["data/low_train.npz"]
+
+
+def test_a_scan_replaced_by_an_older_one_is_simulated_again(root):
+    scan, words = root / "scan.npz", ("study", "SCAN=scan.npz", "DOSES=1e4", "LOSSES=nll", "OUT=out")
+    scan.write_text("a scan")
+    assert make(*words, cwd=root).returncode == 0
+    os.utime(scan)
+    before = snapshot(root / "out" / "data")
+    assert make(*words, cwd=root).returncode == 0 and snapshot(root / "out" / "data") == before
+    scan.write_text("b scan")
+    os.utime(scan, (1000, 1000))
+    made = (root / "out" / "simulate.ipynb").stat().st_mtime
+    assert make(*words, cwd=root).returncode == 0
+    assert (root / "out" / "simulate.ipynb").stat().st_mtime > made
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks processes up in /proc")
+def test_after_an_interrupt_the_table_and_the_file_name_the_arm_that_stopped_and_its_epoch(root):
+    words = ("study", "LOSSES=nll", "DOSES=1e4", "OUT=out", "NEPOCHS=3")
+    with subprocess.Popen(
+        ["make", *words],
+        cwd=root,
+        env=environment(FAIL="low_nll training open('here', 'w').close(); time.sleep(120)"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        until = time.time() + 60
+        while not (root / "out" / "low_nll" / "here").exists():
+            assert time.time() < until and process.poll() is None
+            time.sleep(0.05)
+        other = make(*words[:-1], "NEPOCHS=2", cwd=root)
+        assert other.returncode != 0 and "OUT='out': another run is at work there" in other.stderr
+        os.killpg(process.pid, signal.SIGTERM)
+        assert process.wait(timeout=30) != 0
+    told = (root / "out" / "status.txt").read_text()
+    assert told == "NOT VERIFIED\n- low_nll: stopped after training 3/3\n"
+    assert re.search(r"^low_nll +stopped +training 3/3", make("status", "OUT=out", cwd=root).stdout, re.MULTILINE)
+    assert (root / "out" / "status.txt").read_text() == told
+    assert "nepochs: 3" in (root / "out" / "low_nll" / "arm.yaml").read_text()  # not what was refused
+    assert make(*words, cwd=root).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "out", ["run(1)", "a&b", "run#2", "run;2", "run=2", "run|x", "~/x", "a$$b", "a%b", 'a"b', "a*"]
+)
+def test_a_folder_that_make_or_a_shell_would_misread_is_refused(root, out):
+    before = snapshot(root)
+    done = make("study", f"OUT={out}", cwd=root)
+    assert done.returncode != 0 and "is not accepted: a path without" in done.stderr, done.stderr
+    assert snapshot(root) == before

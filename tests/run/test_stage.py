@@ -193,7 +193,7 @@ def test_no_folder_for_sockets_is_one_message(out, monkeypatch, capfd):
 
 
 def test_two_studies_in_one_folder_do_not_mix(out, capfd):
-    claim = stage._claim(out / ARM)
+    claim = stage.claim(out / ARM)
     assert run_arm(out) == os.EX_TEMPFAIL
     os.close(claim)
     assert "another `make study` is at work" in capfd.readouterr().err
@@ -318,4 +318,11 @@ def test_a_notebook_finds_what_was_compiled_before_and_keeps_the_users_flags(mon
     first, second = (stage.kernel_environment(jobs)["TF_XLA_FLAGS"] for jobs in (1, 2))
     user, cache = first.split()
     assert first == second and user == "--tf_xla_clustering_debug"
-    assert cache.startswith("--tf_xla_persistent_cache_directory=") and "/.cache/xla-" in cache
+    assert cache.startswith("--tf_xla_persistent_cache_directory=") and "/xla-" in cache
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PTYCHO_CACHE", str(tmp_path / "file"))
+    monkeypatch.delenv("TF_XLA_FLAGS", raising=False)
+    assert stage.kernel_environment(1)["TF_XLA_FLAGS"] == ""

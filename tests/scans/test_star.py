@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import fft
+from standins import the_star
 
 from ptycho.errors import DataError
 from ptycho.scans import star
 from ptycho.scans.dose import measured_dose
-from ptycho.scans.star import MEMBER, NAME, SHARED, fetch, load_siemens_star
+from ptycho.scans.star import MEMBER, NAME, fetch, load_siemens_star
 
 
 def small_scan():
@@ -32,8 +33,7 @@ def small_scan():
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
-    """Nothing beside the repository; the small scan's checksum is the expected one; pip must not be called."""
-    monkeypatch.setattr(star, "SHARED", tmp_path / "shared")
+    """An empty folder; the small scan's checksum is the expected one; pip must not be called."""
     monkeypatch.setattr(star, "SHA256", hashlib.sha256(small_scan()).hexdigest())
 
     def no_pip(*_, **__):
@@ -77,14 +77,7 @@ def unpacked(content):
     return write
 
 
-def test_the_copy_beside_the_repository_comes_first(elsewhere):
-    for folder in ("shared", "cache"):
-        (elsewhere / folder).mkdir()
-        (elsewhere / folder / NAME).write_bytes(small_scan())
-    assert fetch(elsewhere / "cache") == elsewhere / "shared" / NAME
-
-
-def test_the_cache_comes_second(elsewhere):
+def test_the_cache_comes_first(elsewhere):
     (elsewhere / "cache").mkdir()
     (elsewhere / "cache" / NAME).write_bytes(small_scan())
     assert fetch(elsewhere / "cache") == elsewhere / "cache" / NAME
@@ -100,11 +93,10 @@ def test_pip_comes_last_and_once_whether_or_not_it_prepares_metadata(elsewhere, 
     assert os.listdir(cache) == [NAME]  # 26 MB of source distribution are not kept
 
 
-@pytest.mark.parametrize("where", ["shared", "cache"])
-def test_a_wrong_checksum_of_a_stored_copy_is_an_error(elsewhere, where):
-    (elsewhere / where).mkdir()
-    (elsewhere / where / NAME).write_bytes(b"other")
-    with pytest.raises(DataError, match=rf"{where}/{NAME}: .* has sha256 [0-9a-f]+; expected {star.SHA256}"):
+def test_a_wrong_checksum_of_a_stored_copy_is_an_error(elsewhere):
+    (elsewhere / "cache").mkdir()
+    (elsewhere / "cache" / NAME).write_bytes(b"other")
+    with pytest.raises(DataError, match=rf"cache/{NAME}: .* has sha256 [0-9a-f]+; expected {star.SHA256}"):
         fetch(elsewhere / "cache")
 
 
@@ -160,10 +152,8 @@ def test_another_file_is_refused(tmp_path, content):
 
 
 @pytest.fixture(scope="module", name="star")
-def measured_star(tmp_path_factory):
-    if not (SHARED / NAME).exists():
-        pytest.skip("the measured scan is not beside the repository; tests do not download it")
-    return load_siemens_star(fetch(tmp_path_factory.mktemp("cache")))
+def measured_star():
+    return load_siemens_star(the_star())
 
 
 def test_the_measured_scan_is_what_its_authors_say(star):

@@ -18,14 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from PIL import Image
-from standins import entry
+from standins import entry, leave
 
 from ptycho import files
 from ptycho.config import LEARNING_RATES
 from ptycho.errors import ConfigError
 from ptycho.figures import output
 from ptycho.run.verdict import verify_study
-from ptycho.study import plan, provenance
+from ptycho.study import layout, plan, provenance
 from ptycho.study.arms import check_arm, collect
 from ptycho.study.config import StudyConfig, arms
 from ptycho.study.status import Row, survey, table, write_progress, write_status
@@ -80,6 +80,7 @@ def test_plan_writes_what_the_notebooks_get(tmp_path):
     simulate = yaml.safe_load((tmp_path / "simulate.yaml").read_text())
     assert simulate["doses"] == ["1e9", "2.5e6"] and simulate["scan"] is None and simulate["out"] == "."
     assert plan.planned(tmp_path) == {
+        "methods": ["unrolled", "direct"],
         "out": ".",
         "doses": ["1e9", "2.5e6"],
         "losses": ["nll", "mae"],
@@ -406,13 +407,17 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_beside_it(tmp_path, monkeyp
 # --- progress and provenance -----------------------------------------------------------------------------------------
 
 
+def stages(out):
+    return layout.study_stages(plan.planned(out))
+
+
 def test_progress_of_a_running_arm(tmp_path):
     out = tmp_path
     plan.write_plan(out, StudyConfig())
     arm = out / "high_nll"
     files.write_json(arm / "train-arm.partial.json", {"pid": os.getpid(), "started": 1000.0})
     write_progress(arm, stage="training", epoch=2, nepochs=5, seconds_per_epoch=10.0, loss=0.5)
-    rows = {row.name: row for row in survey(out, FOUR, now=1030.0)}
+    rows = {row.name: row for row in survey(out, stages(out), now=1030.0)}
     assert rows["high_nll"] == Row("high_nll", "running", "training 2/5", 30.0, 30.0)
     assert rows["low_nll"].state == rows["compare"].state == "pending"
     assert re.search(r"high_nll +running +training 2/5 +0:30 +0:30", table(list(rows.values())))
@@ -434,16 +439,43 @@ def test_a_training_is_watched_in_the_notebook_and_from_outside(tmp_path, monkey
 def test_progress_tells_done_failed_stopped_and_pending_apart(tmp_path):
     out = tmp_path
     plan.write_plan(out, StudyConfig())
+    leave(out, [one for one in stages(out) if one.name in ("simulate", "high_nll", "low_mae")])
     for name in FOUR:
         os.utime(out / name / "arm.yaml", (1000, 1000))
+    for path in (*out.glob("data/*"), *out.glob("sources/*")):
+        os.utime(path, (1000, 1000))
     (out / "high_nll" / "train-arm.ipynb").write_text(json.dumps({"metadata": {"papermill": {"duration": 62.0}}}))
     (out / "high_mae" / "train-arm.failed.ipynb").write_text("{}")
     files.write_json(out / "low_nll" / "train-arm.partial.json", {"pid": 2**22 + 1, "started": 1000.0})
     (out / "low_mae" / "train-arm.ipynb").write_text("{}")
     os.utime(out / "low_mae" / "train-arm.ipynb", (999, 999))  # of other parameters
-    rows = {row.name: row for row in survey(out, FOUR)}
+    rows = {row.name: row for row in survey(out, stages(out))}
     assert [rows[name].state for name in FOUR] == ["done", "failed", "stopped", "pending"]
     assert rows["high_nll"].elapsed == 62.0
+
+
+def test_a_stage_whose_inputs_are_to_be_made_again_is_not_done(tmp_path):
+    plan.write_plan(tmp_path, StudyConfig())
+    leave(tmp_path, stages(tmp_path))
+    assert {row.state for row in survey(tmp_path, stages(tmp_path))} == {"done"}
+    (tmp_path / "high_nll" / "frc.json").unlink()
+    states = {row.name: row.state for row in survey(tmp_path, stages(tmp_path))}
+    assert [name for name, state in states.items() if state != "done"] == ["high_nll", "compare"]
+    plan.write_plan(tmp_path, StudyConfig(n_train=500))
+    assert {row.state for row in survey(tmp_path, stages(tmp_path))} == {"pending"}
+
+
+def test_the_digest_is_of_the_code_and_of_what_a_scans_files_hold(tmp_path):
+    scan, out = tmp_path / "scan.npz", tmp_path / "out"
+    scan.write_bytes(b"content")
+    config = StudyConfig(scan=str(scan), N=None, doses=("1e4",))
+    plan.write_plan(out, config)
+    os.utime(scan)
+    assert plan.write_plan(out, config) == []
+    before = scan.stat()
+    scan.write_bytes(b"another")  # as long, and put back to the old time
+    os.utime(scan, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert plan.write_plan(out, config) == [out / "sources" / "scan.sha256"]
 
 
 def test_provenance_says_how_and_not_where_or_by_whom(tmp_path):

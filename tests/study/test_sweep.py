@@ -6,14 +6,15 @@ import os
 
 import numpy as np
 import pytest
-from standins import entry
+from standins import entry, leave
 
 from ptycho import files
 from ptycho.errors import ConfigError
 from ptycho.findings import arm_table, intervals
 from ptycho.run.verdict import verify_sweep
-from ptycho.study import plan, sweep
+from ptycho.study import layout, plan, sweep
 from ptycho.study.arms import check_arm
+from ptycho.study.campaigns import ask
 from ptycho.study.config import StudyConfig
 from ptycho.study.status import Row, add_failure, summary
 
@@ -35,10 +36,11 @@ def out(tmp_path):
     """A sweep that came to its end, but for the gathered report."""
     sweep.write_sweep(tmp_path, CONFIG, (1, 2))
     for seed in (1, 2):
-        (tmp_path / f"seed-{seed}" / "simulate.ipynb").write_text("{}")
         files.write_json(
             tmp_path / f"seed-{seed}" / "bound.json", {"train": {"at_one_photon": 50.0}, "heldout": {"reason": "why"}}
         )
+    stages = layout.sweep_stages(sweep.planned(tmp_path))
+    leave(tmp_path, stages)
     for name in NAMES:
         finish(tmp_path, name)
     return tmp_path
@@ -51,7 +53,7 @@ def by_name(out):
 @pytest.mark.parametrize("word", ["", "1 1", "1 01", "one", "-1", "1.5"])
 def test_seeds_that_are_not_accepted_are_named(word):
     with pytest.raises(ConfigError, match=f"SEEDS='{word}' is not accepted: distinct integers >= 0"):
-        sweep.seeds_of(word)
+        ask("sweep", {"SEEDS": word})
 
 
 def test_each_seed_is_a_study_of_its_own_and_a_changed_parameter_touches_what_depends_on_it(tmp_path):
@@ -116,7 +118,6 @@ def test_the_arms_of_a_seed_whose_scans_failed_are_not_taken_for_results(out):
 
 def test_an_arm_older_than_its_scans_is_to_be_made_again(out):
     scan = out / "seed-1" / "data" / "low_test.npz"
-    scan.parent.mkdir()
     scan.write_text("new")
     later = (out / NAMES[1] / "train-arm.ipynb").stat().st_mtime + 10
     os.utime(scan, (later, later))
@@ -131,10 +132,13 @@ def test_a_failure_is_not_hidden_by_an_older_success(out):
     assert by_name(out)[NAMES[0]]["status"] == "failed"
 
 
+MADE = ("seed-1/simulate", "seed-1/full_nll")
+
+
 def test_photons_of_the_full_dose_are_known_from_the_arms_that_have_it(tmp_path):
     config = StudyConfig(doses=("full", "1e4"), losses=("nll",), scan="siemens-star", N=None)
     sweep.write_sweep(tmp_path, config, (1, 2))
-    (tmp_path / "seed-1" / "simulate.ipynb").write_text("{}")
+    leave(tmp_path, [one for one in layout.sweep_stages(sweep.planned(tmp_path)) if one.name in MADE])
     finish(tmp_path, "seed-1/full_nll", nphotons=4.6e5)
     assert [found["nphotons"] for found in sweep.collect(tmp_path)] == [4.6e5, 1e4, 4.6e5, 1e4]
 

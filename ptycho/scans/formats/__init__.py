@@ -15,7 +15,8 @@ from ptycho.scans.formats.scan import Scan
 from ptycho.scans.rawdata import RawData
 
 FORMATS: tuple[ModuleType, ...] = (cxi, ptyd, ptychovit, ptychodus_diffraction, ptychodus_product, npz)
-"""Each with NAME, SUFFIXES, HOLDS, recognises(path), read(path), write(path, scan); the first to recognise, reads."""
+"""Each with NAME, SUFFIXES, HOLDS, recognises(path), read(path), write(path, scan); the first to recognise, reads.
+One whose scans lie in several files has partners(path), too."""
 
 PARTS = {"patterns": "patterns", "positions": "x", "probe": "probe", "object": "object", "mask": "mask"}
 
@@ -50,6 +51,21 @@ def identify(path: str | os.PathLike[str]) -> ModuleType:
 def read(path: str | os.PathLike[str]) -> Scan:
     """The scan in a file of any of the FORMATS, its patterns left there until they are indexed. Raises DataError."""
     return identify(path).read(Path(path))
+
+
+def files_of(path: str | os.PathLike[str]) -> list[Path]:
+    """The files that the scan in `path` is read from: itself, its partners, and those that HDF5 links to.
+
+    Of a file of no kind known here, itself. Raises DataError where it cannot be read.
+    """
+    path = Path(path)
+    found = [path]
+    for kind in FORMATS:
+        if kind.recognises(path):
+            found += [file for file in getattr(kind, "partners", lambda _: [])(path) if file.exists()]
+            break
+    found += [linked for file in found for linked in h5.linked(file)]
+    return list(dict.fromkeys(found))
 
 
 def load(path: str | os.PathLike[str]) -> RawData:

@@ -28,6 +28,29 @@ def names(path: Path) -> set[str]:
         return set()
 
 
+def linked(path: Path) -> list[Path]:
+    """The files that an HDF5 file links to, by external links and virtual datasets, as far as they are there."""
+    found: list[Path] = []
+    try:
+        with h5py.File(path, "r") as file:
+            groups: list[h5py.Group] = [file]
+            while groups:
+                group = groups.pop()
+                for name in group:
+                    link = group.get(name, getlink=True)
+                    if isinstance(link, h5py.ExternalLink):
+                        found.append(path.parent / link.filename)
+                    elif isinstance(link, h5py.HardLink):
+                        item = group[name]
+                        if isinstance(item, h5py.Group):
+                            groups.append(item)
+                        elif isinstance(item, h5py.Dataset) and item.is_virtual:
+                            found += [path.parent / source.file_name for source in item.virtual_sources()]
+    except (OSError, RuntimeError, KeyError):
+        return []
+    return [file for file in dict.fromkeys(found) if file.is_file() and file != path]
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
     """The file, open for reading; whatever HDF5 says against it becomes one DataError."""

@@ -42,7 +42,7 @@ def read(path: Path) -> Scan:
     belong together.
     """
     scan = _alone(path)
-    product = next((p for p in _products(path) if p.exists() and ptychodus_product.recognises(p)), None)
+    product = next((p for p in partners(path) if p.exists() and ptychodus_product.recognises(p)), None)
     return scan if product is None else join(path, scan, ptychodus_product.read(product))
 
 
@@ -122,6 +122,7 @@ def _scan(
     )
 
 
-def _products(path: Path) -> list[Path]:
+def partners(path: Path) -> list[Path]:
+    """The products that may lie beside it, in the order in which they are looked for."""
     names = [path.name.replace("diffraction", "product")] if "diffraction" in path.name else []
     return [path.with_name(name) for name in [*names, "product.h5", "product.npz"] if name != path.name]

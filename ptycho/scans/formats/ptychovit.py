@@ -43,6 +43,11 @@ def read(path: Path) -> Scan:
     return replace(scan, patterns=patterns, indices=None)
 
 
+def partners(path: Path) -> list[Path]:
+    """Both files of the pair."""
+    return [*_pair(path)]
+
+
 def write(path: Path, scan: Scan) -> None:
     """Write both files of the pair. Raises DataError for what is missing that the pair must have."""
     dp, para = _pair(path)

@@ -1,0 +1,283 @@
+"""Makes what was asked for: plans it, hands its stages to make, judges what came of it.
+
+make decides what is to be done and does it side by side; the rules that it goes by follow from the table of stages
+(:mod:`ptycho.study.layout`). A folder is held for as long as something is made in it: a second run is refused before it
+writes anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ptycho.cores import usable_cores
+from ptycho.errors import ConfigError
+from ptycho.files import NOTEBOOKS, PACKAGE, write_if_changed
+from ptycho.run import stage as runner
+from ptycho.study import layout, plan, status
+from ptycho.study.campaigns import CAMPAIGNS, Request
+from ptycho.study.layout import Stage
+
+ALL = 1_000_000
+"""The jobs of `make -j`: as many as there are."""
+
+
+def perform(request: Request) -> int:
+    """Make what was asked for, or under `make -n` print how it would be made; return the exit status.
+
+    Raises ConfigError where it cannot be begun.
+    """
+    if request.scheduler:
+        from ptycho.run import cluster
+
+        cluster.connect(request.scheduler).close()
+    if request.target in ("study", "sweep"):
+        return _make(request)
+    return _campaign(request)
+
+
+def _make(request: Request) -> int:
+    out, dry = Path(request.out), "n" in _asked_of_make()[0]
+    jobs, plural = _jobs(request), bool(request.seeds)
+    if dry:
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch, layout.RULES)
+            path.write_text(rules(request, jobs))
+            return _run_make(path, jobs, "pipeline" if not plural else "arms gathered")
+    plan.check_scan(request.config)
+    with _held(out):
+        if plural:
+            from ptycho.study import sweep
+
+            sweep.write_sweep(out, request.config, request.seeds)
+        else:
+            plan.write_plan(out, request.config)
+        write_if_changed(out / layout.RULES, rules(request, jobs))
+        made = _run_make(out / layout.RULES, jobs, "arms" if plural else "pipeline")
+        if made > 128:  # interrupted
+            _tell_unfinished(out)
+            return made
+        if plural:  # what could be made is gathered, whatever failed
+            gathered = _run_make(out / layout.RULES, 1, "gathered")
+            return gathered or made
+        if made:
+            _tell_unfinished(out)
+            print((out / layout.STATUS).read_text(encoding="utf-8"), end="")
+            return 1
+        return verify(out)
+
+
+def verify(out: Path) -> int:
+    """Judge the study or sweep in `out`, and print the verdict and where the report is."""
+    from ptycho.run.verdict import write_verdict
+
+    print(write_verdict(out), end="")
+    print(f"report: {out / layout.INDEX}")
+    return 0
+
+
+def clean(out: Path) -> None:
+    """Remove the study or sweep in `out`; what it did not make stays. Raises ConfigError where there is neither."""
+    if not out.exists():
+        return
+    if not any((out / name).is_file() for name in (layout.STUDY, layout.SWEEP)):
+        raise ConfigError(f"{str(out)!r} does not look like a study: nothing removed")
+    for folder in out.glob("seed-*"):
+        if (folder / layout.STUDY).is_file():
+            clean(folder)
+    for path in list(layout.leavings(out)):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    try:
+        out.rmdir()
+    except OSError:
+        print(f"{str(out)!r} holds other files: they stay")
+
+
+def _campaign(request: Request) -> int:
+    """The sweeps one after the other, then the notebook that gathers them. An arm that collapsed is a result."""
+    import yaml
+
+    out, members = Path(request.out), request.members
+    stem, _ = CAMPAIGNS[request.target].notebook or ("", "")
+    for member in members.values():
+        made = _make(member)
+        if made > 128 or (made and not (Path(member.out) / layout.ARMS).exists()):
+            return made
+    if "n" in _asked_of_make()[0]:
+        return 0
+    parameters = out / f"{request.target}.yaml"
+    write_if_changed(parameters, yaml.safe_dump(request.gathering(), sort_keys=False))
+    (out / layout.STATUS).unlink(missing_ok=True)  # what an earlier failure of the gathering left is void
+    return runner.run(NOTEBOOKS / f"{stem}.ipynb", out / f"{stem}.ipynb", parameters, out / layout.LOG)
+
+
+def _tell_unfinished(out: Path) -> None:
+    """Say in status.txt what `make status` says of what stopped."""
+    from ptycho.study import sweep
+
+    swept = sweep.planned(out)
+    folders = [out] if swept is None else [out / layout.seed_folder(seed) for seed in swept["seeds"]]
+    for folder in folders:
+        status.write_unfinished(folder, status.survey(folder, layout.study_stages(plan.planned(folder))))
+
+
+# --- make -------------------------------------------------------------------------------------------------------------
+
+
+def _asked_of_make() -> tuple[str, int | None]:
+    """What the make that started this was asked: its flags of one letter, and how many jobs, ALL for `-j` alone."""
+    words = os.environ.get("MAKEFLAGS", "").split(" ")
+    flags = words[0] if re.fullmatch(r"[A-Za-z]+", words[0]) else ""
+    jobs = [word[2:] for word in words if re.fullmatch(r"-j\d*", word)]
+    return flags, (int(jobs[0]) if jobs[0] else ALL) if jobs else None
+
+
+def _jobs(request: Request) -> int:
+    """Stages at a time."""
+    asked = _asked_of_make()[1] or request.jobs
+    if asked is None and request.scheduler:
+        from ptycho.run import cluster
+
+        return cluster.threads(request.scheduler)
+    return asked or usable_cores()
+
+
+def _run_make(path: Path, jobs: int, goals: str) -> int:
+    """Let make go by the rules in `path`, as many stages at a time as `jobs`; return its status, or 128 + a signal."""
+    if shutil.which("make") is None:
+        raise ConfigError("a study needs GNU make, which is not on the PATH")
+    flags = "".join(flag for flag in _asked_of_make()[0] if flag in "nB")
+    words = ["make", "--no-print-directory", "-k", *([f"-{flags}"] if flags else [])]
+    words += ["-j" if jobs == ALL else f"-j{jobs}", "-f", str(path), *goals.split()]
+    hidden = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PACKAGE), os.environ.get("PYTHONPATH"))))
+    got: list[int] = []
+    with subprocess.Popen(words, env=environment) as child:
+
+        def forward(number: int, frame: object) -> None:
+            got.append(number)
+            child.send_signal(signal.SIGTERM)
+
+        previous = {number: signal.signal(number, forward) for number in runner.INTERRUPTIONS}
+        made = child.wait()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    return 128 + got[0] if got else made
+
+
+@contextmanager
+def _held(out: Path) -> Iterator[None]:
+    """Hold the folder `out`. Raises ConfigError when it cannot be written, or when another run holds it."""
+    folder = out / layout.SOURCES
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = runner.claim(folder)
+    except BlockingIOError:
+        raise ConfigError(f"OUT={str(out)!r}: another run is at work there; wait for its end") from None
+    except OSError as error:
+        raise ConfigError(f"OUT={str(out)!r} cannot be written ({error.strerror}); expected a folder") from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def rules(request: Request, jobs: int) -> str:
+    """The rules by which make makes what was asked for."""
+    out, seeds = request.out, request.seeds
+    config = request.config
+    asked = {
+        **{"doses": config.doses, "losses": config.losses, "methods": config.methods, "seeds": seeds},
+        "measured": config.scan is not None,
+    }
+    stages = layout.sweep_stages(asked) if seeds else layout.study_stages(asked)
+    arms = [stage for stage in stages if stage.notebook == "train-arm"]
+    writer = _Writer(out, "'{jobs}'" if request.scheduler else str(min(jobs, len(arms))), request.scheduler)
+    for stage in stages:
+        writer.stage(stage, sweep=out if seeds else None)
+    bounds = [f"{layout.seed_folder(seed)}/" for seed in seeds]
+    for folder in bounds:
+        first = layout.scan_file(config.doses[0], "train"), layout.scan_file(config.doses[0], "heldout")
+        command = f"{writer.here} bound {out}/{folder} --log {out}/{folder}{layout.LOG} --jobs {writer.jobs}"
+        writer.rule(f"{folder}{layout.BOUND}", [folder + path for path in first], command)
+    if not seeds:
+        writer.rule(layout.INDEX, [stages[-1].rendered], f"{writer.python} report {out}")
+        writer.goal("pipeline", [layout.INDEX])
+    else:
+        writer.goal("arms", [stage.rendered for stage in arms] + [f"{folder}{layout.BOUND}" for folder in bounds])
+        last = layout.gathering()
+        writer.rule(layout.ARMS, [], f"{writer.python} gather {out}", "FORCE")
+        writer.stage(last, sweep=None, jobs=False, here=True)
+        writer.rule(layout.INDEX, [last.rendered], f"{writer.python} report {out}")
+        writer.goal("gathered", [layout.INDEX], f"{writer.python} verify {out}")
+    return writer.text()
+
+
+class _Writer:
+    """Collects rules. Paths are of the folder `out`, which has no character that make or a shell reads otherwise."""
+
+    def __init__(self, out: str, jobs: str, scheduler: str | None):
+        self.out, self.jobs = out, jobs
+        self.python = f"{shlex.quote(sys.executable)} -m ptycho"
+        # where a command runs does not change the command
+        self.here = f"{self.python} submit {shlex.quote(scheduler)} {self.python}" if scheduler else self.python
+        self.lines = [
+            "# Written by ptycho: what is made from what, and how.",
+            ".SUFFIXES:",
+            "# what a finished stage left beside its notebook, should it have gone",
+            "lost = $(if $(filter-out $(wildcard $1),$1),FORCE)",
+            "FORCE:\n",
+        ]
+
+    def stage(self, stage: Stage, sweep: str | None, jobs: bool = True, here: bool = False) -> None:
+        """The notebook of a stage, and what it leaves beside it."""
+        seed = stage.seed.rstrip("/")
+        of = f"{self.out}/{seed}" if seed else self.out
+        command = (
+            f"{self.python if here else self.here} run {shlex.quote(_shown(NOTEBOOKS / f'{stage.notebook}.ipynb'))} $@ "
+            f"--parameters {self.out}/{stage.parameters} --log {of}/{layout.LOG}"
+        )
+        command += f" --sweep {sweep}" if sweep else ""
+        command += f" --jobs {self.jobs}" if jobs and stage.notebook not in ("simulate", "compare") else ""
+        left = " ".join(f"{self.out}/{path}" for path in stage.outputs)
+        self.rule(stage.rendered, list(stage.needs), command, f"$(call lost,{left})")
+        if stage.notebook == "simulate":
+            # The notebook leaves a scan alone whose content did not change: the arms of it are then not made again.
+            for path in stage.outputs:
+                self.rule(path, [stage.rendered], ":")
+        # written by the plan; a dry run comes here without them
+        for path in (stage.parameters, *stage.needs):
+            if path.endswith((".yaml", ".sha256")):
+                self.rule(path, [], "test -f $@")
+
+    def rule(self, target: str, needs: Sequence[str], command: str, *more: str) -> None:
+        """How to make `target`, a path of `out`, from `needs`, paths of it, and from `more`."""
+        line = " ".join([f"{self.out}/{target}:", *(f"{self.out}/{need}" for need in needs), *more])
+        if f"{line}\n\t@{command}" not in self.lines:
+            self.lines.append(f"{line}\n\t@{command}")
+
+    def goal(self, name: str, needs: Sequence[str], command: str = ":") -> None:
+        """A name for what `needs` are."""
+        self.lines.append(f"\n.PHONY: {name}\n{name}: {' '.join(f'{self.out}/{need}' for need in needs)}\n\t@{command}")
+
+    def text(self) -> str:
+        return "\n".join(self.lines) + "\n"
+
+
+def _shown(path: Path) -> str:
+    """A path as short as it can be told from here."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
