@@ -57,7 +57,7 @@ def trial(path: str, share: float, method: str, passes: int, seed: int) -> list[
 
     seconds, whole = fitted(data)
     one, other = (fitted(half)[1] for half in halve(data, np.random.default_rng(seed)))
-    split = halves.compare(one, other)
+    split = halves.compare_halves(one, other)
     judged: float | None = None
     if share < 1:
         judged = frc50(halves.against_reference(whole, data.objectGuess, share))

@@ -48,12 +48,12 @@ def _run(options: argparse.Namespace) -> int:
 
 def _print_progress(out: Path, output: Path, status: int) -> None:
     from ptycho.study import sweep
-    from ptycho.study.status import summary
+    from ptycho.study.status import status_summary
 
     if (plan := sweep.planned(out)) is not None:
         name = output.relative_to(out).with_suffix("") if output.stem == "simulate" else output.parent.relative_to(out)
         rows = sweep.survey(out, plan)
-        print(f"{name} {'failed' if status else 'done'}: {summary(rows, beside=1)}", flush=True)
+        print(f"{name} {'failed' if status else 'done'}: {status_summary(rows, beside=1)}", flush=True)
 
 
 def _bound(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ptycho.figures.style import COLOURS, LINE_STYLES, dose_label, styled
 from ptycho.findings.conditions import Condition, comparisons
 from ptycho.findings.dose_response import DoseResponse
-from ptycho.findings.fluence import AXES, doses
+from ptycho.findings.fluence import AXES, doses_along
 from ptycho.findings.intervals import reach
 from ptycho.findings.learning_rates import Trial, trials_of
 from ptycho.findings.published import METHODS, Row
@@ -67,7 +67,7 @@ def fluence_axes(studies: Mapping[str, DoseResponse], method: tuple[str, str]) -
                     continue
                 told = [
                     (dose, point.interval)
-                    for dose, point in zip(doses(study, curve, axis), curve.points, strict=True)
+                    for dose, point in zip(doses_along(study, curve, axis), curve.points, strict=True)
                     if point.interval.mean is not None
                 ]
                 cell.errorbar(
@@ -117,7 +117,7 @@ def learning_rates(trials: Sequence[Trial], chosen: Mapping[str, float]) -> Figu
 
 
 @styled
-def beside_published(rows: Sequence[Row]) -> Figure:
+def published_comparison(rows: Sequence[Row]) -> Figure:
     """FRC50 against the dose, a panel a loss: published, ours with intervals, and what the photons allow."""
     losses = list(dict.fromkeys(row.loss for row in rows))
     drawn = Figure(figsize=(3.6 * len(losses) + 1.2, 2.9), layout="constrained")

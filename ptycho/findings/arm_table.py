@@ -67,7 +67,7 @@ class Cell:
         return self.information / self.error if self.error > 0 else math.nan
 
 
-def sort(entries: Sequence[Any]) -> tuple[dict[Key, Mapping[str, Any]], list[str]]:
+def arms_by_key(entries: Sequence[Any]) -> tuple[dict[Key, Mapping[str, Any]], list[str]]:
     """The arms by what they are, and in words which contribute nothing and why.
 
     Where an entry breaks the schema but says which arm it is, that arm is there with the status ``missing``.
@@ -146,7 +146,7 @@ def _cell(entry: Mapping[str, Any] | None, part: str, quantity: str) -> Cell:
     return Cell("collapsed", 0.0, *errors)
 
 
-def table_rows(entries: Sequence[Any]) -> list[dict[str, Any]]:
+def arm_rows(entries: Sequence[Any]) -> list[dict[str, Any]]:
     """One row for each arm and part, ready for ``csv.DictWriter``; what does not exist is ''.
 
     An entry that breaks the schema has one row with its fault as the status, so that the table holds every arm.

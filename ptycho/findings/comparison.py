@@ -31,7 +31,7 @@ class Compared:
     direct: Evaluation
 
 
-def load(out: Path, arm: Arm) -> Compared:
+def read_compared(out: Path, arm: Arm) -> Compared:
     """Read an arm's training scan and reconstructions, and judge them again.
 
     Raises
@@ -51,7 +51,7 @@ def contrast_of(compared: Mapping[str, Compared]) -> str:
     return next(iter(compared.values())).network.contrast
 
 
-def curves(compared: Mapping[str, Compared]) -> dict[str, FRCCurve]:
+def frc_of_arms(compared: Mapping[str, Compared]) -> dict[str, FRCCurve]:
     """The FRC on the training scan of each arm, and of its direct reference."""
     name = f"{contrast_of(compared)}_frc"
     found = {}
@@ -61,7 +61,7 @@ def curves(compared: Mapping[str, Compared]) -> dict[str, FRCCurve]:
     return found
 
 
-def table(metrics: Mapping[str, Any]) -> str:
+def arms_table(metrics: Mapping[str, Any]) -> str:
     """The arms' numbers as text, one line an arm and part."""
     lines = [
         f"{'arm':12s} {'scan':8s} {'photons':>8s} {'FRC50 amp.':>10s} {'FRC50 ph.':>9s} {'PSNR dB':>8s} {'SSIM':>5s}"
@@ -100,7 +100,7 @@ def resolution(numbers: Mapping[str, Any] | None, contrast: str) -> float | None
     return numbers[f"{contrast}_frc50"] if numbers else None
 
 
-def verdict(metrics: Mapping[str, Any], contrast: str) -> list[str]:
+def comparison_in_words(metrics: Mapping[str, Any], contrast: str) -> list[str]:
     """Sentences that follow from the numbers: per dose and scan which loss resolves more, and what stays open."""
     sentences = []
     doses: dict[float, list[Mapping[str, Any]]] = {}
@@ -160,7 +160,7 @@ def _ranking(reached: Mapping[str, float | None], contrast: str) -> str:
     return f"{contrast} FRC50 is {words} of Nyquist; {winner} resolves finer than {runner_up}{times}.{gone}"
 
 
-def caption(metrics: Mapping[str, Any], contrast: str) -> str:
+def comparison_caption(metrics: Mapping[str, Any], contrast: str) -> str:
     """The six-panel figure in words, for those who cannot see it."""
     arms_ = "; ".join(
         f"{arm['name']}: "
@@ -170,7 +170,7 @@ def caption(metrics: Mapping[str, Any], contrast: str) -> str:
     return f"One row a dose: a diffraction pattern in log counts and the reconstruction of each loss. {arms_}."
 
 
-def rows(compared: Mapping[str, Compared]) -> list[DoseRow]:
+def dose_rows(compared: Mapping[str, Compared]) -> list[DoseRow]:
     """The rows of the comparison figure: each dose's brightest pattern and its arms, the likelihood last."""
     by_dose: dict[str, list[Compared]] = {}
     for one in compared.values():

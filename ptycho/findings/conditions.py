@@ -14,7 +14,7 @@ from typing import Any
 
 from ptycho.files import read_json
 from ptycho.findings import arm_table
-from ptycho.findings.dose_response import Difference, DoseResponse, gather
+from ptycho.findings.dose_response import Difference, DoseResponse, dose_response_of
 from ptycho.scans.reconstruction import SPLITS
 from ptycho.study import layout, sweep
 
@@ -38,7 +38,7 @@ def study_of(folder: str | os.PathLike[str]) -> DoseResponse:
     """What the sweep in `folder` came to, in the contrast that its object shows. Raises ValueError for a broken one."""
     folder = Path(folder)
     entries = read_json(folder / layout.ARMS)["arms"]
-    return gather(entries, f"{arm_table.mean_curves(folder, entries).contrast}_frc50")
+    return dose_response_of(entries, f"{arm_table.mean_curves(folder, entries).contrast}_frc50")
 
 
 def _words(made: Mapping[str, Any]) -> str:
@@ -56,7 +56,7 @@ def comparisons(conditions: Sequence[Condition]) -> list[tuple[Condition, Differ
     return sorted(found, key=lambda pair: (pair[1].nphotons, pair[1].second, pair[1].method, order.index(pair[0].name)))
 
 
-def rows(conditions: Sequence[Condition]) -> list[dict[str, Any]]:
+def condition_rows(conditions: Sequence[Condition]) -> list[dict[str, Any]]:
     """The numbers of the figure, a row a comparison."""
     return [
         {
@@ -75,7 +75,7 @@ def rows(conditions: Sequence[Condition]) -> list[dict[str, Any]]:
     ]
 
 
-def verdict(conditions: Sequence[Condition]) -> list[str]:
+def conditions_in_words(conditions: Sequence[Condition]) -> list[str]:
     """In words, for each dose, pair of losses and method: under which conditions which loss resolves finer."""
     told: dict[tuple[Any, ...], dict[str, list[str]]] = {}
     for condition, found in comparisons(conditions):

@@ -123,7 +123,7 @@ def needed(thinnings: Sequence[Thinning], frequency: float, seed: int = 0) -> Ne
     return Needed(frequency, dose, *ends, top.fluence / top.nphotons, reached, len(table))
 
 
-def as_dict(found: Sequence[Level], asked: Needed | None, sentences: Sequence[str]) -> dict[str, Any]:
+def resolution_record(found: Sequence[Level], asked: Needed | None, sentences: Sequence[str]) -> dict[str, Any]:
     """The content of resolution.json: plain numbers, None where there is none."""
     return {
         "levels": [asdict(level) for level in found],
@@ -132,7 +132,7 @@ def as_dict(found: Sequence[Level], asked: Needed | None, sentences: Sequence[st
     }
 
 
-def table(found: Sequence[Level], pixel_size: float | None) -> str:
+def levels_table(found: Sequence[Level], pixel_size: float | None) -> str:
     """The levels as text: frequencies as fractions of Nyquist with their intervals, periods in pixels or nanometres."""
     unit = "nm" if pixel_size else "pixels"
     lines = [

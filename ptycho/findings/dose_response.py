@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.config import DIRECT
-from ptycho.findings.arm_table import STATUSES, Cell, first_cell, sort
+from ptycho.findings.arm_table import STATUSES, Cell, arms_by_key, first_cell
 from ptycho.findings.dose_factor import Factor, factors
 from ptycho.findings.intervals import Interval, geometric_interval, mean_interval
 from ptycho.scans.reconstruction import SPLITS
@@ -108,7 +108,7 @@ class DoseResponse:
     faults: tuple[str, ...]
 
 
-def gather(
+def dose_response_of(
     entries: Sequence[Any],
     quantity: str = "amplitude_frc50",
     resolutions: Sequence[float] = (0.25, 0.5, 0.75),
@@ -136,7 +136,7 @@ def gather(
     for value in resolutions:
         if not 0 < value < 1:
             raise ValueError(f"resolution is {value}; expected a fraction of Nyquist in (0, 1)")
-    arms, faults = sort(entries)
+    arms, faults = arms_by_key(entries)
     architectures = list(dict.fromkeys(key[0] for key in arms))
     doses = sorted({key[1] for key in arms})
     losses = sorted(dict.fromkeys(key[2] for key in arms), key=lambda loss: loss != REFERENCE)
@@ -229,7 +229,7 @@ def _methods(curves: Sequence[Any]) -> list[tuple[str, str]]:
     return list(dict.fromkeys(curve.method for curve in curves))
 
 
-def caption(study: DoseResponse) -> str:
+def response_caption(study: DoseResponse) -> str:
     """The figure of resolution against dose in words, for those who cannot see it."""
     told = []
     for curve in study.curves:

@@ -14,7 +14,7 @@ CLAIMED = 10.0
 """The published factor: how many times the photons of the Poisson likelihood an absolute error is said to need."""
 
 
-def verdict(study: DoseResponse) -> list[str]:
+def verdict_in_words(study: DoseResponse) -> list[str]:
     """For each method its differences at equal dose, its factors at equal resolution and its efficiency; then caveats.
 
     The numbers in brackets are the ends of 95 % intervals.
@@ -127,7 +127,7 @@ def _efficiency(curve: Curve) -> str:
     return f"photon limit over relative mean-square error, {curve.loss}, by photons per pattern: {told}."
 
 
-def summary(study: DoseResponse) -> list[str]:
+def verdict_in_short(study: DoseResponse) -> list[str]:
     """The verdict in short: for each method and pair of losses the dose factors, and at which doses one resolves finer;
     how far each loss stays from the photon limit; what collapsed; then caveats."""
     sentences = []

@@ -36,7 +36,7 @@ class Shift:
     decades: Interval
 
 
-def doses(study: DoseResponse, curve: Curve, axis: str) -> NDArray[np.float64]:
+def doses_along(study: DoseResponse, curve: Curve, axis: str) -> NDArray[np.float64]:
     """The doses of a curve along an axis, (D,). The fluence is that of the pixels on which FRC50 was evaluated."""
     if axis == AXES[0]:
         return np.array([point.nphotons for point in curve.points])
@@ -49,7 +49,7 @@ def _crossings(study: DoseResponse, curve: Curve, axis: str) -> NDArray[np.float
     """log10 of the dose at which each seed's curve, made to rise, reaches each of RESOLUTIONS, (seeds, R); NaN where
     that is beyond its ends."""
     values = np.array([point.values for point in curve.points], np.float64).T  # (seeds, doses)
-    x, found = np.log10(doses(study, curve, axis)), np.full((len(values), len(RESOLUTIONS)), np.nan)
+    x, found = np.log10(doses_along(study, curve, axis)), np.full((len(values), len(RESOLUTIONS)), np.nan)
     for seed, one in enumerate(values):
         seen = np.isfinite(one) & np.isfinite(x)
         if seen.sum() < 2:
@@ -81,7 +81,7 @@ def shifts(studies: Mapping[str, DoseResponse]) -> list[Shift]:
     return found
 
 
-def verdict(found: Sequence[Shift]) -> list[str]:
+def fluence_in_words(found: Sequence[Shift]) -> list[str]:
     """In words, for each pair of curves: how far apart along both axes, and along which they are closer."""
     told = []
     for first, second in zip(found[::2], found[1::2], strict=True):
@@ -97,7 +97,7 @@ def verdict(found: Sequence[Shift]) -> list[str]:
     return told
 
 
-def rows(studies: Mapping[str, DoseResponse]) -> list[dict[str, Any]]:
+def fluence_rows(studies: Mapping[str, DoseResponse]) -> list[dict[str, Any]]:
     """The numbers of the figure, a row a point."""
     return [
         {
@@ -114,5 +114,5 @@ def rows(studies: Mapping[str, DoseResponse]) -> list[dict[str, Any]]:
         }
         for name, study in studies.items()
         for curve in study.curves
-        for point, dose, fluence in zip(curve.points, *(doses(study, curve, axis) for axis in AXES), strict=True)
+        for point, dose, fluence in zip(curve.points, *(doses_along(study, curve, axis) for axis in AXES), strict=True)
     ]

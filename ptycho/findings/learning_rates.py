@@ -46,7 +46,7 @@ class Trial:
         return self.train if self.heldout is None else self.heldout
 
 
-def gather(out: str | os.PathLike[str], rates: Sequence[str]) -> list[Trial]:
+def read_trials(out: str | os.PathLike[str], rates: Sequence[str]) -> list[Trial]:
     """The arms of the sweeps in the folders of `out` that are called by their learning rates, `rates`.
 
     Their FRC50 is that of the contrast which the sweep's objects show.
@@ -101,7 +101,7 @@ def choose(trials: Sequence[Trial], used: Mapping[str, float]) -> dict[str, floa
     return chosen
 
 
-def table(trials: Sequence[Trial], chosen: Mapping[str, float]) -> str:
+def rates_table(trials: Sequence[Trial], chosen: Mapping[str, float]) -> str:
     """The FRC50 that the rule judges, averaged over seeds, and how many of them collapsed, where any did; text.
 
     A line a loss and dose and one for the mean, where a star marks the rate `chosen`; a column a learning rate.

@@ -67,7 +67,7 @@ def differs(made: Mapping[str, Any]) -> list[str]:
     return [f"{name} is {made.get(name)}, not {value}" for name, value in SETTING.items() if made.get(name) != value]
 
 
-def compare(out: str | os.PathLike[str], entries: Sequence[Any], study: DoseResponse) -> list[Row]:
+def beside_published(out: str | os.PathLike[str], entries: Sequence[Any], study: DoseResponse) -> list[Row]:
     """Every loss and dose that was swept or published, beside one another."""
     plan = sweep.planned(out)
     assert plan is not None
@@ -148,7 +148,7 @@ def first_ring(curve: FRCCurve) -> float:
     return float(curve.frequency[below[0]]) if below.size else 1.0
 
 
-def table(rows: Sequence[Row]) -> str:
+def published_table(rows: Sequence[Row]) -> str:
     """A line a dose and loss, frequencies as fractions of Nyquist."""
 
     def cell(value: Interval | float | None) -> str:
@@ -168,7 +168,7 @@ def table(rows: Sequence[Row]) -> str:
     )
 
 
-def sentences(rows: Sequence[Row]) -> list[str]:
+def published_in_words(rows: Sequence[Row]) -> list[str]:
     """What the table says, in words, for every dose and loss that was published.
 
     The limit is one for unbiased estimates. Where a fit reaches the published figure from the same photons, with prior
@@ -202,7 +202,7 @@ def _beside(found: Interval, value: float) -> str:
     return "more" if low >= value else "less" if high < value else "not told apart"
 
 
-def as_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def published_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The numbers of the figure."""
     found = []
     for row in rows:

@@ -92,10 +92,10 @@ def split_resolution(data: RawData, loss: str, seed: int, *, passes: int = 30, b
         ).reconstruction
         for name, half in zip(("first", "second"), split, strict=True)
     )
-    return compare(one, other)
+    return compare_halves(one, other)
 
 
-def compare(one: Reconstruction, other: Reconstruction) -> SplitResolution:
+def compare_halves(one: Reconstruction, other: Reconstruction) -> SplitResolution:
     """Judge two reconstructions (H, W) of one scan by each other, over the area the scan covers.
 
     They come from one probe at the same positions, which leaves nothing between them but a constant phase: no shift,

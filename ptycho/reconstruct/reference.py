@@ -111,7 +111,7 @@ class Reference:
         return splits
 
 
-def measure(
+def make_reference(
     scan: str, folder: Path, seed: int, orientation: str = "auto", modes: int = 1, positions: str = "given"
 ) -> Reference:
     """Read a measured scan and let all its photons tell what a study has to know of it.

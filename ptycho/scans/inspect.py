@@ -14,7 +14,7 @@ from ptycho.errors import DataError
 from ptycho.physics import photons, probes
 from ptycho.scans import faults, formats
 from ptycho.scans.formats.scan import ELECTRONVOLT, PLANCK_LIGHT, Scan
-from ptycho.scans.statistics import Statistics, gather
+from ptycho.scans.statistics import Statistics, statistics_of
 
 COLUMNS, ROWS = 48, 16
 
@@ -56,7 +56,7 @@ def examine(scan: Scan, summary: list[tuple[str, str]]) -> Inspection:
     """Examine a scan, reading its patterns once. Raises DataError for patterns that cannot be read."""
     wrong = [*faults.of_shapes(scan), *faults.of_geometry(scan), *faults.of_positions(scan)]
     kept = faults.without_shape(scan)
-    found = gather(kept) if kept.patterns is not None else None
+    found = statistics_of(kept) if kept.patterns is not None else None
     probe, lit = scan.probe, found is not None and found.mean.sum() > 0
     summary = [*summary, *_of_patterns(scan, found)]
     if found is not None:

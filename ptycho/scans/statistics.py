@@ -39,7 +39,7 @@ class Statistics:
     repeated: int
 
 
-def gather(scan: Scan) -> Statistics:
+def statistics_of(scan: Scan) -> Statistics:
     """Read all patterns of the scan once. It must have some, of shape (M, H, W), M > 0."""
     assert scan.patterns is not None
     frame = scan.patterns.shape[1:]

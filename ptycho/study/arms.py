@@ -95,7 +95,7 @@ def arm_entry(
     }
 
 
-def table(judged: Mapping[str, Evaluation]) -> str:
+def parts_table(judged: Mapping[str, Evaluation]) -> str:
     """The numbers of an arm's parts as text, a line each under a heading; ``-`` for what does not exist."""
     lines = [
         f"{'':8s} {'FRC50 amp.':>10s} {'FRC50 phase':>11s} {'PSNR dB':>8s} {'r':>6s} {'rel. MSE':>9s}"
@@ -114,7 +114,7 @@ def table(judged: Mapping[str, Evaluation]) -> str:
     return "\n".join(lines)
 
 
-def curves(judged: Mapping[str, Evaluation]) -> dict[str, Any]:
+def frc_record(judged: Mapping[str, Evaluation]) -> dict[str, Any]:
     """The arm's ``frc.json``: the contrast of its object, and of each part the whole Fourier ring correlations.
 
     {contrast: amplitude or phase, parts: {part: {frequency: fractions of Nyquist, complex, amplitude, phase:

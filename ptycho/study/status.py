@@ -127,7 +127,7 @@ def _duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def summary(rows: Sequence[Row], beside: int = 0) -> str:
+def status_summary(rows: Sequence[Row], beside: int = 0) -> str:
     """Return in one line how many arms are done, running, failed and to come, and when all will be.
 
     The time left is that of the arms to come, each as long as the mean of those done, shared by those that run side by
@@ -147,7 +147,7 @@ def summary(rows: Sequence[Row], beside: int = 0) -> str:
     return f"{words}; ETA {_duration(left / at_once)}" if left else words
 
 
-def table(rows: Sequence[Row]) -> str:
+def status_table(rows: Sequence[Row]) -> str:
     """Return `rows` as text, a line each under a heading; times as minutes:seconds."""
     width = max(14, *(len(row.name) for row in rows)) if rows else 14
     lines = [f"{'stage':{width}s} {'state':8s} {'step':18s} {'elapsed':>8s} {'ETA':>8s}"]

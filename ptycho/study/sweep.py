@@ -90,11 +90,11 @@ def tell(out: str | os.PathLike[str]) -> str:
     if swept is not None:
         rows = survey(out, swept)
         told = [row for row in rows if row.state in ("running", "failed", "stopped")]
-        return "\n".join([status.summary(rows), *([status.table(told)] if told else [])])
+        return "\n".join([status.status_summary(rows), *([status.status_table(told)] if told else [])])
     rows = status.survey(out, layout.study_stages(plan.planned(out)))
     if any(row.state == "stopped" for row in rows):
         status.write_unfinished(out, rows)
-    return status.table(rows)
+    return status.status_table(rows)
 
 
 def collect(out: str | os.PathLike[str]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from planted import DOSES, METHODS, SEEDS, study
 from ptycho.figures import dose_response as drawing
 from ptycho.findings import arm_table, dose_response
 from ptycho.findings.arm_table import Curves, MeanFRC
-from ptycho.findings.dose_response import gather
+from ptycho.findings.dose_response import dose_response_of
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def found():
     collapsed = next(a for a in arms if (a["nphotons"], a["loss"], a["seed"]) == (1e2, "mae", 3))
     collapsed["status"] = "collapsed"
     collapsed["train"]["amplitude_frc50"] = None
-    return gather(arms)
+    return dose_response_of(arms)
 
 
 def lines_of(axes):
@@ -77,13 +77,13 @@ def test_factors_are_drawn_with_their_intervals_and_open_ends_as_arrows(found):
     spans = sorted(tuple(line.get_ydata()) for line in drawn if list(line.get_xdata()) != [0, 1])
     assert spans == sorted((f.low, f.high or 3 * f.value) for f in factors)
     assert figure.axes[1].get_yscale() == "log"
-    short = gather([a for a in study(needs=50.0) if a["nphotons"] < 1e6])
+    short = dose_response_of([a for a in study(needs=50.0) if a["nphotons"] < 1e6])
     markers = [line.get_marker() for line in drawing.factor_response(short).axes[0].get_lines()]
     assert "^" in markers
 
 
 def test_the_caption_says_the_numbers(found):
-    words = dose_response.caption(found)
+    words = dose_response.response_caption(found)
     mean = next(c for c in found.curves if (c.method, c.loss) == (METHODS[0], "nll")).points[2].interval.mean
     assert "unrolled, training scan, nll: " in words and f"{mean:.2f} at 1e+04" in words
 

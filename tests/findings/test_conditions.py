@@ -9,7 +9,7 @@ from standins import entry
 from ptycho.figures import sweeps
 from ptycho.findings import conditions
 from ptycho.findings.conditions import Condition
-from ptycho.findings.dose_response import gather
+from ptycho.findings.dose_response import dose_response_of
 
 SEEDS = (1, 2, 3)
 
@@ -29,11 +29,11 @@ def arms(gain: float, nphotons: float = 1e3) -> list[dict]:
 @pytest.fixture(scope="module")
 def found():
     gains = {"lines": 0.1, "grf": -0.002, "sparse": -0.2}
-    return [Condition(name, name, gather(arms(gain))) for name, gain in gains.items()]
+    return [Condition(name, name, dose_response_of(arms(gain))) for name, gain in gains.items()]
 
 
 def test_the_verdict_tells_under_which_conditions_which_loss_resolves_finer(found):
-    assert conditions.verdict(found) == [
+    assert conditions.conditions_in_words(found) == [
         f"unrolled, {split}, nll and mae at 1e+03 photons per pattern: "
         "nll resolves finer: lines; not shown to differ: grf; mae resolves finer: sparse."
         for split in ("held-out scan", "training scan")
@@ -41,7 +41,7 @@ def test_the_verdict_tells_under_which_conditions_which_loss_resolves_finer(foun
 
 
 def test_the_figure_shows_the_numbers_of_its_rows(found):
-    rows = conditions.rows(found)
+    rows = conditions.condition_rows(found)
     assert len(rows) == 6
     lines = next(row for row in rows if (row["condition"], row["split"]) == ("lines", "train"))
     assert lines["difference"] == pytest.approx(0.102) and 0.09 < lines["low"] < 0.102 < lines["high"] < 0.11

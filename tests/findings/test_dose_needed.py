@@ -47,7 +47,7 @@ def test_the_dose_between_two_is_found_with_its_interval(found):
     )
     assert "1.58e+03 per object pixel" in words and "over 3 thinnings" in words
     assert "a full period of 40 nm" in " ".join(dose_needed.recommendation(levels, asked, 1e-8))
-    table = dose_needed.table(levels, None)
+    table = dose_needed.levels_table(levels, None)
     assert table.splitlines()[1].split()[:3] == ["1e3", "1000", "50"] and "0.200 [0.175, 0.225]" in table
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from planted import DOSES, METHODS, SEEDS, entry, study
 
-from ptycho.findings.arm_table import table_rows
-from ptycho.findings.dose_response import gather
-from ptycho.findings.dose_verdict import summary, verdict
+from ptycho.findings.arm_table import arm_rows
+from ptycho.findings.dose_response import dose_response_of
+from ptycho.findings.dose_verdict import verdict_in_short, verdict_in_words
 
 
 def curve_of(found, loss, method=METHODS[0]):
@@ -25,7 +25,7 @@ def factors_of(found, method=METHODS[0]):
 
 def test_curves_are_means_over_seeds_with_the_intervals_of_student():
     arms = study()
-    found = gather(arms)
+    found = dose_response_of(arms)
     assert list(dict.fromkeys(curve.method for curve in found.curves)) == METHODS
     assert (found.seeds, found.faults) == (SEEDS, ())
     curve = curve_of(found, "nll")
@@ -40,7 +40,7 @@ def test_curves_are_means_over_seeds_with_the_intervals_of_student():
 
 
 def test_the_factor_that_was_planted_is_found_and_lies_in_its_interval():
-    factors = factors_of(gather(study(needs=5.0), resolutions=(0.4, 0.5, 0.7)))
+    factors = factors_of(dose_response_of(study(needs=5.0), resolutions=(0.4, 0.5, 0.7)))
     assert (factors[0.5].reference, factors[0.5].other) == ("nll", "mae")  # the likelihood, whatever comes first
     for resolution, factor in factors.items():  # the curves are straight: only noise is left
         assert factor.value == pytest.approx(5, rel=0.05)
@@ -53,7 +53,7 @@ def test_the_factor_that_was_planted_is_found_and_lies_in_its_interval():
 def test_shared_deviations_cancel_in_differences_and_factors():
     """Seeds that differ by five times the losses' own noise: the pairs know better than the means."""
     arms = study(spread=0.05, needs=1.5)
-    found = gather(arms)
+    found = dose_response_of(arms)
     middle = next(d for d in found.differences if (d.method, d.nphotons) == (METHODS[0], 1e4))
     assert (middle.first, middle.second, middle.interval.n) == ("nll", "mae", 5)
     assert middle.differ
@@ -64,26 +64,26 @@ def test_shared_deviations_cancel_in_differences_and_factors():
     for a in alone:  # the same values, the pairs torn apart
         if a["loss"] == "mae":
             a["seed"] = SEEDS[-a["seed"]]
-    torn = factors_of(gather(alone))[0.5]
+    torn = factors_of(dose_response_of(alone))[0.5]
     paired = factors_of(found)[0.5]
     assert np.log(paired.high / paired.low) < 0.7 * np.log(torn.high / torn.low)
 
 
 def test_the_same_arms_in_any_order_give_the_same_study():
     arms = study()
-    assert gather(arms) == gather(arms[::-1])
+    assert dose_response_of(arms) == dose_response_of(arms[::-1])
 
 
 def test_losses_that_do_not_differ_are_said_not_to():
-    found = gather(study(needs=1.0))
-    words = " ".join(verdict(found))
+    found = dose_response_of(study(needs=1.0))
+    words = " ".join(verdict_in_words(found))
     assert not any(d.differ for d in found.differences if d.nphotons == 1e4 and d.method == METHODS[0])
     assert "it contains 0, the losses are not shown to differ" in words
     assert "the interval contains 1, the losses are not shown to differ" in words
 
 
 def test_a_resolution_that_one_loss_never_reaches_has_a_lower_bound_only():
-    factor = factors_of(gather([a for a in study(needs=50.0) if a["nphotons"] < 1e6]))[0.75]
+    factor = factors_of(dose_response_of([a for a in study(needs=50.0) if a["nphotons"] < 1e6]))[0.75]
     assert factor.value is None and factor.high is None
     assert factor.doses[0] is not None and factor.doses[1] is None
     assert 8 < factor.low < 10  # nll reaches it at 1e4, mae nowhere up to 1e5
@@ -92,14 +92,14 @@ def test_a_resolution_that_one_loss_never_reaches_has_a_lower_bound_only():
 
 def test_a_resolution_reached_below_the_lowest_dose_bounds_the_factor_too():
     arms = [a for a in study(needs=5.0) if a["nphotons"] > 1e3]
-    factor = factors_of(gather(arms, resolutions=(0.6,)))[0.6]
+    factor = factors_of(dose_response_of(arms, resolutions=(0.6,)))[0.6]
     assert factor.value is None and factor.high is None
     assert 1.1 < factor.low < 1.26  # mae needs 1.26e4; of nll all that is known is that 1e4 are more than enough
     assert "nll resolves more than 0.60 of Nyquist already at 1e+04" in factor.reason
-    both = factors_of(gather([a for a in study(needs=5.0) if a["nphotons"] > 1e4]))[0.25]
+    both = factors_of(dose_response_of([a for a in study(needs=5.0) if a["nphotons"] > 1e4]))[0.25]
     assert (both.value, both.low, both.high) == (None, None, None)
     assert "no factor can be given: nll resolves more than 0.25" in " ".join(
-        verdict(gather([a for a in study() if a["nphotons"] > 1e4]))
+        verdict_in_words(dose_response_of([a for a in study() if a["nphotons"] > 1e4]))
     )
 
 
@@ -110,7 +110,7 @@ def test_across_a_collapse_the_doses_at_hand_confine_the_factor_and_no_line_is_d
         if a["loss"] == "mae" and a["nphotons"] <= 1e3:
             for part in ("train", "heldout", "direct"):
                 a[part]["amplitude_frc50"] = None
-    found = gather(arms, resolutions=(0.4, 0.9))
+    found = dose_response_of(arms, resolutions=(0.4, 0.9))
     factors = factors_of(found)
     needed = 10**2.6  # by nll, for 0.4 of Nyquist
     assert factors[0.4].value is None and factors[0.4].doses[0] == pytest.approx(needed, rel=0.1)
@@ -118,11 +118,11 @@ def test_across_a_collapse_the_doses_at_hand_confine_the_factor_and_no_line_is_d
     assert factors[0.4].high == pytest.approx(1e4 / needed, rel=0.15)
     assert factors[0.4].low < 3e3 / needed < factors[0.4].high
     assert factors[0.9].value == pytest.approx(1, rel=0.05)  # both doses about it resolve
-    words = " ".join(verdict(found))
+    words = " ".join(verdict_in_words(found))
     ends = f"more than {factors[0.4].low:.3g} and less than {factors[0.4].high:.3g} times the photons of nll"
     assert ends in words
     assert "mae reaches 0.40 of Nyquist anywhere between 1e+03 photons per pattern, where a seed resolves" in words
-    assert f"[{factors[0.4].low:.3g}, {factors[0.4].high:.3g}] at 0.40" in " ".join(summary(found))
+    assert f"[{factors[0.4].low:.3g}, {factors[0.4].high:.3g}] at 0.40" in " ".join(verdict_in_short(found))
 
 
 def test_a_collapsed_arm_resolves_nothing_and_is_counted():
@@ -131,12 +131,12 @@ def test_a_collapsed_arm_resolves_nothing_and_is_counted():
     collapsed["status"] = "collapsed"
     for part in ("train", "heldout"):
         collapsed[part]["amplitude_frc50"] = None
-    found = gather(arms)
+    found = dose_response_of(arms)
     point = curve_of(found, "mae").points[3]
     assert point.values[2] == 0 and (point.n_ok, point.n_collapsed) == (4, 1)
     assert point.interval.mean == pytest.approx(0.8 * np.mean([v for v in point.values if v]))
     assert curve_of(found, "mae", METHODS[2]).points[3].n_ok == 5  # the direct fit did not collapse with the network
-    words = " ".join(verdict(found))
+    words = " ".join(verdict_in_words(found))
     assert "Of 5 mae arms: 1 collapsed (95 % interval of their share: 1 to 72 %)" in words
     assert found.faults == ()
 
@@ -150,7 +150,7 @@ def test_arms_that_tell_nothing_are_left_out_by_name():
     corrupt = next(a for a in arms if (a["nphotons"], a["loss"], a["seed"]) == (1e3, "nll", 4))
     corrupt["train"]["relative_mse"] = float("nan")
     arms = [a for a in arms if (a["nphotons"], a["loss"], a["seed"]) != (1e3, "nll", 5)]
-    found = gather([*arms, "no entry", {"name": "nameless"}, entry(0.0, "nll", 1, 0.5)])
+    found = dose_response_of([*arms, "no entry", {"name": "nameless"}, entry(0.0, "nll", 1, 0.5)])
     assert set(found.faults) == {
         "1e+03_nll_2: failed",
         "1e+03_nll_4: 'train': 'relative_mse' is nan, expected a finite number",
@@ -164,7 +164,7 @@ def test_arms_that_tell_nothing_are_left_out_by_name():
     assert (point.n_ok, point.n_collapsed, point.n_failed, point.n_missing) == (2, 0, 1, 2)
     assert point.interval.n == 2
     assert [value is None for value in point.values] == [False, True, False, True, True]
-    words = verdict(found)
+    words = verdict_in_words(found)
     assert all(f"Left out: {fault}." in words for fault in found.faults)
     assert any("Of 5 nll arms: 1 failed, 2 missing." in sentence for sentence in words)
 
@@ -173,7 +173,7 @@ def test_efficiency_is_the_photon_limit_over_the_error():
     arms = study()
     for a in arms:
         a["heldout"] |= {"photon_bound": 1e2 / a["nphotons"], "relative_mse": (4 + a["seed"]) * 1e2 / a["nphotons"]}
-    curve = next(c for c in gather(arms).efficiencies if c.method == METHODS[1])
+    curve = next(c for c in dose_response_of(arms).efficiencies if c.method == METHODS[1])
     expected = [1 / (4 + s) for s in SEEDS]
     assert all(point.values == pytest.approx(expected) for point in curve.points)
     assert curve.points[0].interval.mean == pytest.approx(np.mean(expected))
@@ -185,7 +185,7 @@ def test_errors_are_geometric_means_and_are_held_against_both_limits():
         error = {"nll": 2.0, "mae": 8.0}[a["loss"]] * 1e2 / a["nphotons"] * 10.0 ** (a["seed"] - 3)
         a["train"] |= {"photon_bound": 1e1 / a["nphotons"], "relative_mse": error}
         a["train"]["information_bound"] = 1e2 / a["nphotons"]
-    found = gather(arms)
+    found = dose_response_of(arms)
     nll, mae = (next(c for c in found.errors if (c.method, c.loss) == (METHODS[0], loss)) for loss in ("nll", "mae"))
     assert [point.interval.mean for point in nll.points] == pytest.approx([200 / dose for dose in DOSES])
     assert [point.interval.mean for point in mae.points] == pytest.approx([800 / dose for dose in DOSES])
@@ -195,7 +195,7 @@ def test_errors_are_geometric_means_and_are_held_against_both_limits():
     attained = next(c for c in found.attained if (c.method, c.loss) == (METHODS[0], "nll"))
     assert attained.points[0].values == pytest.approx([0.5 * 10.0 ** (3 - s) for s in SEEDS])
     assert {limit.information for limit in found.limits if limit.method == METHODS[1]} == {None}
-    words = " ".join(summary(found))
+    words = " ".join(verdict_in_short(found))
     assert "unrolled, held-out scan: the Cramér-Rao bound of nll is not known." in words
     assert "nll, error in units of the Cramér-Rao bound, by photons per pattern: 0.09 at 100" in words
 
@@ -208,52 +208,52 @@ def test_arms_of_one_method_alone_tell_of_no_other(method):
             a |= dict.fromkeys(("architecture", "train_seconds", "patterns_per_second", "train", "heldout"))
         else:
             a["direct"] = None
-    found = gather(arms)
+    found = dose_response_of(arms)
     assert list(dict.fromkeys(c.method for c in found.curves)) == (METHODS[2:] if method == "direct" else METHODS[:2])
     assert found.faults == () and all(point.n_ok == 5 for curve in found.curves for point in curve.points)
-    assert {row["part"] for row in table_rows(arms)} == ({"direct"} if method == "direct" else {"train", "heldout"})
+    assert {row["part"] for row in arm_rows(arms)} == ({"direct"} if method == "direct" else {"train", "heldout"})
     assert factors_of(found, found.curves[0].method)[0.5].value == pytest.approx(5, rel=0.1)
 
 
 def test_the_verdict_in_short_holds_the_claim_against_the_interval():
     def claims(needs):
-        short = summary(gather(study(needs=needs), resolutions=(0.3, 0.5)))
+        short = verdict_in_short(dose_response_of(study(needs=needs), resolutions=(0.3, 0.5)))
         return next(s for s in short if s.startswith("unrolled, held-out scan: mae needs"))
 
     assert claims(5.0).endswith("A factor of 10 is excluded, it is less at 0.30, 0.50.")
     assert claims(10.0).endswith("A factor of 10 is not excluded at 0.30, 0.50.")
     assert claims(30.0).endswith("A factor of 10 is excluded, it is more at 0.30, 0.50.")
-    alike = summary(gather(study(needs=1.0)))
+    alike = verdict_in_short(dose_response_of(study(needs=1.0)))
     assert any("nll and mae are not shown to differ at" in sentence for sentence in alike)
     arms = study()
     arms[0]["status"] = "collapsed"
     arms[0]["train"]["amplitude_frc50"] = None
     arms[-1] = {**arms[-1], "status": "failed", "reason": "no memory"}
-    words = summary(gather(arms))
+    words = verdict_in_short(dose_response_of(arms))
     assert "unrolled, training scan: of mae arms collapsed, by photons per pattern: 1 of 5 at 100." in words
     assert "Left out: 1e+06_nll_5: failed (no memory)." in words
 
 
 def test_one_seed_supports_no_claim():
-    found = gather([a for a in study() if a["seed"] == 1])
+    found = dose_response_of([a for a in study() if a["seed"] == 1])
     factor = factors_of(found)[0.5]
     assert factor.value == pytest.approx(5, rel=0.1)
     assert (factor.low, factor.high, factor.n) == (None, None, 1)
     assert all(difference.differ is None for difference in found.differences)
-    words = " ".join(verdict(found))
+    words = " ".join(verdict_in_words(found))
     assert "it supports no claim" in words and "no interval, and no claim" in words
     assert "resolves finer" not in words
 
 
 def test_two_doses_far_apart_are_told():
-    words = " ".join(verdict(gather([a for a in study() if a["nphotons"] in (1e2, 1e6)])))
+    words = " ".join(verdict_in_words(dose_response_of([a for a in study() if a["nphotons"] in (1e2, 1e6)])))
     assert "up to 4.0 decades apart: the factors rest on straight lines" in words
-    assert "decades apart" not in " ".join(verdict(gather(study())))
+    assert "decades apart" not in " ".join(verdict_in_words(dose_response_of(study())))
 
 
 def test_the_verdict_names_dose_loss_factor_interval_and_seeds():
-    found = gather(study(needs=5.0))
-    words = verdict(found)
+    found = dose_response_of(study(needs=5.0))
+    words = verdict_in_words(found)
     factor = factors_of(found, METHODS[1])[0.5]
     doses = f"({factor.doses[1]:.3g} against {factor.doses[0]:.3g} per pattern; 5 seeds)."
     assert (
@@ -268,12 +268,12 @@ def test_the_verdict_names_dose_loss_factor_interval_and_seeds():
 def test_phase_is_gathered_where_the_object_has_it():
     arms = study()
     with pytest.raises(ValueError, match="no arm has phase_frc50"):
-        gather(arms, "phase_frc50")
+        dose_response_of(arms, "phase_frc50")
     for a in arms:
         for part in ("train", "heldout", "direct"):
             a[part] |= {"phase_frc50": a[part]["amplitude_frc50"] / 2, "phase_pearson": 0.9}
     means = [
-        [p.interval.mean for p in curve_of(gather(arms, quantity), "nll").points]
+        [p.interval.mean for p in curve_of(dose_response_of(arms, quantity), "nll").points]
         for quantity in ("amplitude_frc50", "phase_frc50")
     ]
     np.testing.assert_allclose(means[1], np.array(means[0]) / 2)
@@ -282,19 +282,19 @@ def test_phase_is_gathered_where_the_object_has_it():
 def test_what_is_not_accepted_is_named():
     arms = study()
     with pytest.raises(ValueError, match="quantity is 'psnr'"):
-        gather(arms, "psnr")
+        dose_response_of(arms, "psnr")
     with pytest.raises(ValueError, match=r"resolution is 1.0; expected a fraction of Nyquist in \(0, 1\)"):
-        gather(arms, resolutions=(0.5, 1.0))
+        dose_response_of(arms, resolutions=(0.5, 1.0))
     with pytest.raises(ValueError, match="1e\\+02_mae_1 and again are both"):
-        gather([*arms, {**arms[0], "name": "again"}])
+        dose_response_of([*arms, {**arms[0], "name": "again"}])
     with pytest.raises(ValueError, match=r"no arm has amplitude_frc50; found 0 entries"):
-        gather([])
+        dose_response_of([])
 
 
 def test_the_table_has_every_arm():
     arms = [entry(1e4, "nll", 1, 0.5), entry(1e4, "mae", 1, None, status="collapsed"), {"name": "broken"}, 7]
     arms.append({**entry(1e4, "mse", 1, 0.5), "status": "failed"})
-    rows = table_rows(arms)
+    rows = arm_rows(arms)
     assert len(rows) == 3 + 3 + 1 + 1 + 1
     assert all(row.keys() == rows[0].keys() for row in rows)
     file = io.StringIO()

@@ -6,7 +6,7 @@ from standins import entry
 
 from ptycho.figures import sweeps
 from ptycho.findings import fluence
-from ptycho.findings.dose_response import gather
+from ptycho.findings.dose_response import dose_response_of
 
 DOSES = (1e2, 1e3, 1e4, 1e5, 1e6)
 SEEDS = (1, 2, 3)
@@ -23,7 +23,7 @@ def study(pixels: float, unified: bool):
                 one[split]["amplitude_frc50"] = float(np.clip(decades / 5, 0, 1))
                 one[split]["photon_bound"] = pixels / dose
             arms.append(one)
-    return gather(arms)
+    return dose_response_of(arms)
 
 
 @pytest.mark.parametrize(("unified", "apart"), [(True, (0.6, 0.0)), (False, (0.0, -0.6))])
@@ -36,17 +36,17 @@ def test_the_axis_along_which_the_curves_are_one_is_found(unified, apart):
         assert one.decades.mean == pytest.approx(expected, abs=0.02)
         assert one.decades.low < one.decades.mean < one.decades.high
     unifying = fluence.AXES[int(unified)]
-    assert all(told.endswith(f"to the right of N=64: {unifying} unify.") for told in fluence.verdict(found))
+    assert all(told.endswith(f"to the right of N=64: {unifying} unify.") for told in fluence.fluence_in_words(found))
 
 
 def test_curves_without_a_resolution_in_common_are_told():
     low, high = study(1e1, True), study(1e9, True)
-    assert "reach no resolution in common" in fluence.verdict(fluence.shifts({"a": low, "b": high}))[0]
+    assert "reach no resolution in common" in fluence.fluence_in_words(fluence.shifts({"a": low, "b": high}))[0]
 
 
 def test_the_figure_has_both_axes_and_the_numbers_of_its_rows():
     studies = {"N=64": study(100, True), "N=128": study(400, True)}
-    rows = fluence.rows(studies)
+    rows = fluence.fluence_rows(studies)
     assert len(rows) == 2 * 2 * len(DOSES)
     assert rows[0]["photons_per_pattern"] == 1e2 and rows[0]["photons_per_object_pixel"] == pytest.approx(1.0)
     left, right = sweeps.fluence_axes(studies, ("unrolled", "train")).axes

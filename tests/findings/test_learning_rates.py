@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 import readme
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from standins import ROOT, entry
@@ -16,7 +15,7 @@ from ptycho.errors import ConfigError
 from ptycho.figures import sweeps
 from ptycho.findings import learning_rates
 from ptycho.findings.learning_rates import Trial
-from ptycho.study import campaigns
+from ptycho.study.campaigns import ask
 from ptycho.study.config import StudyConfig
 
 
@@ -58,7 +57,7 @@ def test_no_rate_that_was_tried_is_better_than_the_chosen_by_a_ring_and_the_choi
 
 def test_the_table_and_the_figure_show_every_network_and_the_choice():
     chosen = {"nll": 4e-3, "mae": 1e-3}
-    lines = learning_rates.table(FOUND, chosen).splitlines()
+    lines = learning_rates.rates_table(FOUND, chosen).splitlines()
     assert lines[0].split()[-2:] == ["0.001", "0.004"]
     assert [line.split() for line in lines[1:]] == [
         ["nll", "1e+04", "0.250", "0.450"],
@@ -91,32 +90,31 @@ def test_a_search_needs_every_arm(tmp_path):
     arms = [entry("high_nll"), entry("low_nll", status="collapsed")]
     arms[1]["heldout"]["amplitude_frc50"] = None
     write_sweep(folder, arms)
-    assert [(t.nphotons, t.heldout) for t in learning_rates.gather(tmp_path, ["1e-3"])] == [(1e9, 0.9), (1e4, 0.0)]
+    assert [(t.nphotons, t.heldout) for t in learning_rates.read_trials(tmp_path, ["1e-3"])] == [(1e9, 0.9), (1e4, 0.0)]
     with pytest.raises(ValueError, match=r"arms\.json"):
-        learning_rates.gather(tmp_path, ["1e-3", "2e-3"])
+        learning_rates.read_trials(tmp_path, ["1e-3", "2e-3"])
     arms[1] = {**arms[1], "status": "failed", "train": None, "heldout": None}
     write_sweep(folder, arms)
     with pytest.raises(ValueError, match="low_nll is failed; expected every arm trained"):
-        learning_rates.gather(tmp_path, ["1e-3"])
+        learning_rates.read_trials(tmp_path, ["1e-3"])
 
 
 def test_an_object_that_shifts_the_phase_is_judged_by_its_phase(tmp_path):
     arm = entry("high_nll")
     arm["train"]["phase_frc50"], arm["heldout"]["phase_frc50"] = 0.6, 0.5
     write_sweep(tmp_path / "1e-3", [arm], contrast="phase")
-    (found,) = learning_rates.gather(tmp_path, ["1e-3"])
+    (found,) = learning_rates.read_trials(tmp_path, ["1e-3"])
     assert (found.train, found.heldout) == (0.6, 0.5)
 
 
-@pytest.mark.parametrize("rates", [[], ["fast"], ["1e-3", "0.001"]])
-def test_wrong_rates_are_refused_before_anything_is_written(tmp_path, rates):
+@pytest.mark.parametrize("rates", ["", "fast", "1e-3 0.001"])
+def test_wrong_rates_are_refused_before_anything_is_written(rates):
     with pytest.raises(ConfigError, match=r"^RATES="):
-        campaigns.plan(tmp_path / "out", rates, StudyConfig(methods=("unrolled",)))
+        ask("rates", {"RATES": rates})
     with pytest.raises(ConfigError, match=r"^LEARNING_RATE="):
-        campaigns.plan(tmp_path / "out", ["-1"], StudyConfig(methods=("unrolled",)))
+        ask("rates", {"RATES": "-1"})
     with pytest.raises(ConfigError, match=r"^METHODS='unrolled direct' is not accepted: one, unrolled or direct"):
-        campaigns.plan(tmp_path / "out", ["1e-3"], StudyConfig(methods=("unrolled", "direct")))
-    assert not (tmp_path / "out").exists()
+        ask("rates", {"RATES": "1e-3", "METHODS": "unrolled direct"})
 
 
 @pytest.mark.parametrize(
@@ -151,22 +149,21 @@ def test_what_the_fit_without_a_network_resolves_does_not_hang_on_its_rate():
 def test_without_a_network_the_rule_judges_the_scan_that_is_fitted(tmp_path):
     arms = [{**entry("low_nll"), "architecture": None, "train": None, "heldout": None}]
     write_sweep(tmp_path / "1e-1", arms)
-    (found,) = learning_rates.gather(tmp_path, ["1e-1"])
+    (found,) = learning_rates.read_trials(tmp_path, ["1e-1"])
     assert (found.heldout, found.train, found.frc50) == (None, arms[0]["direct"]["amplitude_frc50"], found.train)
     (axes,) = sweeps.learning_rates([found], {found.loss: found.learning_rate}).axes
     assert axes.get_ylabel() == "FRC50 (fraction of Nyquist)"
 
 
-def test_an_object_that_shifts_the_phase_has_rates_of_its_own(tmp_path):
-    for config, used in (
-        (StudyConfig(methods=("unrolled",)), LEARNING_RATES["unrolled"]),
-        (StudyConfig(methods=("unrolled",), object="siemens", phase=1.0), PHASE_LEARNING_RATES),
-        (StudyConfig(methods=("unrolled",), scan="siemens-star", N=None), PHASE_LEARNING_RATES),
-        (StudyConfig(methods=(DIRECT,), scan="siemens-star", N=None), LEARNING_RATES[DIRECT]),
+def test_an_object_that_shifts_the_phase_has_rates_of_its_own():
+    for words, used in (
+        ({}, LEARNING_RATES["unrolled"]),
+        ({"OBJECT": "siemens", "PHASE": "1"}, PHASE_LEARNING_RATES),
+        ({"SCAN": "siemens-star"}, PHASE_LEARNING_RATES),
+        ({"METHODS": DIRECT, "SCAN": "siemens-star"}, LEARNING_RATES[DIRECT]),
     ):
-        campaigns.plan(tmp_path, ["1e-3"], config)
-        known = yaml.safe_load((tmp_path / "rates.yaml").read_text())
-        assert known == {"out": ".", "rates": ["1e-3"], "used": {loss: used[loss] for loss in config.losses}}
+        known = ask("rates", {"RATES": "1e-3", "LOSSES": "nll mae", **words}).gathering()
+        assert known == {"out": ".", "rates": ["1e-3"], "used": {loss: used[loss] for loss in ("nll", "mae")}}
     assert StudyConfig(phase=1.0, architecture="cnn", methods=("cnn",)).learning_rates("nll") == {"cnn": 1e-3}
 
 

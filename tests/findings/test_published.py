@@ -81,7 +81,7 @@ ROWS = [
 
 
 def test_the_words_say_where_the_published_figure_is_exceeded_or_cannot_be_one_of_resolution():
-    assert published.sentences(ROWS) == [
+    assert published.published_in_words(ROWS) == [
         "nll at 1e+03: published 0.271 of Nyquist, here 0.300 [0.290, 0.310], more "
         "(counted as published, 0.900 [0.890, 0.910], more).",
         "nll at 1e+05: published 0.994 of Nyquist, here 0.600 [0.590, 0.610]; the photons allow 0.70: the published "
@@ -89,29 +89,31 @@ def test_the_words_say_where_the_published_figure_is_exceeded_or_cannot_be_one_o
         "nll at 1e+09: published 0.994 of Nyquist, here 0.900 [0.890, 0.910], less "
         "(counted as published, 0.950 [0.940, 0.960], less).",
     ]
-    (reached,) = published.sentences([replace(ROWS[0], published=0.33, limit=0.31)])
+    (reached,) = published.published_in_words([replace(ROWS[0], published=0.33, limit=0.31)])
     assert "less; direct 0.350 [0.340, 0.360], more (" in reached  # no limit stands against what a fit reaches
-    (near,) = published.sentences([replace(ROWS[1], published=0.74)])
+    (near,) = published.published_in_words([replace(ROWS[1], published=0.74)])
     assert "0.610], less (" in near  # nor one that is as near as the band by which FRC50 is decided
-    (within,) = published.sentences([replace(ROWS[0], published=0.295)])
+    (within,) = published.published_in_words([replace(ROWS[0], published=0.295)])
     assert "0.310], not told apart (counted" in within
-    (saturated,) = published.sentences([replace(ROWS[0], as_published=Interval(3, 45 / 166, 45 / 166, 45 / 166))])
+    (saturated,) = published.published_in_words(
+        [replace(ROWS[0], as_published=Interval(3, 45 / 166, 45 / 166, 45 / 166))]
+    )
     assert saturated.endswith("(counted as published, 0.271 [0.271, 0.271], as much).")
-    (single,) = published.sentences([replace(ROWS[0], network=Interval(1, 0.3, None, None))])
+    (single,) = published.published_in_words([replace(ROWS[0], network=Interval(1, 0.3, None, None))])
     assert "here 0.300, more (" in single
-    assert published.table(ROWS).splitlines()[1].split() == [
+    assert published.published_table(ROWS).splitlines()[1].split() == [
         *("nll", "1e+03", "0.271", "0.400", "0.300", "[0.290,", "0.310]", "0.350", "[0.340,", "0.360]"),
         *("0.900", "[0.890,", "0.910]"),
     ]
 
 
 def test_the_figure_shows_both_curves():
-    nll, mae = sweeps.beside_published(ROWS).axes
+    nll, mae = sweeps.published_comparison(ROWS).axes
     lines = {line.get_label(): line.get_xydata().tolist() for line in nll.lines}
     assert lines["published"] == [[1e3, 45 / 166], [1e5, 165 / 166], [1e9, 165 / 166]]
     assert lines["photon limit"] == [[1e3, 0.4], [1e5, 0.7], [1e9, 1.0]]
     assert "published" not in {line.get_label() for line in mae.lines}
-    flat = published.as_rows(ROWS)[0]
+    flat = published.published_rows(ROWS)[0]
     assert flat == {
         **{"loss": "nll", "nphotons": 1e3, "published": 45 / 166, "limit": 0.4},
         **{"network_mean": 0.3, "network_low": 0.29, "network_high": 0.31},

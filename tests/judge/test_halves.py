@@ -51,7 +51,7 @@ def test_images_of_known_signal_and_noise_correlate_as_theory_says():
     for noise in (0.25, 1.0, 4.0):
         one, other = (signal + np.sqrt(noise) * white() for _ in range(2))
         turned = Reconstruction(np.exp(1j) * one, coverage, origin)
-        found = halves.compare(turned, Reconstruction(other, coverage, origin))
+        found = halves.compare_halves(turned, Reconstruction(other, coverage, origin))
         weight = found.curve.n
         assert np.average(found.curve.correlation, weights=weight) == pytest.approx(1 / (1 + noise), abs=0.01)
         expected = np.average(found.expected.correlation, weights=weight)
@@ -63,7 +63,7 @@ def test_images_of_known_signal_and_noise_correlate_as_theory_says():
 def test_halves_of_two_frames_are_refused():
     blank = Reconstruction(np.ones((64, 64), complex), np.ones((64, 64)), np.zeros(2))
     with pytest.raises(ValueError, match="halves of one scan share their frame"):
-        halves.compare(blank, replace(blank, origin_yx=np.array([1.0, 0.0])))
+        halves.compare_halves(blank, replace(blank, origin_yx=np.array([1.0, 0.0])))
 
 
 def test_with_truth_is_the_formula_and_knows_no_negative_signal():
@@ -85,7 +85,7 @@ def test_a_scan_without_a_truth_promises_what_the_truth_confirms(data):
     assert split.crossing == threshold_crossing(split.curve, "half-bit") < split.frc50
     # the same seed, the same answer; the halves are not the whole
     assert len(split.halves) == 2 and not np.array_equal(split.halves[0].object, split.halves[1].object)
-    again = halves.compare(*split.halves)
+    again = halves.compare_halves(*split.halves)
     assert np.array_equal(again.curve.correlation, split.curve.correlation)
 
 

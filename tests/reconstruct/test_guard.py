@@ -58,7 +58,7 @@ def test_measured_scans_have_a_guard_and_simulated_ones_none(simulated, tmp_path
     mask[:, 20:22] = False
     replace(data, objectGuess=None, mask=mask).save(tmp_path / "scan.npz")
     monkeypatch.setattr(reference, "REFERENCE_PASSES", 2)
-    parts = reference.measure("scan.npz", tmp_path, 7, "as-is").splits(7)
+    parts = reference.make_reference("scan.npz", tmp_path, 7, "as-is").splits(7)
     drawn = np.random.default_rng(seeds.derive(7, "guard")).random((64, 64)) < reference.GUARDED
     for part in parts.values():
         scan = part.expose("1e4")

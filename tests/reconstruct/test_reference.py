@@ -16,7 +16,7 @@ from ptycho.scans.rawdata import RawData
 
 
 def measure(path):
-    return reference.measure(path.name, path.parent, 1, "as-is").splits(1)
+    return reference.make_reference(path.name, path.parent, 1, "as-is").splits(1)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_scans_a_study_cannot_use_are_refused_by_name(tmp_path, change, message)
     M = len(values["diff3d"])
     np.savez(tmp_path / "bad.npz", xcoords=np.arange(M) * 3.0, ycoords=np.arange(M) * 3.0, **values)
     with pytest.raises(DataError, match=message) as caught:
-        reference.measure("bad.npz", tmp_path, seed=1)
+        reference.make_reference("bad.npz", tmp_path, seed=1)
     assert "bad.npz" in str(caught.value)
 
 
@@ -120,12 +120,12 @@ def test_the_orientation_is_found_or_given_and_the_rest_follows(measured_file, t
         probeGuess=scan.probeGuess,
     )
     (back,) = [o for o in ORIENTATIONS if np.allclose(_span(named(o).apply(turned)), _span(scan))]
-    found = reference.measure("turned.npz", tmp_path, seed=1)
+    found = reference.make_reference("turned.npz", tmp_path, seed=1)
     half_turn = _half_turn(back)  # under a real and symmetric probe the two fit alike
     assert found.orientation in (back, half_turn) and set(found.losses) == set(ORIENTATIONS)
     assert f"orientation of the positions: {found.orientation}, found; " in str(found)
     monkeypatch.setattr(reference, "REFERENCE_PASSES", 2)
-    asked = reference.measure("turned.npz", tmp_path, 1, back)
+    asked = reference.make_reference("turned.npz", tmp_path, 1, back)
     np.testing.assert_allclose(_span(asked.scan), _span(scan), atol=1e-9)
     assert asked.orientation == back and not asked.losses and "as asked for" in str(asked)
 
@@ -153,7 +153,7 @@ def test_refined_positions_and_modes_reach_the_arms(tmp_path):
     middle = true.mean(axis=1, keepdims=True)
     told = middle + 1.08 * (true - middle) + rng.uniform(-1, 1, true.shape)
     RawData(diff3d, *told, P, intensity_scale=s, pixel_size=1e-8).save(tmp_path / "off.npz")
-    found = reference.measure("off.npz", tmp_path, 1, "as-is", modes=2, positions="refine")
+    found = reference.make_reference("off.npz", tmp_path, 1, "as-is", modes=2, positions="refine")
     factor, own = found.moved
     assert factor == pytest.approx(1 / 1.08, abs=0.01)
     assert np.sqrt(np.mean(own**2)) == pytest.approx(np.sqrt(2 / 3), rel=0.2)

@@ -98,11 +98,11 @@ def study(scan, found, tmp_path):
     for one in arms:
         (tmp_path / one.name).mkdir()
         save_reconstructions(tmp_path / one.name / "reconstruction.npz", found)
-    return {one.name: comparison.load(tmp_path, one) for one in arms}
+    return {one.name: comparison.read_compared(tmp_path, one) for one in arms}
 
 
 def test_the_comparison_figure_has_the_likelihood_last_and_its_numbers_beside_it(study, tmp_path):
-    rows = comparison.rows(study)
+    rows = comparison.dose_rows(study)
     assert [panel.loss for panel in rows[0].panels] == ["mae", "nll"]
     assert rows[0].counts.sum() == study["high_nll"].scan.counts().sum(axis=(1, 2)).max()
     numbers = images.dose_comparison_rows(rows)
@@ -115,7 +115,7 @@ def test_the_comparison_figure_has_the_likelihood_last_and_its_numbers_beside_it
 
 def test_curves_are_of_what_the_object_shows(study):
     assert comparison.contrast_of(study) == "amplitude"
-    curves = comparison.curves(study)
+    curves = comparison.frc_of_arms(study)
     assert list(curves) == ["high_nll", "high_nll, direct", "high_mae", "high_mae, direct"]
     assert np.array_equal(curves["high_mae"].correlation, study["high_mae"].network.amplitude_frc.correlation)
 
@@ -147,11 +147,11 @@ def entry(name, loss, frc50, status="ok", nphotons=1e4):
 )
 def test_the_verdict_follows_from_the_numbers(nll, mae, words):
     arms = [entry("low_nll", "nll", nll), entry("low_mae", "mae", mae, "ok" if mae else "collapsed")]
-    said = comparison.verdict({"arms": arms}, "amplitude")
+    said = comparison.comparison_in_words({"arms": arms}, "amplitude")
     assert words in said[0]
     assert ("low_mae collapsed" in " ".join(said)) == (mae is None)
     assert "no interval" in said[-1]
-    table = comparison.table({"arms": arms})
+    table = comparison.arms_table({"arms": arms})
     assert len(table.splitlines()) == 1 + 2 * len(PARTS)
     assert ("0.40" in table) == (0.40 in (nll, mae))
-    assert "low_mae" in comparison.caption({"arms": arms}, "amplitude")
+    assert "low_mae" in comparison.comparison_caption({"arms": arms}, "amplitude")

@@ -28,7 +28,7 @@ from ptycho.run.verdict import verify_study
 from ptycho.study import layout, plan, provenance
 from ptycho.study.arms import check_arm, collect
 from ptycho.study.config import StudyConfig, arms
-from ptycho.study.status import Row, survey, table, write_progress, write_status
+from ptycho.study.status import Row, status_table, survey, write_progress, write_status
 
 FOUR = ("high_nll", "high_mae", "low_nll", "low_mae")
 ARMS = arms(("1e9", "1e4"), ("nll", "mae"))
@@ -420,7 +420,7 @@ def test_progress_of_a_running_arm(tmp_path):
     rows = {row.name: row for row in survey(out, stages(out), now=1030.0)}
     assert rows["high_nll"] == Row("high_nll", "running", "training 2/5", 30.0, 30.0)
     assert rows["low_nll"].state == rows["compare"].state == "pending"
-    assert re.search(r"high_nll +running +training 2/5 +0:30 +0:30", table(list(rows.values())))
+    assert re.search(r"high_nll +running +training 2/5 +0:30 +0:30", status_table(list(rows.values())))
 
 
 def test_a_training_is_watched_in_the_notebook_and_from_outside(tmp_path, monkeypatch):

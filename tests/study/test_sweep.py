@@ -16,7 +16,7 @@ from ptycho.study import layout, plan, sweep
 from ptycho.study.arms import check_arm
 from ptycho.study.campaigns import ask
 from ptycho.study.config import StudyConfig
-from ptycho.study.status import Row, add_failure, summary
+from ptycho.study.status import Row, add_failure, status_summary
 
 CONFIG = StudyConfig(doses=("1e9", "1e4"), losses=("nll",), nepochs=2)
 NAMES = ["seed-1/high_nll", "seed-1/low_nll", "seed-2/high_nll", "seed-2/low_nll"]
@@ -165,10 +165,10 @@ def test_progress_in_one_line():
     rows += [Row("5", "failed"), Row("6", "running", elapsed=20.0)]
     rows += [Row(str(k), "pending") for k in range(6)]
     # 6 to come and 40 s of the running one, two at a time
-    assert summary(rows, 1) == "4 of 12 arms done, 1 running, 1 failed, 6 to come; ETA 3:20"
-    assert summary(rows).endswith("ETA 6:40")
-    assert summary(rows[:5]) == "4 of 5 arms done, 0 running, 1 failed, 0 to come"
-    assert summary(rows[5:]) == "0 of 7 arms done, 1 running, 0 failed, 6 to come"
+    assert status_summary(rows, 1) == "4 of 12 arms done, 1 running, 1 failed, 6 to come; ETA 3:20"
+    assert status_summary(rows).endswith("ETA 6:40")
+    assert status_summary(rows[:5]) == "4 of 5 arms done, 0 running, 1 failed, 0 to come"
+    assert status_summary(rows[5:]) == "0 of 7 arms done, 1 running, 0 failed, 6 to come"
 
 
 @pytest.mark.parametrize("methods", [("direct",), ("unrolled",)])

@@ -1,0 +1,41 @@
+"""The evidence in reports/: small, complete, and listed."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+from standins import ROOT
+
+MOST, MOST_OF_A_FILE = 15_000_000, 500_000
+"""Bytes."""
+
+
+@pytest.fixture(scope="module")
+def tracked():
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("no git checkout")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "reports"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).exists()]
+
+
+def test_the_evidence_is_small(tracked):
+    assert sum(path.stat().st_size for path in tracked) <= MOST
+    assert [path for path in tracked if path.stat().st_size > MOST_OF_A_FILE] == []
+
+
+def test_what_is_a_twin_or_can_be_made_again_is_not_tracked(tracked):
+    assert [path for path in tracked if path.suffix in (".html", ".pdf", ".npz", ".keras")] == []
+    arms = {path.relative_to(ROOT / "reports").parts[0] for path in tracked if path.name == "train-arm.ipynb"}
+    assert arms == {"lines", "regression"}
+
+
+def test_every_report_is_listed_with_its_question_command_date_and_version(tracked):
+    table = (ROOT / "reports" / "README.md").read_text()
+    rows = re.findall(r"^\| \[([\w-]+)\]\(([^)]+)\) \| [^|]+ \| `make [^|]+ \| (\S+) \| ([^|]+) \|$", table, re.MULTILINE)
+    assert {row[0] for row in rows} == {path.relative_to(ROOT / "reports").parts[0] for path in tracked} - {"README.md"}
+    for name, link, date, version in rows:
+        assert link.startswith(f"{name}/") and (ROOT / "reports" / link) in tracked
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", date) and re.match(r"[0-9a-f]{7}\b", version), name
