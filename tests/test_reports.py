@@ -34,7 +34,8 @@ def test_what_is_a_twin_or_can_be_made_again_is_not_tracked(tracked):
 
 def test_every_report_is_listed_with_its_question_command_date_and_version(tracked):
     table = (ROOT / "reports" / "README.md").read_text()
-    rows = re.findall(r"^\| \[([\w-]+)\]\(([^)]+)\) \| [^|]+ \| `make [^|]+ \| (\S+) \| ([^|]+) \|$", table, re.MULTILINE)
+    row = r"^\| \[([\w-]+)\]\(([^)]+)\) \| [^|]+ \| `make [^|]+ \| (\S+) \| ([^|]+) \|$"
+    rows = re.findall(row, table, re.MULTILINE)
     assert {row[0] for row in rows} == {path.relative_to(ROOT / "reports").parts[0] for path in tracked} - {"README.md"}
     for name, link, date, version in rows:
         assert link.startswith(f"{name}/") and (ROOT / "reports" / link) in tracked
