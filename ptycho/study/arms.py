@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,50 +133,66 @@ def frc_record(judged: Mapping[str, Evaluation]) -> dict[str, Any]:
 
 
 STATUSES = ("ok", "collapsed", "failed")
-_NUMBER = (int, float)
-
-_NULLABLE = (*_NUMBER, type(None))
-
-_ARM: dict[str, tuple[type, ...]] = {
-    "name": (str,),
-    "nphotons": _NUMBER,
-    "loss": (str,),
-    "seed": (int,),
-    "architecture": (str, type(None)),
-    "status": (str,),
-    "train_seconds": _NULLABLE,
-    "patterns_per_second": _NULLABLE,
-    "train": (dict, type(None)),
-    "heldout": (dict, type(None)),
-    "direct": (dict, type(None)),
-}
-
-_OF_NETWORK = ("architecture", "train_seconds", "patterns_per_second", "train", "heldout")
-"""All null in an arm without a network."""
-
-_SPLIT: dict[str, tuple[type, ...]] = {
-    "amplitude_frc50": _NULLABLE,  # fractions of Nyquist; null where collapsed or absent
-    "phase_frc50": _NULLABLE,
-    "amplitude_psnr_db": _NUMBER,
-    "amplitude_ssim": _NUMBER,
-    "amplitude_pearson": _NUMBER,
-    "phase_pearson": _NULLABLE,  # null for an object without phase, where no correlation is defined
-    "relative_mse": _NUMBER,
-    "photon_bound": _NUMBER,
-    "deviance": _NUMBER,
-}
 
 
-def _check_keys(entry: Any, keys: Mapping[str, tuple[type, ...]], where: str) -> None:
+@dataclass(frozen=True)
+class PartRecord:
+    """The numbers of one part of an arm, as metrics.json has them; more of them may stand beside.
+
+    FRC50 are fractions of Nyquist, null where the part collapsed or the object has no such contrast.
+    """
+
+    amplitude_frc50: float | None
+    phase_frc50: float | None
+    amplitude_psnr_db: float
+    amplitude_ssim: float
+    amplitude_pearson: float
+    phase_pearson: float | None
+    relative_mse: float
+    photon_bound: float
+    deviance: float
+
+
+@dataclass(frozen=True)
+class ArmRecord:
+    """An arm, as metrics.json has it: the schema. ``direct`` is the reference without a network, on the training scan.
+
+    What is of a network is null where there is none: OF_NETWORK.
+    """
+
+    name: str
+    nphotons: float
+    loss: str
+    seed: int
+    architecture: str | None
+    status: str
+    train_seconds: float | None
+    patterns_per_second: float | None
+    train: PartRecord | None
+    heldout: PartRecord | None
+    direct: PartRecord | None
+
+
+OF_NETWORK = ("architecture", "train_seconds", "patterns_per_second", "train", "heldout")
+
+
+def check_fields(entry: Any, record: type, where: str) -> None:
+    """Raise ValueError, naming `where` and the key, unless `entry` holds the fields of `record`."""
+    hints = get_type_hints(record)
     if not isinstance(entry, dict):
-        raise ValueError(f"{where}: found {type(entry).__name__}, expected an object with {', '.join(keys)}")
-    for key, kinds in keys.items():
+        raise ValueError(f"{where}: found {type(entry).__name__}, expected an object with {', '.join(hints)}")
+    for key, hint in hints.items():
         if key not in entry:
             raise ValueError(f"{where}: {key!r} is missing")
-        value = entry[key]
-        if not isinstance(value, kinds) or isinstance(value, bool):
+        wanted = get_args(hint) or (hint,)
+        kinds = [kind for one in wanted for kind in _JSON.get(one, (one,))]
+        if not isinstance(entry[key], tuple(kinds)) or isinstance(entry[key], bool):
             expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
-            raise ValueError(f"{where}: {key!r} is {value!r}, expected {expected}")
+            raise ValueError(f"{where}: {key!r} is {entry[key]!r}, expected {expected}")
+
+
+_JSON: dict[Any, tuple[type, ...]] = {float: (int, float), PartRecord: (dict,)}
+"""What JSON has for a type, where that is another."""
 
 
 def _check_finite(value: Any, where: str) -> None:
@@ -188,18 +204,17 @@ def _check_finite(value: Any, where: str) -> None:
 
 
 def check_arm(entry: Any, path: str | os.PathLike[str], name: str | None = None) -> None:
-    """Raise ValueError, naming `path` and the key, unless `entry` is an arm's metrics by the schema, all finite.
+    """Raise ValueError, naming `path` and the key, unless `entry` is an ArmRecord of finite numbers.
 
-    `name` is the arm it should be; `direct` holds the metrics of the reference without a network, on the training scan.
-    An arm has a network, whose entries are then all there, or `direct`, or both.
+    `name` is the arm it should be. An arm has a network, whose entries are then all there, or `direct`, or both.
     """
-    _check_keys(entry, _ARM, str(path))
-    absent = [key for key in _OF_NETWORK if entry[key] is None]
-    if absent and (len(absent) < len(_OF_NETWORK) or entry["direct"] is None):
+    check_fields(entry, ArmRecord, str(path))
+    absent = [key for key in OF_NETWORK if entry[key] is None]
+    if absent and (len(absent) < len(OF_NETWORK) or entry["direct"] is None):
         raise ValueError(f"{path}: {absent[0]!r} is null, expected the entries of a network, of 'direct', or of both")
-    for split in ("train", "heldout", "direct"):
-        if entry[split] is not None:
-            _check_keys(entry[split], _SPLIT, f"{path}: {split!r}")
+    for part in PARTS:
+        if entry[part] is not None:
+            check_fields(entry[part], PartRecord, f"{path}: {part!r}")
     for key in entry:
         _check_finite(entry[key], f"{path}: {key!r}")
     if entry["status"] not in STATUSES:
@@ -228,12 +243,7 @@ def collect(out: str | os.PathLike[str], names: Iterable[str], measured: bool = 
     Of a `measured` scan also what resolution.json tells. Raises ValueError naming the file that is missing, corrupt or
     against the schema.
     """
-    found = []
-    for name in names:
-        path = Path(out) / name / layout.METRICS
-        entry = read_json(path)
-        check_arm(entry, path, name)
-        found.append(entry)
+    found = [read_arm(Path(out), name) for name in names]
     if not found:
         raise ValueError(f"{out}: a study needs at least one arm")
     told = {"resolution": read_json(Path(out) / f"{layout.RESOLUTION}.json")} if measured else {}
