@@ -13,7 +13,7 @@ from pathlib import Path
 from ptycho import __version__
 from ptycho.errors import ConfigError
 from ptycho.files import NOTEBOOKS, ROOT
-from ptycho.study.campaigns import CAMPAIGNS, HOW, ask, folder
+from ptycho.study.campaigns import CAMPAIGNS, HOW, ask, folder, refused, variables
 from ptycho.study.config import PARAMETERS
 
 
@@ -56,7 +56,7 @@ def _print_progress(out: Path, output: Path, status: int) -> None:
         print(f"{name} {'failed' if status else 'done'}: {status_summary(rows, beside=1)}", flush=True)
 
 
-def _bound(options: argparse.Namespace) -> int:
+def _bound(options: argparse.Namespace) -> None:
     from ptycho.run.stage import kernel_environment
 
     os.environ.update(kernel_environment(options.jobs))
@@ -67,7 +67,6 @@ def _bound(options: argparse.Namespace) -> int:
     from ptycho.study import bounds
 
     bounds.write(options.out)
-    return 0
 
 
 def _submit(options: argparse.Namespace) -> int:
@@ -76,18 +75,16 @@ def _submit(options: argparse.Namespace) -> int:
     return cluster.submit(options.scheduler, options.words)
 
 
-def _gather(options: argparse.Namespace) -> int:
+def _gather(options: argparse.Namespace) -> None:
     from ptycho.study import sweep
 
     sweep.collect(options.out)
-    return 0
 
 
-def _report(options: argparse.Namespace) -> int:
+def _report(options: argparse.Namespace) -> None:
     from ptycho.run import report
 
     print(report.write(folder(options.out)))
-    return 0
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -96,36 +93,31 @@ def _verify(options: argparse.Namespace) -> int:
     return engine.verify(options.out)
 
 
-def _status(options: argparse.Namespace) -> int:
+def _status(options: argparse.Namespace) -> None:
     from ptycho.study import sweep
 
     print(sweep.tell(folder(options.out)))
-    return 0
 
 
-def _clean(options: argparse.Namespace) -> int:
+def _clean(options: argparse.Namespace) -> None:
     from ptycho.run import engine
 
     engine.clean(Path(folder(options.out)))
-    return 0
 
 
-def _variables(options: argparse.Namespace) -> int:
+def _variables(options: argparse.Namespace) -> None:
     print('\nVariables of a study, with their defaults (make study NEPOCHS=50 DOSES="1e9 1e6"):')
-    own = CAMPAIGNS["study"].defaults
-    for name, (default, words) in _variables_of("study").items():
-        print(f"  {name:13s} {own.get(name, default):18s} {words}")
-    return 0
+    for name, (default, words) in variables("study").items():
+        print(f"  {name:13s} {default:18s} {words}")
 
 
-def _convert(options: argparse.Namespace) -> int:
+def _convert(options: argparse.Namespace) -> None:
     from ptycho.scans import formats
 
     words = {k: getattr(options, k) for k in ("to", "drop", "pixel_size", "of", "part")}
     for note in formats.convert(options.source, options.target, **words):
         print(f"left aside: {note}")
     print(options.target)
-    return 0
 
 
 def _inspect(options: argparse.Namespace) -> int:
@@ -157,31 +149,14 @@ def _lab(options: argparse.Namespace) -> int:
     os.execv(sys.executable, [sys.executable, "-m", "jupyter", "lab", str(notebooks)])
 
 
-def _variables_of(target: str) -> dict[str, tuple[str, str]]:
-    """{name: (default, meaning with the choices)} of the words that `target` takes, or `make` knows."""
-    found = {}
-    for name, of in PARAMETERS.items():
-        default = " ".join(map(str, of.default)) if isinstance(of.default, tuple) else of.default
-        choices = of.metadata["choices"]
-        words = of.metadata["meaning"] + (f": {', '.join(map(str, choices))}" if choices else "")
-        found[name] = ("" if default is None else str(default), words)
-    found |= {name: ("", words) for name, words in HOW.items()}
-    found["SEEDS"], found["RATES"] = (
-        (CAMPAIGNS[of].defaults[name], HOW[name]) for of, name in (("sweep", "SEEDS"), ("rates", "RATES"))
-    )
-    return {name: (CAMPAIGNS[target].defaults.get(name, default), words) for name, (default, words) in found.items()}
-
-
 def _add_requests(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """A command for each of CAMPAIGNS; parameters are options, or words as the Makefile's variables."""
     for target, campaign in CAMPAIGNS.items():
         words = f"{campaign.meaning}; the same as `make {target}`"
         command = commands.add_parser(target, help=campaign.meaning, description=words, allow_abbrev=False)
         command.set_defaults(do=_perform, target=target)
-        for name, (default, meaning) in _variables_of(target).items():
-            if (name == "SEEDS" and target == "study") or (name == "SEED" and target != "study"):
-                continue
-            if (name == "RATES" and target != "rates") or (name == "METHODS" and target == "study"):
+        for name, (default, meaning) in variables(target).items():
+            if refused(target, name):
                 continue
             several = name in ("DOSES", "LOSSES", "METHODS", "SEEDS", "RATES")
             option = "--output-dir" if name == "OUT" else f"--{name.lower().replace('_', '-')}"
@@ -273,7 +248,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run the command line; a wrong value or file is one message and exit status 2."""
     options = parser().parse_args(words)
     try:
-        return int(options.do(options))
+        return options.do(options) or 0
     except ValueError as error:
         print(f"ptycho: {error}", file=sys.stderr)
         return 2

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,12 +21,9 @@ from ptycho.cores import usable_cores
 from ptycho.errors import ConfigError
 from ptycho.files import NOTEBOOKS, PACKAGE, write_if_changed
 from ptycho.run import stage as runner
+from ptycho.run.rules import ALL, rules
 from ptycho.study import layout, plan, status
 from ptycho.study.campaigns import CAMPAIGNS, Request
-from ptycho.study.layout import Stage
-
-ALL = 1_000_000
-"""The jobs of `make -j`: as many as there are."""
 
 
 def perform(request: Request) -> int:
@@ -46,29 +41,27 @@ def perform(request: Request) -> int:
 
 
 def _make(request: Request) -> int:
-    out, dry = Path(request.out), "n" in _asked_of_make()[0]
-    jobs, plural = _jobs(request), bool(request.seeds)
-    if dry:
+    out, jobs, swept = Path(request.out), _jobs(request), request.target == "sweep"
+    if _is_dry():
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch, layout.RULES)
             path.write_text(rules(request, jobs))
-            return _run_make(path, jobs, "pipeline" if not plural else "arms gathered")
+            return _run_make(path, jobs, "arms gathered" if swept else "pipeline")
     plan.check_scan(request.config)
     with _held(out):
-        if plural:
+        if swept:
             from ptycho.study import sweep
 
             sweep.write_sweep(out, request.config, request.seeds)
         else:
             plan.write_plan(out, request.config)
         write_if_changed(out / layout.RULES, rules(request, jobs))
-        made = _run_make(out / layout.RULES, jobs, "arms" if plural else "pipeline")
+        made = _run_make(out / layout.RULES, jobs, "arms" if swept else "pipeline")
         if made > 128:  # interrupted
             _tell_unfinished(out)
             return made
-        if plural:  # what could be made is gathered, whatever failed
-            gathered = _run_make(out / layout.RULES, 1, "gathered")
-            return gathered or made
+        if swept:  # what could be made is gathered, whatever failed
+            return _run_make(out / layout.RULES, 1, "gathered") or made
         if made:
             _tell_unfinished(out)
             print((out / layout.STATUS).read_text(encoding="utf-8"), end="")
@@ -115,7 +108,7 @@ def _campaign(request: Request) -> int:
         made = _make(member)
         if made > 128 or (made and not (Path(member.out) / layout.ARMS).exists()):
             return made
-    if "n" in _asked_of_make()[0]:
+    if _is_dry():
         return 0
     parameters = out / f"{request.target}.yaml"
     write_if_changed(parameters, yaml.safe_dump(request.gathering(), sort_keys=False))
@@ -142,6 +135,10 @@ def _asked_of_make() -> tuple[str, int | None]:
     flags = words[0] if re.fullmatch(r"[A-Za-z]+", words[0]) else ""
     jobs = [word[2:] for word in words if re.fullmatch(r"-j\d*", word)]
     return flags, (int(jobs[0]) if jobs[0] else ALL) if jobs else None
+
+
+def _is_dry() -> bool:
+    return "n" in _asked_of_make()[0]
 
 
 def _jobs(request: Request) -> int:
@@ -193,91 +190,3 @@ def _held(out: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def rules(request: Request, jobs: int) -> str:
-    """The rules by which make makes what was asked for."""
-    out, seeds = request.out, request.seeds
-    config = request.config
-    asked = {
-        **{"doses": config.doses, "losses": config.losses, "methods": config.methods, "seeds": seeds},
-        "measured": config.scan is not None,
-    }
-    stages = layout.sweep_stages(asked) if seeds else layout.study_stages(asked)
-    arms = [stage for stage in stages if stage.notebook == "train-arm"]
-    writer = _Writer(out, "'{jobs}'" if request.scheduler else str(min(jobs, len(arms))), request.scheduler)
-    for stage in stages:
-        writer.stage(stage, sweep=out if seeds else None)
-    bounds = [f"{layout.seed_folder(seed)}/" for seed in seeds]
-    for folder in bounds:
-        first = layout.scan_file(config.doses[0], "train"), layout.scan_file(config.doses[0], "heldout")
-        command = f"{writer.here} bound {out}/{folder} --log {out}/{folder}{layout.LOG} --jobs {writer.jobs}"
-        writer.rule(f"{folder}{layout.BOUND}", [folder + path for path in first], command)
-    if not seeds:
-        writer.rule(layout.INDEX, [stages[-1].rendered], f"{writer.python} report {out}")
-        writer.goal("pipeline", [layout.INDEX])
-    else:
-        writer.goal("arms", [stage.rendered for stage in arms] + [f"{folder}{layout.BOUND}" for folder in bounds])
-        last = layout.gathering()
-        writer.rule(layout.ARMS, [], f"{writer.python} gather {out}", "FORCE")
-        writer.stage(last, sweep=None, jobs=False, here=True)
-        writer.rule(layout.INDEX, [last.rendered], f"{writer.python} report {out}")
-        writer.goal("gathered", [layout.INDEX], f"{writer.python} verify {out}")
-    return writer.text()
-
-
-class _Writer:
-    """Collects rules. Paths are of the folder `out`, which has no character that make or a shell reads otherwise."""
-
-    def __init__(self, out: str, jobs: str, scheduler: str | None):
-        self.out, self.jobs = out, jobs
-        self.python = f"{shlex.quote(sys.executable)} -m ptycho"
-        # where a command runs does not change the command
-        self.here = f"{self.python} submit {shlex.quote(scheduler)} {self.python}" if scheduler else self.python
-        self.lines = [
-            "# Written by ptycho: what is made from what, and how.",
-            ".SUFFIXES:",
-            "# what a finished stage left beside its notebook, should it have gone",
-            "lost = $(if $(filter-out $(wildcard $1),$1),FORCE)",
-            "FORCE:\n",
-        ]
-
-    def stage(self, stage: Stage, sweep: str | None, jobs: bool = True, here: bool = False) -> None:
-        """The notebook of a stage, and what it leaves beside it."""
-        seed = stage.seed.rstrip("/")
-        of = f"{self.out}/{seed}" if seed else self.out
-        command = (
-            f"{self.python if here else self.here} run {shlex.quote(_shown(NOTEBOOKS / f'{stage.notebook}.ipynb'))} $@ "
-            f"--parameters {self.out}/{stage.parameters} --log {of}/{layout.LOG}"
-        )
-        command += f" --sweep {sweep}" if sweep else ""
-        command += f" --jobs {self.jobs}" if jobs and stage.notebook not in ("simulate", "compare") else ""
-        left = " ".join(f"{self.out}/{path}" for path in stage.outputs)
-        self.rule(stage.rendered, list(stage.needs), command, f"$(call lost,{left})")
-        if stage.notebook == "simulate":
-            # The notebook leaves a scan alone whose content did not change: the arms of it are then not made again.
-            for path in stage.outputs:
-                self.rule(path, [stage.rendered], ":")
-        # written by the plan; a dry run comes here without them
-        for path in (stage.parameters, *stage.needs):
-            if path.endswith((".yaml", ".sha256")):
-                self.rule(path, [], "test -f $@")
-
-    def rule(self, target: str, needs: Sequence[str], command: str, *more: str) -> None:
-        """How to make `target`, a path of `out`, from `needs`, paths of it, and from `more`."""
-        line = " ".join([f"{self.out}/{target}:", *(f"{self.out}/{need}" for need in needs), *more])
-        if f"{line}\n\t@{command}" not in self.lines:
-            self.lines.append(f"{line}\n\t@{command}")
-
-    def goal(self, name: str, needs: Sequence[str], command: str = ":") -> None:
-        """A name for what `needs` are."""
-        self.lines.append(f"\n.PHONY: {name}\n{name}: {' '.join(f'{self.out}/{need}' for need in needs)}\n\t@{command}")
-
-    def text(self) -> str:
-        return "\n".join(self.lines) + "\n"
-
-
-def _shown(path: Path) -> str:
-    """A path as short as it can be told from here."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -118,7 +118,8 @@ def ask(target: str, given: Mapping[str, str]) -> Request:
     for name in given:
         if name not in PARAMETERS and name not in HOW:
             raise ConfigError(f"unknown parameter {name}: the parameters are {' '.join([*PARAMETERS, *HOW])}")
-    _refuse_others(target, given)
+        if why := refused(target, name):
+            raise ConfigError(why)
     words = {**CAMPAIGNS[target].defaults, **given}
     engine, scheduler = words.get("ENGINE") or "local", words.get("SCHEDULER", "").strip()
     if engine not in ("local", "dask"):
@@ -140,16 +141,30 @@ def ask(target: str, given: Mapping[str, str]) -> Request:
     return replace(request, rates=_rates(words["RATES"], config)) if target == "rates" else request
 
 
-def _refuse_others(target: str, given: Mapping[str, str]) -> None:
-    """Refuse the words that another target has."""
-    of_study = target == "study"
-    for name in ("SEEDS", "METHODS"):
-        if of_study and name in given:
-            raise ConfigError(f"{name} is a parameter of `make sweep`, which `make study` does not have")
-    if not of_study and "SEED" in given:
-        raise ConfigError("SEED is a parameter of `make study`; that of `make sweep` is SEEDS")
-    if target != "rates" and "RATES" in given:
-        raise ConfigError(f"RATES is a parameter of `make rates`, which `make {target}` does not have")
+def refused(target: str, name: str) -> str:
+    """Why `target` does not take the parameter `name`, which another one has; "" where it does."""
+    if target == "study" and name in ("SEEDS", "METHODS"):
+        return f"{name} is a parameter of `make sweep`, which `make study` does not have"
+    if target != "study" and name == "SEED":
+        return "SEED is a parameter of `make study`; that of `make sweep` is SEEDS"
+    if target != "rates" and name == "RATES":
+        return f"RATES is a parameter of `make rates`, which `make {target}` does not have"
+    return ""
+
+
+def variables(target: str) -> dict[str, tuple[str, str]]:
+    """{name: (default, meaning, with what is accepted)} of every parameter; the defaults are those of `target`."""
+    found = {}
+    for name, of in PARAMETERS.items():
+        default = " ".join(map(str, of.default)) if isinstance(of.default, tuple) else of.default
+        accepted = ", ".join(map(str, of.metadata["choices"]))
+        found[name] = ("" if default is None else str(default), of.metadata["meaning"] + (accepted and f": {accepted}"))
+    found |= {name: (CAMPAIGNS[_OWNERS.get(name, target)].defaults.get(name, ""), HOW[name]) for name in HOW}
+    return {name: (CAMPAIGNS[target].defaults.get(name, default), words) for name, (default, words) in found.items()}
+
+
+_OWNERS = {"SEEDS": "sweep", "RATES": "rates"}
+"""Whose default of a parameter is told where the target at hand has none."""
 
 
 def folder(word: str) -> str:

@@ -113,9 +113,11 @@ def survey(out: str | os.PathLike[str], stages: Sequence[Stage], now: float | No
 
 def write_unfinished(out: str | os.PathLike[str], rows: Sequence[Row]) -> None:
     """Say in status.txt of an unfinished study which stages stopped and how far they were, beside those that failed."""
-    stopped = [
-        f"{row.name}: stopped{f' after {row.step}' if row.step else ''}" for row in rows if row.state == "stopped"
-    ]
+    stopped = []
+    for row in (row for row in rows if row.state == "stopped"):
+        stage, _, epochs = row.step.partition(" ")
+        where = f" in its {stage}, after epoch {epochs.replace('/', ' of ')}" if epochs else ""
+        stopped.append(f"{row.name}: stopped{where}")
     write_status(out, False, [*_failures(out), *(stopped or ["the study has not finished"])])
 
 
