@@ -108,7 +108,7 @@ check: $(ENVIRONMENT)
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy
-	@$(PYTHON) -c "from importlinter.cli import lint_imports_command as lint; lint(['--no-cache'])" | tail -n 1
+	@$(PYTHON) -c "from importlinter.cli import lint_imports_command as lint; lint(['--no-cache', '--no-logo'])"
 
 ## remove the study or sweep in OUT, and build/
 clean:

@@ -257,7 +257,7 @@ def main(words: Sequence[str] | None = None) -> int:
             raise
         told = f"{error.name} is not installed for {sys.executable}"
         print(
-            f"ptycho: {told}; use .venv/bin/ptycho, which `make study` sets up, or pip install ptycho", file=sys.stderr
+            f"ptycho: {told}; use .venv/bin/ptycho, which `make study` sets up, or pip install .", file=sys.stderr
         )
         return 2
     except KeyboardInterrupt:
