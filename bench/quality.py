@@ -15,7 +15,7 @@ from bench import ptychi_engines as peer
 from bench.process import Row
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
-from ptycho.study.arms import judge
+from ptycho.judge.parts import judge
 
 LOSS = "nll"
 

@@ -16,6 +16,8 @@ ARCHITECTURES = ("unrolled", "cnn")
 DIRECT = "direct"
 """The method without a network: the loss minimised over the object's own pixels."""
 
+PARTS = ("train", "heldout", DIRECT)
+"""Of an arm: the network on both splits, and on the training split the fit without a network; it may lack either."""
 LEARNING_RATES = {
     "unrolled": {"nll": 3.2e-2, "mae": 6.4e-2, "mse": 3.2e-2},
     "cnn": {"nll": 1e-3, "mae": 1e-3, "mse": 1e-3},

@@ -11,10 +11,10 @@ import numpy as np
 
 from ptycho.judge.frc import FRCCurve
 from ptycho.judge.metrics import Evaluation, evaluate
+from ptycho.judge.parts import truth
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import PARTS, SPLITS, load_reconstructions
 from ptycho.study import layout
-from ptycho.study.arms import truth
 from ptycho.study.config import Arm
 
 INDISTINCT = 0.02

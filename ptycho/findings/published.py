@@ -24,10 +24,10 @@ from ptycho.findings.dose_response import DoseResponse
 from ptycho.findings.intervals import Interval, mean_interval
 from ptycho.judge.frc import BAND, FRCCurve, evaluation_window, fill_holes, frc, frc50, ring_power
 from ptycho.judge.metrics import Evaluation, evaluate
+from ptycho.judge.parts import truth
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import load_reconstructions
 from ptycho.study import layout, sweep
-from ptycho.study.arms import truth
 from ptycho.study.config import Arm
 
 SETTING = {"object_kind": "lines", "object_size": 392, "N": 64, "phase": 0.0, "illumination": "disk", "scan": None}

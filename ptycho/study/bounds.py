@@ -9,9 +9,9 @@ from typing import Any
 
 from ptycho.files import read_json, write_json
 from ptycho.judge.cramer_rao import information_bound
+from ptycho.judge.parts import truth
 from ptycho.scans.rawdata import RawData
 from ptycho.study import layout, plan
-from ptycho.study.arms import truth
 
 
 def write(out: str | os.PathLike[str]) -> Path:

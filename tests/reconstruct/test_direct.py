@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 
 from ptycho.errors import TrainingError
+from ptycho.judge.parts import judge
 from ptycho.physics import optics, probes
 from ptycho.reconstruct import direct, positions
 from ptycho.scans import simulated
-from ptycho.study.arms import judge
 
 
 @pytest.fixture(scope="module")

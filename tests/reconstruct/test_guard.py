@@ -8,11 +8,11 @@ import pytest
 from ptycho import seeds
 from ptycho.errors import DataError
 from ptycho.judge.metrics import NAMES
+from ptycho.judge.parts import judge
 from ptycho.reconstruct import direct, reference
 from ptycho.scans.dose import deviance
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.simulated import simulate
-from ptycho.study.arms import judge
 
 UNSEEN = "deviance_heldout_pixels"
 

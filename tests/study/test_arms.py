@@ -8,10 +8,11 @@ import pytest
 from ptycho.errors import DataError
 from ptycho.figures import images, output
 from ptycho.findings import comparison
+from ptycho.judge.parts import judge, judge_parts
 from ptycho.reconstruct import direct
 from ptycho.scans import simulated
 from ptycho.scans.reconstruction import PARTS, load_reconstructions, save_reconstructions
-from ptycho.study.arms import arm_entry, check_arm, judge, judge_parts
+from ptycho.study.arms import arm_entry, check_arm
 from ptycho.study.config import Arm
 
 

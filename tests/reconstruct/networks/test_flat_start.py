@@ -4,10 +4,10 @@ import keras
 import pytest
 
 from ptycho.config import ModelConfig, TrainingConfig
+from ptycho.judge.parts import judge
 from ptycho.reconstruct import groups, stitching, training
 from ptycho.reconstruct.networks import model
 from ptycho.scans import simulated
-from ptycho.study.arms import judge
 
 
 @pytest.mark.slow
