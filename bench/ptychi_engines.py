@@ -1,4 +1,12 @@
-"""pty-chi on our scans: its engines run in the Python that has them, on our counts, and answer in our frame."""
+"""pty-chi on our scans: its engines run in the Python that has them, on our counts, and answer in our frame.
+
+Its arrays in memory (ptychi.api.task.PtychographyTask, version 2.2): diffraction_data (M, N, N) intensity, zero
+frequency at the centre (pty-chi shifts it: `fft_shift`); object_data (slices, H, W); probe_data (coherent, incoherent,
+N, N); probe_position_{y,x}_px (M,), y along rows and x along columns as here; valid_pixel_mask (N, N), True if valid.
+
+By default the origin of the positions is put at round(H/2) - 1/2 of the object, and a position is that of the patch's
+middle, (N-1)/2: position 0 puts index N//2 of the patch on object pixel round(H/2).
+"""
 
 from __future__ import annotations
 
@@ -9,11 +17,12 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import signal
 
-from bench import ptychi_arrays
 from ptycho.scans.formats.scan import Scan
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
@@ -78,13 +87,27 @@ def fit(data: RawData, engine: str, epochs: Sequence[int], seed: int) -> list[tu
     coverage = np.maximum(signal.fftconvolve(visits, light, mode="same"), 0).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
         given, taken = Path(folder, "given.npz"), Path(folder, "taken.npz")
-        np.savez(given, **ptychi_arrays.to_arrays(scan))
+        np.savez(given, **to_arrays(scan))
         _ptychi(
             str(FITTER), str(given), str(taken), json.dumps({**ENGINES[engine], "budgets": [*epochs], "seed": seed})
         )
         with np.load(taken) as results:
             seconds, objects = results["seconds"], results["objects"]
     return [(float(s), Reconstruction(O, coverage, corner)) for s, O in zip(seconds, objects, strict=True)]
+
+
+def to_arrays(scan: Scan) -> dict[str, NDArray[Any]]:
+    """What PtychographyTask takes, y first, by its own names, of a scan with patterns, positions, probe and object."""
+    scan = scan.in_pixels()  # so that the object's first pixel is (0, 0)
+    assert scan.x is not None and scan.y is not None and scan.probe is not None and scan.object is not None
+    arrays = {
+        "diffraction_data": scan.intensity(),
+        "probe_position_y_px": scan.y - np.rint(scan.object.shape[0] / 2),
+        "probe_position_x_px": scan.x - np.rint(scan.object.shape[1] / 2),
+        "probe_data": scan.probe.reshape(1, -1, *scan.probe.shape[-2:]),
+        "object_data": scan.object[np.newaxis],
+    }
+    return arrays if scan.mask is None else {**arrays, "valid_pixel_mask": scan.mask}
 
 
 def _ptychi(*words: str) -> str:

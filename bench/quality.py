@@ -13,9 +13,9 @@ from pathlib import Path
 
 from bench import ptychi_engines as peer
 from bench.process import Row
+from ptycho.judge.parts import judge
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
-from ptycho.judge.parts import judge
 
 LOSS = "nll"
 

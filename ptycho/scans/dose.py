@@ -1,11 +1,10 @@
 """The dose of a scan: as measured, thinned to less, split in two, and what counts say of a predicted rate. NumPy only.
 
-Is a dose ladder Poisson? The index of dispersion, variance over mean, of thinned counts tells.
-Thinned counts are n ~ Binomial(N, f) of the measured N, each pixel by itself; Poisson counts N of rate l so become
-Poisson of rate f l (Kingman, Poisson Processes, 1993, sec. 5.1). Two things can be tested: that the thinning was
-binomial, which needs nothing but N; and how far the counts are from Poisson about a predicted rate l, by their index
-D = sum (N - l)^2 / sum l. What the detector or the prediction adds to 1 shrinks with the dose: thinned, the index is
-f D + (1 - f) sum N / sum l on average.
+Thinned counts are n ~ Binomial(N, f) of the measured N, each pixel by itself. Poisson counts N of rate l become Poisson
+of rate f l, exactly (Kingman, Poisson Processes, 1993, colouring theorem, sec. 5.1).
+Two things can be tested. That the thinning was binomial: this needs N alone. How far the counts are from Poisson about
+a predicted rate l: by their index of dispersion D = sum (N - l)^2 / sum l. What the detector or the prediction adds to
+1 shrinks with the dose: thinned, the index is f D + (1 - f) sum N / sum l on average.
 """
 
 from __future__ import annotations
@@ -39,8 +38,6 @@ class Dose:
 def thin(counts: NDArray[np.number], fraction: float, rng: np.random.Generator) -> NDArray[np.int64]:
     """Keep each photon with probability `fraction`: int64 counts, of the shape of `counts`.
 
-    A binomial draw from Poisson counts of mean l is Poisson of mean fraction * l, exactly and independently in each
-    pixel (Kingman, Poisson Processes, 1993, colouring theorem, sec. 5.1): this is the scan at a lower dose.
     Raises DataError for counts that are negative or not whole, ValueError for a fraction outside (0, 1].
     """
     if not 0 < fraction <= 1:
@@ -51,7 +48,6 @@ def thin(counts: NDArray[np.number], fraction: float, rng: np.random.Generator) 
 def thin_to_dose(data: RawData, nphotons: float, rng: np.random.Generator) -> RawData:
     """Return the scan as it would have been at `nphotons` photons per pattern, by thinning its counts.
 
-    The intensity scale shrinks with the dose, so that the object and the probe stay as they are.
     Raises ValueError if the scan has fewer photons than that, DataError if its counts are not known.
     """
     counts = data.counts()
@@ -59,35 +55,30 @@ def thin_to_dose(data: RawData, nphotons: float, rng: np.random.Generator) -> Ra
     if not 0 < nphotons <= mean:
         raise ValueError(f"nphotons is {nphotons:.6g}; expected a number in (0, {mean:.6g}], what the scan measured")
     fraction = nphotons / mean
-    s = float(np.sqrt(fraction) * data.intensity_scale)
-    diff3d = (np.sqrt(thin(counts, fraction, rng)) / s).astype(np.float32)
-    return replace(data, diff3d=diff3d, nphotons=nphotons, intensity_scale=s)
+    return _with_counts(data, thin(counts, fraction, rng), fraction, nphotons)
 
 
 def halve(data: RawData, rng: np.random.Generator) -> tuple[RawData, RawData]:
     """Return two scans of half the dose: each photon falls to the one or to the other with probability 1/2.
 
-    They share no noise: the halves of Poisson counts are independent (Kingman 1993, as in `thin`). Raises DataError
-    if the counts are not known.
+    They share no noise: the halves of Poisson counts are independent. Raises DataError if the counts are not known.
     """
     counts = data.counts()
     first = thin(counts, 0.5, rng)
-    s = float(np.sqrt(0.5) * (data.intensity_scale or 1.0))
     nphotons = None if data.nphotons is None else data.nphotons / 2
-    one, other = (
-        replace(data, diff3d=(np.sqrt(half) / s).astype(np.float32), nphotons=nphotons, intensity_scale=s)
-        for half in (first, counts - first)
-    )
-    return one, other
+    return _with_counts(data, first, 0.5, nphotons), _with_counts(data, counts - first, 0.5, nphotons)
+
+
+def _with_counts(data: RawData, counts: NDArray[np.int64], fraction: float, nphotons: float | None) -> RawData:
+    """The scan with `counts`, a fraction of its own. The intensity scale shrinks, so that object and probe stay."""
+    assert data.intensity_scale is not None
+    s = float(np.sqrt(fraction) * data.intensity_scale)
+    return replace(data, diff3d=(np.sqrt(counts) / s).astype(np.float32), nphotons=nphotons, intensity_scale=s)
 
 
 def measured_dose(data: RawData, probe: NDArray[np.complexfloating]) -> Dose:
-    """Return the dose that the counts of a scan amount to, on the valid pixels of its detector.
-
-    Raises DataError if the counts are not known.
-    """
-    counts = data.counts()
-    total = float(counts.sum())
+    """Return the dose that the counts of a scan amount to, on its valid pixels. DataError if they are not known."""
+    total = float(data.counts().sum())
     area = illuminated_area(data.xcoords, data.ycoords, probe)
     valid = data.N**2 if data.mask is None else int(np.count_nonzero(data.mask))
     return Dose(total / len(data), total / (len(data) * valid), total / area)
@@ -102,7 +93,7 @@ def normalise(
     """Bring a measured scan to the units of a simulated one: object and probe of order one, the photons in one scale s.
 
     `counts` (M, N, N) with the zero frequency at N//2, `x`, `y` (M,) pixels, `probe` (N, N) or (L, N, N) in any unit.
-    The probe is scaled so that the mean of |P|^2 over the square holding 99.99 % of it is one; s so that an object of
+    The probe is scaled: the mean of |P|^2 over the square holding 99.99 % of it is one. s is such that an object of
     |O| = 1 gives the mean counts: s^2 sum |P|^2 = nphotons. Raises DataError for counts, positions or a probe that
     break the contract, or a scan without a photon.
     """
@@ -151,11 +142,10 @@ def deviance(
 ) -> float:
     """Return how well an object explains a scan's counts: mean Poisson deviance per lit detector pixel.
 
-    `object` (H, W), its pixel [0, 0] at `origin_yx` of the scan's frame, is illuminated by the scan's probe and
-    compared with the counts: 2 (n ln(n/l) - (n - l)), which is 1 on average when the object is true and l is above a
-    few photons (McCullagh and Nelder 1989, section 2.3). Lit pixels are those predicted to receive a photon or more;
-    if there are none, all count. Of the valid pixels only `pixels` (N, N) do: by default those that a fit sees
-    (`data.fitted`). Raises DataError if the counts are not known.
+    The scan's probe on `object` (H, W), pixel [0, 0] at `origin_yx` of the scan's frame, predicts the rates l of the
+    counts n. The deviance 2 (n ln(n/l) - (n - l)) is 1 on average for a true object, where l is above a few photons
+    (McCullagh and Nelder 1989, section 2.3). Lit pixels are those with l >= 1, or all if there are none. Of the valid
+    pixels only `pixels` (N, N) count, by default `data.fitted`. Raises DataError if the counts are not known.
     """
     counts, rate = data.counts(), predicted_rate(data, object, origin_yx)
     if pixels is None:
@@ -202,14 +192,10 @@ class Dispersion:
 def dispersion(thinned: RawData, whole: RawData) -> Dispersion:
     """The dispersion of the counts of a scan that was thinned from ``whole``, about what its ``objectGuess`` predicts.
 
-    ``thinned`` may be ``whole`` itself. The standard error is exact: with v = f (1 - f) N, ::
-
-        Var[(n - f N)^2 / v] = 2 + 1/v - 6/N
-
-    from the fourth moment of the binomial distribution. Raises DataError where counts are not known.
+    ``thinned`` may be ``whole`` itself. The standard error is exact, from the fourth moment of the binomial
+    distribution: Var[(n - f N)^2 / v] = 2 + 1/v - 6/N, with v = f (1 - f) N. Both scans must have known counts.
     """
-    assert whole.objectGuess is not None and whole.intensity_scale is not None
-    assert thinned.intensity_scale is not None
+    assert whole.objectGuess is not None and whole.intensity_scale and thinned.intensity_scale
     n, N = (data.counts().astype(np.float64) for data in (thinned, whole))
     f = (thinned.intensity_scale / whole.intensity_scale) ** 2
     rate = predicted_rate(whole, whole.objectGuess, np.zeros(2))

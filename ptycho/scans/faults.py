@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,25 +31,24 @@ def of_shapes(scan: Scan) -> Iterator[str]:
         yield "patterns: missing; there is nothing to reconstruct from"
     if scan.x is None or scan.y is None:
         yield "positions: missing; expected x and y of every pattern"
-    shape = scan.patterns.shape if scan.patterns is not None else None
-    if shape is not None and len(shape) != 3:
+    if scan.patterns is None:
+        return
+    shape = scan.patterns.shape
+    if len(shape) != 3:
         yield f"patterns: shape {shape}; expected (M, N, N)"
         return
+    M, H, W = shape
     for name, line in (("x", scan.x), ("y", scan.y)):
-        if shape is not None and line is not None and len(line) != shape[0]:
-            yield f"positions: {len(line)} values of {name} for {shape[0]} patterns; expected one each"
-    if shape is None:
-        return
-    H, W = shape[1:]
+        if line is not None and len(line) != M:
+            yield f"positions: {len(line)} values of {name} for {M} patterns; expected one each"
     if H != W:
         yield f"patterns: not square, {H} x {W} pixels; {_fit(min(H, W))}"
         return
     if H not in PATTERN_SIZES:
         yield f"patterns: {H} x {H} pixels, of no size the networks take; {_fit(H)}"
-    if scan.probe is not None and scan.probe.shape[-2:] != (H, W):
-        yield f"probe: {scan.probe.shape[-2:]} pixels for patterns of {(H, W)}; expected the same"
-    if scan.mask is not None and scan.mask.shape != (H, W):
-        yield f"mask: {scan.mask.shape} pixels for patterns of {(H, W)}; expected the same"
+    for name, array in (("probe", scan.probe), ("mask", scan.mask)):
+        if array is not None and (found := array.shape[-2:] if name == "probe" else array.shape) != (H, W):
+            yield f"{name}: {found} pixels for patterns of {(H, W)}; expected the same"
 
 
 def _fit(N: int) -> str:
@@ -91,23 +90,22 @@ def of_pixels(scan: Scan, found: Statistics) -> Iterator[str]:
     photons = mean * M / found.unit  # of each pixel over the whole scan
     dark, steady = found.high <= 0, found.variance <= 0.1 * mean * found.unit
     labels, _ = ndimage.label(dark & valid, np.ones((3, 3)))
-    stop = np.zeros_like(dark)
-    if label := labels[H // 2, W // 2]:
-        stop = labels == label
+    middle_label = labels[H // 2, W // 2]
+    stop = (labels == middle_label) & (middle_label > 0)
+    if stop.sum() >= 9 and stop[1:-1, 1:-1].sum() == stop.sum():
         rim = ndimage.binary_dilation(stop, iterations=2) & ~stop
-        inner = ~(stop[0].any() or stop[-1].any() or stop[:, 0].any() or stop[:, -1].any())
-        if inner and stop.sum() >= 9 and np.median(photons[rim]) > LIT:
+        if np.median(photons[rim]) > LIT:
             yield f"pixels: the centre is blank, {stop.sum()} pixels: a beam-stop, which a mask should leave out"
     # all that surrounds it is lit: a dark pixel between bright ones may be a zero of the diffraction pattern
-    surrounded = [ndimage.minimum_filter(photons, footprint=ring) > LIT for ring in (_ring(3), _ring(5))]
-    dead = dark & valid & ~stop & (surrounded[0] | surrounded[1])
+    surrounded = [ndimage.minimum_filter(photons, footprint=_ring(side)) > LIT for side in (3, 5)]
+    seen = valid & ~stop
+    dead = dark & seen & np.any(surrounded, axis=0)
     lines = []
     for name, axis in (("column", 0), ("row", 1)):
-        beside = np.minimum(np.roll(photons, 1, 1 - axis), np.roll(photons, -1, 1 - axis)) > LIT
-        whole = (beside & valid & ~stop).sum(axis) >= 8
-        whole &= (beside & valid & ~stop & dark).sum(axis) == (beside & valid & ~stop).sum(axis)
+        beside = seen & (np.minimum(np.roll(photons, 1, 1 - axis), np.roll(photons, -1, 1 - axis)) > LIT)
+        whole = (beside.sum(axis) >= 8) & ~(beside & ~dark).any(axis)
         lines += [f"{name} {i}" for i in np.flatnonzero(whole)]
-        dead |= dark & valid & ~stop & np.expand_dims(whole, axis)
+        dead |= dark & seen & np.expand_dims(whole, axis)
     if dead.any():
         y, x = np.argwhere(dead)[0]
         where = f"as in {', '.join(lines[:4])}" if lines else f"the first at (y, x) = ({y}, {x})"
@@ -128,19 +126,14 @@ def of_pixels(scan: Scan, found: Statistics) -> Iterator[str]:
 
 def _ring(side: int) -> NDArray[np.bool_]:
     """The edge of a square of `side` pixels."""
-    ring = np.ones((side, side), bool)
-    ring[1:-1, 1:-1] = False
-    return ring
+    return np.pad(np.zeros((side - 2, side - 2), bool), 1, constant_values=True)
 
 
 def of_geometry(scan: Scan) -> Iterator[str]:
     """Energy, distance and pixels in another unit."""
-    if scan.energy is not None and not 1e-12 < PLANCK_LIGHT / scan.energy < 1e-7:
+    if scan.energy and not 1e-12 < (wavelength := PLANCK_LIGHT / scan.energy) < 1e-7:
         units = {"keV": 1e3 * ELECTRONVOLT, "eV": ELECTRONVOLT}
-        guess = next(
-            (u for u, unit in units.items() if 1e-12 < PLANCK_LIGHT / (scan.energy * unit) < 1e-7), "no joules"
-        )
-        wavelength = PLANCK_LIGHT / scan.energy
+        guess = next((u for u, unit in units.items() if 1e-12 < wavelength / unit < 1e-7), "no joules")
         yield f"energy: {scan.energy:.6g} J is a wavelength of {wavelength:.3g} m; expected joules, found {guess}?"
     if scan.distance is not None and not 1e-3 < scan.distance < 100:
         yield f"distance: {scan.distance:.6g} m to the detector; expected metres, found millimetres?"
@@ -156,7 +149,7 @@ def of_positions(scan: Scan) -> Iterator[str]:
     if bad := int((~np.isfinite(x) | ~np.isfinite(y)).sum()):
         yield f"positions: {bad} of {len(x)} are NaN or infinite"
         return
-    span, unit = max(np.ptp(x), np.ptp(y)), "m" if scan.metres else "pixels"
+    span = max(np.ptp(x), np.ptp(y))
     if span == 0 and len(x) > 1:
         yield "positions: all equal; expected a scan"
     elif not scan.metres and 0 < span < 1e-3:
@@ -164,25 +157,38 @@ def of_positions(scan: Scan) -> Iterator[str]:
     elif scan.metres and span > 0.1:
         yield f"positions: they span {span:.3g} m; expected metres, found pixels or micrometres?"
     else:
-        yield from _on_the_object(scan, unit)
+        yield from _on_the_object(scan)
 
 
-def _on_the_object(scan: Scan, unit: str) -> Iterator[str]:
+def in_pixels(scan: Scan) -> tuple[Scan, NDArray[np.float64], NDArray[np.float64]] | None:
+    """The scan with its positions in pixels, and these x and y; None where there are none to be had."""
     try:
         placed = scan.in_pixels()
     except DataError:
+        return None
+    return None if placed.x is None or placed.y is None else (placed, placed.x, placed.y)
+
+
+def _on_the_object(scan: Scan) -> Iterator[str]:
+    if scan.object is None or scan.object_center is None or scan.object.ndim != 2 or (found := in_pixels(scan)) is None:
         return
-    if placed.object is None or placed.object_center is None or placed.object.ndim != 2:
-        return
-    assert placed.x is not None and placed.y is not None
-    x, y, (H, W) = placed.x, placed.y, placed.object.shape
+    _, x, y = found
+    H, W = scan.object.shape
     outside = _outside(x, y, H, W)
     if outside.any():
-        ways = {"x and y swapped": (y, x), "the sign of x flipped": (-x, y), "the sign of y flipped": (x, -y)}
-        ways["both signs flipped"] = (-x, -y)
-        fits = [name for name, (u, v) in ways.items() if not _outside(u, v, H, W).any()]
+        fits = [name for name, (u, v) in _turned(x, y, 0, 0).items() if not _outside(u, v, H, W).any()]
         hint = f"; with {fits[0]} they would be inside" if fits else ""
         yield f"positions: {outside.sum()} of {len(x)} lie outside the object of shape {(H, W)}{hint}"
+
+
+def _turned(x: NDArray[np.float64], y: NDArray[np.float64], H: int, W: int) -> dict[str, tuple[Any, Any]]:
+    """The positions as other conventions would have them, on an object (H, W)."""
+    return {
+        "x and y swapped": (y, x),
+        "the sign of x flipped": (W - x, y),
+        "the sign of y flipped": (x, H - y),
+        "both signs flipped": (W - x, H - y),
+    }
 
 
 def _outside(x: NDArray[np.float64], y: NDArray[np.float64], H: int, W: int) -> NDArray[np.bool_]:
@@ -196,35 +202,24 @@ def of_orientation(scan: Scan) -> Iterator[str]:
     """
     if scan.patterns is None or scan.probe is None or scan.object is None or scan.object_center is None:
         return
-    try:
-        scan = scan.in_pixels()
-    except DataError:
+    if (found := in_pixels(scan)) is None:
         return
-    assert scan.x is not None and scan.y is not None and scan.object is not None and scan.probe is not None
-    assert scan.patterns is not None
+    _, x, y = found
     N, (H, W) = scan.patterns.shape[-1], scan.object.shape
-    chosen = np.unique(np.linspace(0, len(scan.x) - 1, WITNESSES).astype(int))
+    chosen = np.unique(np.linspace(0, len(x) - 1, WITNESSES).astype(int))
     measured = np.sqrt(np.maximum(scan.intensity(chosen), 0).astype(np.float64))
-    x, y = scan.x[chosen], scan.y[chosen]
-    ways = {
-        "as they are": (x, y),
-        "x and y swapped": (y, x),
-        "the sign of x flipped": (W - x, y),
-        "the sign of y flipped": (x, H - y),
-        "both signs flipped": (W - x, H - y),
-    }
+    x, y = x[chosen], y[chosen]
     object = np.pad(scan.object, N, mode="edge")
     likeness = {}
-    for name, (u, v) in ways.items():
+    for name, (u, v) in {"as they are": (x, y), **_turned(x, y, H, W)}.items():
         if not _outside(u, v, H, W).any():
             predicted = photons.ideal_amplitude(object, scan.probe, u + N, v + N)
             pairs = zip(measured, predicted, strict=True)
             likeness[name] = float(np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairs]))
-    best = max(likeness, key=lambda name: likeness[name])
+    most, best = max((value, name) for name, value in likeness.items())
     now = likeness["as they are"]
-    if 1 - likeness[best] < 0.7 * (1 - now) and likeness[best] - now > 0.01:
-        gain = f"{likeness[best]:.2f}, now {now:.2f}"
-        yield f"positions: object and probe explain the patterns better with {best} ({gain})"
+    if 1 - most < 0.7 * (1 - now) and most - now > 0.01:
+        yield f"positions: object and probe explain the patterns better with {best} ({most:.2f}, now {now:.2f})"
 
 
 def overlap(scan: Scan, probe: NDArray[np.complexfloating]) -> tuple[float, float, float] | None:
@@ -233,22 +228,13 @@ def overlap(scan: Scan, probe: NDArray[np.complexfloating]) -> tuple[float, floa
     The step is the median distance to the nearest neighbour; the diameter that of a disk of the probe's area
     (sum I)^2 / sum I^2, I = |P|^2.
     """
-    try:
-        placed = scan.in_pixels()
-    except DataError:
+    if (found := in_pixels(scan)) is None:
         return None
-    if placed.x is None or placed.y is None or len(placed.x) != len(placed.y) or len(placed.x) < 2:
+    _, x, y = found
+    if len(x) != len(y) or len(x) < 2 or not (np.isfinite(x).all() and np.isfinite(y).all()):
         return None
-    places = np.stack([placed.y, placed.x], axis=1)
-    if not np.isfinite(places).all():
-        return None
+    places = np.stack([y, x], axis=1)
     step = float(np.median(cKDTree(places).query(places, k=2)[0][:, 1]))
     intensity = np.square(np.abs(probe.astype(np.complex128))).reshape(-1, *probe.shape[-2:]).sum(0)
     diameter = float(2 * np.sqrt(intensity.sum() ** 2 / np.square(intensity).sum() / np.pi))
     return 1 - step / diameter, step, diameter
-
-
-def without_shape(scan: Scan) -> Scan:
-    """The scan without patterns of a shape that nothing can be computed from."""
-    shape = scan.patterns.shape if scan.patterns is not None else ()
-    return scan if len(shape) == 3 and all(shape) else replace(scan, patterns=None)

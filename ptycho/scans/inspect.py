@@ -55,29 +55,29 @@ def inspect(path: str | os.PathLike[str]) -> Inspection:
 def examine(scan: Scan, summary: list[tuple[str, str]]) -> Inspection:
     """Examine a scan, reading its patterns once. Raises DataError for patterns that cannot be read."""
     wrong = [*faults.of_shapes(scan), *faults.of_geometry(scan), *faults.of_positions(scan)]
-    kept = faults.without_shape(scan)
-    found = statistics_of(kept) if kept.patterns is not None else None
+    shape = scan.patterns.shape if scan.patterns is not None else ()
+    found = statistics_of(scan) if len(shape) == 3 and all(shape) else None
     probe, lit = scan.probe, found is not None and found.mean.sum() > 0
     summary = [*summary, *_of_patterns(scan, found)]
     if found is not None:
         wrong += faults.of_values(scan, found)
-        if lit:
-            wrong += faults.of_pixels(scan, found)
-            H, W = found.mean.shape
-            if probe is None and H == W and H % 2 == 0 and H >= 16 and found.mean.min() >= 0:
-                probe = probes.estimate(found.mean)
+        wrong += faults.of_pixels(scan, found) if lit else ()
+        H, W = found.mean.shape
+        if lit and probe is None and H == W and H % 2 == 0 and H >= 16 and found.mean.min() >= 0:
+            probe = probes.estimate(found.mean)
     summary += _of_positions(scan, found, probe, wrong)
     summary += _of_geometry(scan, found, lit)
     if not wrong:
         wrong += faults.of_orientation(scan)
-    names = {"probe": "it can be estimated from the mean pattern", "object": "it is what a reconstruction finds"}
-    missing = [f"{name}: {what}" for name, what in names.items() if getattr(scan, name) is None]
+    missing = [] if scan.probe is not None else ["probe: it can be estimated from the mean pattern"]
+    missing += [] if scan.object is not None else ["object: it is what a reconstruction finds"]
     lacking = [n.replace("_", " ") for n in ("energy", "distance", "detector_pixel") if getattr(scan, n) is None]
     if scan.pixel is None:
         missing.append(f"{', '.join(lacking) or 'patterns'}: the size of an object pixel is unknown")
     missing += [f"left aside: {note}" for note in scan.notes]
-    placed = scan.x is not None and scan.y is not None and len(scan.x) == len(scan.y)
-    picture = scatter(scan.x, scan.y) if placed and scan.x is not None and scan.y is not None else ""
+    picture = ""
+    if scan.x is not None and scan.y is not None and len(scan.x) == len(scan.y):
+        picture = scatter(scan.x, scan.y)
     return Inspection(summary, missing, wrong, (scan, found, probe) if found is not None and lit else None, picture)
 
 
@@ -86,14 +86,12 @@ def scatter(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
     ok = np.isfinite(x) & np.isfinite(y)
     if not ok.any():
         return ""
-    cells = np.zeros((ROWS, COLUMNS), int)
-    place = [
+    row, column = (
         np.rint((v[ok] - v[ok].min()) / (np.ptp(v[ok]) or 1) * (n - 1)).astype(int)
         for v, n in ((y, ROWS), (x, COLUMNS))
-    ]
-    np.add.at(cells, tuple(place), 1)
-    rows = ["".join(" .:::#"[min(n, 5)] for n in row).rstrip() for row in cells]
-    return "\n".join(f"  |{row}" for row in rows)
+    )
+    cells = np.bincount(row * COLUMNS + column, minlength=ROWS * COLUMNS).reshape(ROWS, COLUMNS)
+    return "\n".join("  |" + "".join(" .:::#"[min(n, 5)] for n in line).rstrip() for line in cells)
 
 
 def _of_patterns(scan: Scan, found: Statistics | None) -> list[tuple[str, str]]:
@@ -125,15 +123,11 @@ def _of_positions(
         lines.append(("overlap", f"{share:.0%}: step {step:.3g}, {whose} {diameter:.3g} object pixels across"))
         if share < faults.LEAST_OVERLAP and scan.probe is not None:
             wrong.append(f"overlap: {share:.0%} of the probe's diameter; expected {faults.LEAST_OVERLAP:.0%} or more")
-        if found is not None and found.bad == 0 and (found.whole or scan.intensity_scale is not None):
-            placed = scan.in_pixels()
-            assert placed.x is not None and placed.y is not None
-            area, total = photons.illuminated_area(placed.x, placed.y, probe), found.totals.sum()
-            each = (total / len(found.totals), total / len(found.totals) / found.mean.size, total / area)
-            words = (
-                f"{v:.4g} per {w}" for v, w in zip(each, ("pattern", "detector pixel", "object pixel"), strict=True)
-            )
-            lines.append(("dose", f"photons: {', '.join(words)}"))
+        placed = faults.in_pixels(scan)
+        if placed and found is not None and found.bad == 0 and (found.whole or scan.intensity_scale is not None):
+            each, fluence = found.totals.mean(), found.totals.sum() / photons.illuminated_area(*placed[1:], probe)
+            words = f"{each:.4g} per pattern, {each / found.mean.size:.4g} per detector pixel"
+            lines.append(("dose", f"photons: {words}, {fluence:.4g} per object pixel"))
     return lines
 
 

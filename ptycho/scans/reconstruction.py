@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from ptycho import files
+from ptycho.config import PARTS
 from ptycho.errors import DataError
 
-PARTS = ("train", "heldout", "direct")
-"""The network on both splits, and on the training split the fit without a network; an arm may lack either."""
+FIELDS = {"object": np.complex64, "coverage": np.float32, "origin_yx": np.float64}
 
 SPLITS = {"train": "training scan", "heldout": "held-out scan"}
 """What the splits of a study are called in words."""
@@ -45,30 +45,23 @@ class Reconstruction:
 
 def save_reconstructions(path: str | os.PathLike[str], parts: Mapping[str, Reconstruction]) -> None:
     """Write ``<part>_object``, ``<part>_coverage`` and ``<part>_origin_yx`` of each part, whole or not at all."""
-    arrays: dict[str, Any] = {}
-    for part, found in parts.items():
-        arrays[f"{part}_object"] = np.asarray(found.object, np.complex64)
-        arrays[f"{part}_coverage"] = np.asarray(found.coverage, np.float32)
-        arrays[f"{part}_origin_yx"] = np.asarray(found.origin_yx, np.float64)
+    arrays: dict[str, Any] = {
+        f"{part}_{field}": np.asarray(getattr(found, field), dtype)
+        for part, found in parts.items()
+        for field, dtype in FIELDS.items()
+    }
     with files.replacing(path) as partial, open(partial, "wb") as file:
         np.savez_compressed(file, **arrays)
 
 
 def load_reconstructions(path: str | os.PathLike[str]) -> dict[str, Reconstruction]:
-    """What :func:`save_reconstructions` wrote: the network's parts, the direct one, or all.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read, or lacks a part.
-    """
-    fields = ("object", "coverage", "origin_yx")
+    """What :func:`save_reconstructions` wrote. Raises DataError for a file that cannot be read, or lacks a part."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             names = {name.partition("_")[0] for name in arrays}
             parts = [p for p in PARTS if p in names or (p != "direct" and names & {"train", "heldout"})]
             if not parts:
                 raise KeyError(f"none of {', '.join(PARTS)} is in it")
-            return {part: Reconstruction(*(arrays[f"{part}_{field}"] for field in fields)) for part in parts}
+            return {part: Reconstruction(*(arrays[f"{part}_{field}"] for field in FIELDS)) for part in parts}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{path}: not the reconstructions of an arm ({error})") from error

@@ -21,9 +21,6 @@ from ptycho import files, seeds
 from ptycho.physics import photons, probes, samples
 from ptycho.scans.rawdata import RawData
 
-OBJECT_SIZE = 4
-"""Side of a simulated object, in patterns, where nothing else is asked for."""
-
 
 @dataclass(frozen=True, eq=False)
 class Acquisition(ABC):
@@ -53,15 +50,7 @@ class Simulated(Acquisition):
     def _expose(self, dose: str, rng: np.random.Generator) -> RawData:
         nphotons = float(dose)
         diff3d, s = photons.expose(self.ideal, nphotons, rng)
-        return RawData(
-            diff3d=diff3d,
-            xcoords=self.x,
-            ycoords=self.y,
-            probeGuess=self.probe,
-            objectGuess=self.object,
-            nphotons=nphotons,
-            intensity_scale=s,
-        )
+        return RawData(diff3d, self.x, self.y, self.probe, self.object, nphotons=nphotons, intensity_scale=s)
 
 
 def simulate(
@@ -76,27 +65,19 @@ def simulate(
 ) -> dict[str, Simulated]:
     """Two objects of one kind, each with its own random scan through one probe.
 
-    Parameters
-    ----------
-    N : int
-        Detector pixels.
-    n_train, n_test : int
-        Positions of the training and of the held-out scan.
-    seed : int
-    phase : float
-        Peak-to-peak phase of the object in radians; 0 for one that only absorbs.
-    object_kind : {'lines', 'grf', 'siemens'}
-    object_size : int, optional
-        Side of the object in pixels; 4N when None.
-    illumination : {'disk', 'gaussian', 'zone_plate'}
-        The probe.
+    N                detector pixels
+    n_train, n_test  positions of the training and of the held-out scan
+    phase            peak-to-peak phase of the object in radians; 0 for one that only absorbs
+    object_kind      one of config.OBJECTS
+    object_size      side of the object in pixels; 4N when None
+    illumination     the probe, one of config.PROBES
     """
-    size, P = object_size or OBJECT_SIZE * N, probes.make_probe(illumination, N)
+    size, P = object_size or 4 * N, probes.make_probe(illumination, N)
     splits = {}
     for split, n in (("train", n_train), ("heldout", n_test)):
         O = samples.make_object(object_kind, size, seeds.derive(seed, "object", split), phase)
         rng = np.random.default_rng(seeds.derive(seed, "scan", split))
-        x, y = samples.make_scan("random", n, size, N, rng)
+        x, y = samples.random_positions(n, size, N, rng)
         splits[split] = Simulated(split, O, P, x, y, seed, ideal=photons.ideal_amplitude(O, P, x, y))
     return splits
 

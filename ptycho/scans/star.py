@@ -22,11 +22,8 @@ from ptycho.scans.dose import normalise
 from ptycho.scans.rawdata import RawData
 
 NAME = "siemens-star-small.npz.bz2"
-
 SHA256 = "dbce7715c1d4a7c28a48f684dacc7d343fbc5d06fe993d6ea31714ffb5c68d3d"
-
 PACKAGE = "tike==0.26.0"
-
 MEMBER = f"tike-0.26.0/tests/data/{NAME}"
 
 
@@ -48,8 +45,9 @@ def fetch(cache_dir: str | os.PathLike[str]) -> Path:
         with replacing(cached) as partial:
             partial.write_bytes(content)
     except OSError as error:
-        reason = error.strerror or error
-        raise DataError(f"{cached}: cannot be written ({reason}); expected a writable cache") from error
+        raise DataError(
+            f"{cached}: cannot be written ({error.strerror or error}); expected a writable cache"
+        ) from error
     return cached
 
 
@@ -76,13 +74,8 @@ def _download(work: Path) -> bytes:
     # source that it has unpacked in TMPDIR by then, so that the scan is there whether or not this succeeded
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", "tike", "--no-clean"]
     environment = {**os.environ, "TMPDIR": str(work.resolve()), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    done = subprocess.run(
-        [*command, "--dest", str(work), PACKAGE],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command += ["--dest", str(work), PACKAGE]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     for archive in work.glob("tike-*.tar.gz"):
         try:
             with tarfile.open(archive) as tar, tar.extractfile(MEMBER) as member:  # type: ignore[union-attr]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho.scans.formats.scan import Scan, batches
+from ptycho.scans.formats.scan import BATCH, Scan
 
 ALIKE = 0.99
 """Share of the values that have to be whole numbers for all of them to be taken for such."""
@@ -42,17 +42,15 @@ class Statistics:
 def statistics_of(scan: Scan) -> Statistics:
     """Read all patterns of the scan once. It must have some, of shape (M, H, W), M > 0."""
     assert scan.patterns is not None
-    frame = scan.patterns.shape[1:]
-    total, square = np.zeros(frame), np.zeros(frame)
+    M, frame = len(scan.patterns), scan.patterns.shape[1:]
+    total, square, last = np.zeros(frame), np.zeros(frame), np.zeros(frame)
     low, high = np.full(frame, np.inf), np.full(frame, -np.inf)
-    totals, unit, least = [], np.inf, np.inf
+    totals, unit, least, whole = np.zeros(M), np.inf, np.inf, True
     bad = repeated = small = small_whole = 0
-    whole = True
-    last = None
-    for values in batches(scan.patterns):
-        previous = values[:-1] if last is None else np.concatenate([last[np.newaxis], values[:-1]])
-        alike = (values[len(values) - len(previous) :] == previous).all(axis=(1, 2))
-        repeated += int((alike & previous.any(axis=(1, 2))).sum())
+    for start in range(0, M, BATCH):
+        values = np.asarray(scan.patterns[start : start + BATCH])
+        previous = np.concatenate([last[np.newaxis].astype(values.dtype), values[:-1]])
+        repeated += int(((values == previous).all(axis=(1, 2)) & previous.any(axis=(1, 2))).sum())
         last = values[-1]
         v = values.astype(np.float64)
         finite = np.isfinite(v)
@@ -68,17 +66,15 @@ def statistics_of(scan: Scan) -> Statistics:
         total += v.sum(0)
         square += np.square(v).sum(0)
         low, high = np.minimum(low, v.min(0)), np.maximum(high, v.max(0))
-        totals.append(v.sum(axis=(1, 2)))
-        if (v > 0).any():
-            unit = min(unit, float(v[v > 0].min()))
-    M = len(scan.patterns)
+        totals[start : start + BATCH] = v.sum(axis=(1, 2))
+        unit = min(unit, float(v.min(initial=np.inf, where=v > 0)))
     mean = total / M
     return Statistics(
         mean=mean,
         variance=np.maximum(square / M - mean**2, 0),
         low=low,
         high=high,
-        totals=np.concatenate(totals),
+        totals=totals,
         unit=unit if np.isfinite(unit) else 1.0,
         whole=whole,
         squares_whole=small > 0 and small_whole >= ALIKE * small,

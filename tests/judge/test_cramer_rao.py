@@ -9,7 +9,7 @@ from scipy import sparse
 from ptycho.judge.cramer_rao import information_bound
 from ptycho.judge.metrics import evaluate
 from ptycho.physics.probes import disk
-from ptycho.physics.samples import make_object, make_scan
+from ptycho.physics.samples import make_object, random_positions
 from ptycho.scans import simulated
 from ptycho.scans.reconstruction import Reconstruction
 
@@ -23,7 +23,7 @@ def scan(modes=1, n=300, seed=0):
     P = disk(N, 4.0)
     if modes == 2:
         P = np.stack([P, 0.5j * np.roll(disk(N, 3.0), (1, -1), (0, 1))])
-    return O, P, *make_scan("random", n, SIZE, N, np.random.default_rng(seed))
+    return O, P, *random_positions(n, SIZE, N, np.random.default_rng(seed))
 
 
 @cache

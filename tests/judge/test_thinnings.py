@@ -17,7 +17,7 @@ def scan():
     rng = np.random.default_rng(0)
     O = np.exp(1j * samples.siemens_star(160, spokes=24, inner_radius=24 * 4 / (2 * np.pi))).astype(np.complex64)
     P = probes.make_probe("disk", 64)
-    x, y = samples.make_scan("random", 300, 160, 64, rng)
+    x, y = samples.random_positions(300, 160, 64, rng)
     diff3d, s = photons.expose(photons.ideal_amplitude(O, P, x, y), 1e6, rng)
     return RawData(diff3d, x, y, P, objectGuess=O, nphotons=1e6, intensity_scale=s)
 

@@ -96,7 +96,7 @@ def overlap(one, other):
 @pytest.mark.parametrize("N", [64, 128])
 def test_a_compact_probe_is_estimated_from_the_mean_pattern(kind, least, N, phase):
     P, O = make_probe(kind, N), samples.make_object("lines", 4 * N, 3, phase)
-    x, y = samples.make_scan("random", 100, 4 * N, N, np.random.default_rng(0))
+    x, y = samples.random_positions(100, 4 * N, N, np.random.default_rng(0))
     mean = np.square(photons.ideal_amplitude(O, P, x, y), dtype=np.float64).mean(0)
     found = estimate(np.random.default_rng(1).poisson(mean * (1e4 / mean.sum()), (20, N, N)).mean(0))
     assert found.shape == (N, N) and found.dtype == np.complex64

@@ -14,7 +14,7 @@ from ptycho.scans.rawdata import RawData
 def scan():
     rng = np.random.default_rng(0)
     P, O = probes.make_probe("disk", 64), samples.make_object("lines", 160, 3, phase=1.0)
-    x, y = samples.make_scan("random", 300, 160, 64, rng)
+    x, y = samples.random_positions(300, 160, 64, rng)
     diff3d, s = photons.expose(photons.ideal_amplitude(O, P, x, y), 1e6, rng)
     return RawData(diff3d, x, y, P, xcoords_start=x + 1, ycoords_start=y, intensity_scale=s, pixel_size=1e-8)
 

@@ -16,7 +16,7 @@ def simulate(kind, dose=1e5):
     """A scan on whole pixels: there, turning positions back and forth gives the same numbers to the last bit."""
     rng = np.random.default_rng(0)
     P, O = probes.make_probe(kind, 64), samples.make_object("lines", 160, 3, phase=1.0)
-    x, y = (np.rint(v) for v in samples.make_scan("random", 300, 160, 64, rng))
+    x, y = (np.rint(v) for v in samples.random_positions(300, 160, 64, rng))
     diff3d, s = photons.expose(photons.ideal_amplitude(O, P, x, y), dose, rng)
     return RawData(diff3d, x, y, P, xcoords_start=x + 1, ycoords_start=y, nphotons=dose, intensity_scale=s)
 

@@ -148,7 +148,7 @@ def test_refined_positions_and_modes_reach_the_arms(tmp_path):
     """Planted errors of a pixel either way and steps 8 % too long: 2.2 pixels rms along an axis, 0.3 when refined."""
     rng = np.random.default_rng(3)
     P, O = probes.make_probe("disk", 64), samples.make_object("lines", 160, 3, phase=1.0)
-    true = np.stack(samples.make_scan("random", 300, 160, 64, rng))
+    true = np.stack(samples.random_positions(300, 160, 64, rng))
     diff3d, s = photons.expose(photons.ideal_amplitude(O, P, *true), 1e6, rng)
     middle = true.mean(axis=1, keepdims=True)
     told = middle + 1.08 * (true - middle) + rng.uniform(-1, 1, true.shape)

@@ -7,7 +7,7 @@ from scipy import ndimage, stats
 from ptycho.errors import DataError
 from ptycho.physics.photons import expose, ideal_amplitude, intensity_scale
 from ptycho.physics.probes import disk, make_probe, support_size, zone_plate
-from ptycho.physics.samples import make_object, make_scan
+from ptycho.physics.samples import make_object, random_positions
 from ptycho.scans.dose import measured_dose, normalise, thin, thin_to_dose
 from ptycho.scans.rawdata import RawData
 
@@ -16,7 +16,7 @@ def scan(nphotons, seed=0, n=300, kind="disk", N=64, phase=1.0):
     """Return a simulated scan of a lines object and its probe."""
     rng = np.random.default_rng(seed)
     obj, probe = make_object("lines", 4 * N, seed, phase), make_probe(kind, N)
-    x, y = make_scan("random", n, 4 * N, N, rng)
+    x, y = random_positions(n, 4 * N, N, rng)
     diff3d, s = expose(ideal_amplitude(obj, probe, x, y), nphotons, rng)
     return RawData(diff3d, x, y, probe, nphotons=nphotons, intensity_scale=s)
 
@@ -39,7 +39,7 @@ def slow_amplitude(obj, probe, x, y):
 def test_amplitude_equals_the_slow_oracle(kind):
     rng = np.random.default_rng(1)
     obj, probe = make_object("lines", 96, 1, phase=2.0), make_probe(kind, 32)
-    x, y = make_scan("random", 6, 96, 32, rng)
+    x, y = random_positions(6, 96, 32, rng)
     x[0], y[0], x[1] = 40, 50, 33.5  # whole and half pixels too
     fast = ideal_amplitude(obj, probe, x, y)
     assert fast.shape == (6, 32, 32) and fast.dtype == np.float32
@@ -139,7 +139,7 @@ def test_trap_nphotons_recorded_but_inert():
     """The dose must change the data, by its photon noise, and not only a number stored beside them."""
     rng = np.random.default_rng(0)
     obj, probe = make_object("lines", 256, 0), disk(64)
-    x, y = make_scan("random", 300, 256, 64, rng)
+    x, y = random_positions(300, 256, 64, rng)
     ideal = ideal_amplitude(obj, probe, x, y).astype(float)
     errors = []
     lit = (intensity_scale(ideal, 1e5) * ideal) ** 2 > 20  # where even the lowest dose has photons
@@ -287,7 +287,7 @@ def test_normalise_gives_the_measured_scan_the_units_of_a_simulation(unit, modes
     rng = np.random.default_rng(3)
     probe = zone_plate(32)
     probe = np.stack([probe, 0.5j * np.roll(probe, 1, 0)]) if modes else probe
-    x, y = make_scan("random", 40, 96, 32, rng)
+    x, y = random_positions(40, 96, 32, rng)
     obj = np.ones((96, 96), np.complex64)
     ideal = ideal_amplitude(obj, probe, x, y).astype(float)
     counts = rng.poisson(ideal**2 * nphotons / (ideal**2).sum((1, 2)).mean())

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from ptycho.errors import DataError
+from ptycho.scans.archive import naming
 from ptycho.scans.formats import cxi, h5, npz, ptychodus_diffraction, ptychodus_product, ptychovit, ptyd, reconstruction
 from ptycho.scans.formats.scan import Scan
 from ptycho.scans.rawdata import RawData
@@ -59,11 +60,8 @@ def files_of(path: str | os.PathLike[str]) -> list[Path]:
     Of a file of no kind known here, itself. Raises DataError where it cannot be read.
     """
     path = Path(path)
-    found = [path]
-    for kind in FORMATS:
-        if kind.recognises(path):
-            found += [file for file in getattr(kind, "partners", lambda _: [])(path) if file.exists()]
-            break
+    kind = next((kind for kind in FORMATS if kind.recognises(path)), None)
+    found = [path, *(file for file in getattr(kind, "partners", lambda _: [])(path) if file.exists())]
     found += [linked for file in found for linked in h5.linked(file)]
     return list(dict.fromkeys(found))
 
@@ -74,11 +72,8 @@ def load(path: str | os.PathLike[str]) -> RawData:
     kind = identify(path)
     if kind is npz:
         return RawData.load(path)
-    try:
+    with naming(path):
         return kind.read(path).rawdata()
-    except DataError as error:
-        message = str(error)
-        raise DataError(message if message.startswith(f"{path}") else f"{path}: {message}") from error
 
 
 def by_name(path: Path, name: str | None = None) -> ModuleType:
@@ -101,10 +96,9 @@ def convert(
 ) -> list[str]:
     """Read `source`, write `target` in the format `to` or that of its suffix, and return what was left aside.
 
-    An arm's reconstruction.npz needs the scan `of` which it is one, and which `part` of it is wanted.
-
-    What the target cannot hold is refused unless it is named in `drop` (of PARTS). `pixel_size`, metres, is for a
-    source that does not know its own. The target is there whole or not at all. Raises DataError.
+    What the target cannot hold is refused unless `drop` names it (of PARTS). `pixel_size`, metres, is for a source
+    without its own. An arm's reconstruction.npz needs the scan `of` which it is, and which `part` of it is wanted.
+    The target is there whole or not at all. Raises DataError.
     """
     source, target = Path(source), Path(target)
     if source.exists() and target.exists() and source.samefile(target):
@@ -118,18 +112,15 @@ def convert(
         scan = read(source)
     if unknown := sorted(set(drop) - set(PARTS)):
         raise DataError(f"--drop {' '.join(unknown)}: expected some of {', '.join(PARTS)}")
-    gone: dict[str, Any] = {PARTS[part]: None for part in drop}
-    if "x" in gone:
-        gone |= dict.fromkeys(("y", "x_start", "y_start", "object_center", "indices"))
-    scan = replace(scan, **gone)
+    changes: dict[str, Any] = {PARTS[part]: None for part in drop}
+    if "positions" in drop:
+        changes |= dict.fromkeys(("y", "x_start", "y_start", "object_center", "indices"))
     if pixel_size is not None:
-        scan = replace(scan, pixel_size=pixel_size)
+        changes["pixel_size"] = pixel_size
+    scan = replace(scan, **changes)
     lost = [part for part, field in PARTS.items() if getattr(scan, field) is not None and part not in kind.HOLDS]
     if lost:
         raise DataError(f"{target}: {kind.NAME} cannot hold {', '.join(lost)}; name them after --drop to go without")
-    try:
+    with naming(target):
         kind.write(target, scan)
-    except DataError as error:
-        message = str(error)
-        raise DataError(message if message.startswith(f"{target}") else f"{target}: {message}") from error
     return list(scan.notes)

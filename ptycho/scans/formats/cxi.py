@@ -21,22 +21,17 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from ptycho.errors import DataError
 from ptycho.scans.formats import h5
-from ptycho.scans.formats.scan import PLANCK_LIGHT, Scan, layer, modes
+from ptycho.scans.formats.scan import PLANCK_LIGHT, Scan
 
 NAME, SUFFIXES = "cxi", (".cxi",)
-
 HOLDS = frozenset({"patterns", "positions", "probe", "object", "mask"})
-
 ENTRY = "entry_1"
-
 SOURCE, DETECTOR, EXTRA = (f"{ENTRY}/{g}" for g in ("instrument_1/source_1", "instrument_1/detector_1", "ptychodus"))
-
+DATA = f"{ENTRY}/data_1/data"
 TRANSLATION = f"{ENTRY}/sample_1/geometry_1/translation"
-
 HAS_SIGNAL = 0x1000
 
 
@@ -48,27 +43,20 @@ def recognises(path: Path) -> bool:
 def read(path: Path) -> Scan:
     """Read the file, its patterns when they are indexed. Raises DataError for a wrong type or shape."""
     with h5.opened(path) as file:
-        patterns = h5.stack(file, f"{ENTRY}/data_1/data")
-        patterns = patterns if patterns is not None else h5.stack(file, f"{DETECTOR}/data")
-        places = (TRANSLATION, f"{ENTRY}/data_1/translation", f"{DETECTOR}/translation")
-        place = next((p for p in places if p in file), None)
-        translation = h5.array(file, place) if place else None
+        place = _first(file, TRANSLATION, f"{ENTRY}/data_1/translation", f"{DETECTOR}/translation")
+        translation = h5.array(file, place)
         if translation is not None and (translation.ndim != 2 or translation.shape[1] < 2):
-            raise DataError(f"{path}: {place} has shape {translation.shape}; expected (M, 2) or (M, 3)")
+            raise DataError(f"{place} has shape {translation.shape}; expected (M, 2) or (M, 3)")
         wavelength, energy = h5.scalar(file, f"{SOURCE}/wavelength"), h5.scalar(file, f"{SOURCE}/energy")
         bits = h5.array(file, f"{DETECTOR}/mask", "iub")
-        probe = _image(file, f"{ENTRY}/image_1/data", f"{SOURCE}/illumination")
-        found = _image(file, f"{ENTRY}/image_2/data")
-        center = [h5.scalar(file, f"{EXTRA}/object_center_{axis}_m") for axis in "yx"]
-        indices = h5.array(file, f"{EXTRA}/probe_position_indexes", "iu")
         return Scan(
-            patterns=patterns,
-            x=translation[:, 0].astype(np.float64) if translation is not None else None,
-            y=translation[:, 1].astype(np.float64) if translation is not None else None,
-            indices=indices.astype(np.int64) if indices is not None else None,
-            probe=modes(path, probe),
-            object=layer(path, found),
-            object_center=(center[0], center[1]) if center[0] is not None and center[1] is not None else None,
+            patterns=h5.stack(file, _first(file, DATA, f"{DETECTOR}/data")),
+            x=translation[:, 0] if translation is not None else None,
+            y=translation[:, 1] if translation is not None else None,
+            indices=h5.array(file, f"{EXTRA}/probe_position_indexes", "iu"),
+            probe=h5.modes(h5.array(file, _first(file, f"{ENTRY}/image_1/data", f"{SOURCE}/illumination"), "fc")),
+            object=h5.layer(h5.array(file, f"{ENTRY}/image_2/data", "fc")),
+            object_center=h5.center(*(h5.scalar(file, f"{EXTRA}/object_center_{axis}_m") for axis in "yx")),
             mask=(bits == 0) | (bits == HAS_SIGNAL) if bits is not None else None,
             energy=energy or (PLANCK_LIGHT / wavelength if wavelength else None),
             distance=h5.scalar(file, f"{DETECTOR}/distance") or None,
@@ -84,49 +72,47 @@ def write(path: Path, scan: Scan) -> None:
     """
     scan = scan.in_metres() if scan.x is not None else scan
     if scan.object is not None and scan.object_center is None:
-        raise DataError(f"{path}: where the object lies is not known; expected an object with its positions")
-    numbers = {
+        raise DataError("where the object lies is not known; expected an object with its positions")
+    y, x = scan.object_center or (None, None)
+    pixels = [f"{EXTRA}/{part}_pixel_{side}_m" for part in ("object", "probe") for side in ("width", "height")]
+    values: dict[str, Any] = {
+        "cxi_version": 160,
         f"{SOURCE}/energy": scan.energy,
         f"{DETECTOR}/distance": scan.distance,
         f"{DETECTOR}/x_pixel_size": scan.detector_pixel,
         f"{DETECTOR}/y_pixel_size": scan.detector_pixel,
+        **dict.fromkeys(pixels, scan.pixel_size),
+        f"{EXTRA}/object_center_y_m": y,
+        f"{EXTRA}/object_center_x_m": x,
+        f"{EXTRA}/probe_position_indexes": scan.indices,
+        f"{DETECTOR}/mask": None if scan.mask is None else (~scan.mask).astype(np.uint32),
+        f"{ENTRY}/image_2/data": None if scan.object is None else scan.object[np.newaxis],
     }
-    if scan.pixel_size is not None:
-        for part in ("object", "probe"):
-            for side in ("width", "height"):
-                numbers[f"{EXTRA}/{part}_pixel_{side}_m"] = scan.pixel_size
-    if scan.object_center is not None:
-        numbers[f"{EXTRA}/object_center_y_m"], numbers[f"{EXTRA}/object_center_x_m"] = scan.object_center
+    links = {}
+    if scan.x is not None and scan.y is not None:
+        values[TRANSLATION] = np.stack([scan.x, scan.y, np.zeros_like(scan.x)], axis=1)
+        links[f"{ENTRY}/data_1/translation"] = TRANSLATION
+    if scan.probe is not None:
+        values[f"{ENTRY}/image_1/data"] = scan.probe.reshape(1, -1, *scan.probe.shape[-2:])
+        links[f"{SOURCE}/illumination"] = f"{ENTRY}/image_1/data"
     with h5.written(path) as partial, h5py.File(partial, "w") as file:
-        file["cxi_version"] = 160
         for group in (SOURCE, DETECTOR, f"{ENTRY}/data_1", EXTRA):
             file.create_group(group)
-        for key, number in numbers.items():
-            if number is not None:
-                file[key] = float(number)
         if scan.patterns is not None:
-            h5.put_patterns(file[DETECTOR], "data", scan.patterns if not scan.amplitude else scan.intensity())
-            file[f"{ENTRY}/data_1/data"] = h5py.SoftLink(f"/{DETECTOR}/data")
-        if scan.mask is not None:
-            file[f"{DETECTOR}/mask"] = np.where(scan.mask, 0, 1).astype(np.uint32)
-        if scan.x is not None and scan.y is not None:
-            file[TRANSLATION] = np.stack([scan.x, scan.y, np.zeros_like(scan.x)], axis=1)
-            file[f"{ENTRY}/data_1/translation"] = h5py.SoftLink(f"/{TRANSLATION}")
-        if scan.indices is not None:
-            file[f"{EXTRA}/probe_position_indexes"] = scan.indices
-        if scan.probe is not None:
-            file[f"{ENTRY}/image_1/data"] = scan.probe.reshape(1, -1, *scan.probe.shape[-2:])
-            file[f"{SOURCE}/illumination"] = h5py.SoftLink(f"/{ENTRY}/image_1/data")
-        if scan.object is not None:
-            file[f"{ENTRY}/image_2/data"] = scan.object[np.newaxis]
+            h5.put_patterns(file[DETECTOR], "data", scan)
+            links[DATA] = f"{DETECTOR}/data"
+        for key, value in values.items():
+            if value is not None:
+                file[key] = value
+        for key, target in links.items():
+            file[key] = h5py.SoftLink(f"/{target}")
 
 
-def _image(file: h5py.File, *keys: str) -> NDArray[Any] | None:
-    return next((h5.array(file, key, "fc") for key in keys if key in file), None)
+def _first(file: h5py.File, *keys: str) -> str:
+    """The first of the keys that the file has; the last of all where it has none."""
+    return next((key for key in keys if key in file), keys[-1])
 
 
 def _square(file: h5py.File, *keys: str) -> float | None:
     sides = [v for key in keys if (v := h5.scalar(file, key))]
-    if sides and not np.allclose(sides, sides[0], rtol=1e-3, atol=0):
-        raise DataError(f"{file.filename}: {' and '.join(keys)} are {sides}; expected square pixels")
-    return sides[0] if sides else None
+    return h5.side(sides, f"{' and '.join(keys)} are {sides}; expected square pixels")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ptycho.errors import DataError
 from ptycho.files import replacing
-from ptycho.scans.formats.scan import Patterns, Stack, batches
+from ptycho.scans.archive import naming
+from ptycho.scans.formats.scan import BATCH, Scan, Stack
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -33,19 +34,14 @@ def linked(path: Path) -> list[Path]:
     found: list[Path] = []
     try:
         with h5py.File(path, "r") as file:
-            groups: list[h5py.Group] = [file]
-            while groups:
-                group = groups.pop()
-                for name in group:
-                    link = group.get(name, getlink=True)
-                    if isinstance(link, h5py.ExternalLink):
-                        found.append(path.parent / link.filename)
-                    elif isinstance(link, h5py.HardLink):
-                        item = group[name]
-                        if isinstance(item, h5py.Group):
-                            groups.append(item)
-                        elif isinstance(item, h5py.Dataset) and item.is_virtual:
-                            found += [path.parent / source.file_name for source in item.virtual_sources()]
+
+            def look(name: str, link: Any) -> None:
+                if isinstance(link, h5py.ExternalLink):
+                    found.append(path.parent / link.filename)
+                elif isinstance(link, h5py.HardLink) and isinstance(file[name], h5py.Dataset) and file[name].is_virtual:
+                    found.extend(path.parent / source.file_name for source in file[name].virtual_sources())
+
+            file.visititems_links(look)
     except (OSError, RuntimeError, KeyError):
         return []
     return [file for file in dict.fromkeys(found) if file.is_file() and file != path]
@@ -53,12 +49,13 @@ def linked(path: Path) -> list[Path]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
-    """The file, open for reading; whatever HDF5 says against it becomes one DataError."""
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (OSError, RuntimeError, KeyError) as error:
-        raise DataError(f"{path}: damaged or truncated ({error}); expected a whole HDF5 file") from error
+    """The file, open for reading. Whatever is wrong with it becomes one DataError that names it."""
+    with naming(path):
+        try:
+            with h5py.File(path, "r") as file:
+                yield file
+        except (OSError, RuntimeError, KeyError) as error:
+            raise DataError(f"damaged or truncated ({error}); expected a whole HDF5 file") from error
 
 
 def array(file: h5py.File, key: str, kinds: str = "fiu") -> NDArray[Any] | None:
@@ -67,20 +64,18 @@ def array(file: h5py.File, key: str, kinds: str = "fiu") -> NDArray[Any] | None:
     if item is None:
         return None
     if not isinstance(item, h5py.Dataset):
-        raise DataError(f"{file.filename}: {key} is a group; expected a dataset")
+        raise DataError(f"{key} is a group; expected a dataset")
     if item.dtype.kind not in kinds:
-        raise DataError(f"{file.filename}: {key} has type {item.dtype}; expected numbers of kind {kinds!r}")
+        raise DataError(f"{key} has type {item.dtype}; expected numbers of kind {kinds!r}")
     return np.asarray(item[()])
 
 
 def scalar(file: h5py.File, key: str) -> float | None:
     """One number, or None where there is none."""
     value = array(file, key)
-    if value is None:
-        return None
-    if value.size != 1:
-        raise DataError(f"{file.filename}: {key} has shape {value.shape}; expected one number")
-    return float(value.reshape(-1)[0])
+    if value is not None and value.size != 1:
+        raise DataError(f"{key} has shape {value.shape}; expected one number")
+    return None if value is None else float(value.item())
 
 
 def stack(file: h5py.File, *keys: str) -> Stack | None:
@@ -90,21 +85,21 @@ def stack(file: h5py.File, *keys: str) -> Stack | None:
     found = [file[key] for key in keys]
     for key, item in zip(keys, found, strict=True):
         if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiu":
-            raise DataError(f"{file.filename}: {key} is {item!r}; expected a dataset of real numbers")
+            raise DataError(f"{key} is {item!r}; expected a dataset of real numbers")
         if item.ndim != 3 or item.shape[1:] != found[0].shape[1:]:
-            raise DataError(f"{file.filename}: {key} has shape {item.shape}; expected patterns (M, N, N)")
-    sizes = tuple(len(item) for item in found)
-    return Stack(Path(file.filename), keys, sizes, found[0].shape[1:], np.result_type(*(i.dtype for i in found)))
+            raise DataError(f"{key} has shape {item.shape}; expected patterns (M, N, N)")
+    sizes, dtype = tuple(len(item) for item in found), np.result_type(*(item.dtype for item in found))
+    return Stack(Path(file.filename), keys, sizes, found[0].shape[1:], dtype, np.arange(sum(sizes)))
 
 
-def put_patterns(group: h5py.Group, name: str, patterns: Patterns) -> h5py.Dataset:
-    """Write the patterns a batch at a time."""
-    chunk = (1, *patterns.shape[1:]) if len(patterns) else None
-    item = group.create_dataset(name, patterns.shape, patterns.dtype, chunks=chunk)
-    start = 0
-    for batch in batches(patterns):
-        item[start : start + len(batch)] = batch
-        start += len(batch)
+def put_patterns(group: h5py.Group, name: str, scan: Scan) -> h5py.Dataset:
+    """Write the scan's patterns as intensity, a batch at a time. DataError for a scan without patterns."""
+    none = scan.intensity(slice(0))
+    assert scan.patterns is not None
+    shape = (len(scan.patterns), *none.shape[1:])
+    item = group.create_dataset(name, shape, none.dtype, chunks=(1, *shape[1:]) if shape[0] else None)
+    for start in range(0, len(scan.patterns), BATCH):
+        item[start : start + BATCH] = scan.intensity(slice(start, start + BATCH))
     return item
 
 
@@ -117,3 +112,34 @@ def written(path: Path) -> Iterator[Path]:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error  # HDF5 says it in three lines
         raise DataError(f"{path}: cannot be written ({reason}); expected a writable path") from error
+
+
+def modes(probe: NDArray[Any] | None) -> NDArray[Any] | None:
+    """A probe (coherent, incoherent, N, N) as (N, N) or (L, N, N): the first coherent mode."""
+    if probe is None:
+        return None
+    if probe.ndim not in (2, 3, 4):
+        raise DataError(f"the probe has shape {probe.shape}; expected 2, 3 or 4 dimensions")
+    probe = probe[0] if probe.ndim == 4 else probe
+    return probe[0] if probe.ndim == 3 and len(probe) == 1 else probe
+
+
+def layer(found: NDArray[Any] | None) -> NDArray[Any] | None:
+    """An object (1, H, W) as (H, W)."""
+    if found is None or found.ndim == 2:
+        return found
+    if found.ndim != 3 or len(found) != 1:
+        raise DataError(f"the object has shape {found.shape}; expected one layer (H, W)")
+    return found[0]
+
+
+def center(y: Any, x: Any) -> tuple[float, float] | None:
+    """The object's centre (y, x), None unless both are known."""
+    return None if y is None or x is None else (float(y), float(x))
+
+
+def side(sides: Sequence[float], complaint: str) -> float | None:
+    """The side of a square pixel, None where there is none. DataError with the complaint where sides differ."""
+    if len(sides) and not np.allclose(sides, sides[0], rtol=1e-3, atol=0):
+        raise DataError(complaint)
+    return float(sides[0]) if len(sides) else None

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.errors import DataError
+from ptycho.scans.archive import naming, read_npz, stack_first
 from ptycho.scans.formats.scan import Scan
-from ptycho.scans.rawdata import KEYS, PATTERN_KEYS, read_npz, stack_first
+from ptycho.scans.rawdata import KEYS, PATTERN_KEYS, SCALARS
 
 NAME, SUFFIXES = "npz", (".npz",)
-
+LINES = {"x": "xcoords", "y": "ycoords", "x_start": "xcoords_start", "y_start": "ycoords_start"}
 HOLDS = frozenset({"patterns", "positions", "probe", "object", "mask"})
 
 
@@ -41,35 +42,31 @@ def recognises(path: Path) -> bool:
 def read(path: Path) -> Scan:
     """Read the file. Patterns that were saved uncompressed stay in it until they are indexed.
 
-    Raises DataError for a file that is damaged or pickled, and for patterns that are missing twice over.
+    Raises DataError for a file that is damaged or pickled, and for patterns that are there twice.
     """
     given = [key for key in PATTERN_KEYS if key in names(path)]
-    if len(given) > 1:
-        raise DataError(f"{path}: found {' and '.join(given)}; expected one of the keys {', '.join(PATTERN_KEYS)}")
-    unread = {key: array for key in given if (array := mapped(path, key)) is not None}
-    arrays = {**read_npz(path, [key for key in KEYS if key not in unread]), **unread}
-    patterns = arrays[given[0]] if given else None
-    x, y = (_line(path, arrays, key) for key in ("xcoords", "ycoords"))
-    if patterns is not None and x is not None:
-        with suppress(DataError):  # an odd shape is for inspection to name
-            patterns = stack_first(given[0], patterns, x)
-    guess = arrays.get("objectGuess")
+    with naming(path):
+        if len(given) > 1:
+            raise DataError(f"found {' and '.join(given)}; expected one of the keys {', '.join(PATTERN_KEYS)}")
+        unread = {key: array for key in given if (array := mapped(path, key)) is not None}
+        arrays = {**read_npz(path, [key for key in KEYS if key not in unread]), **unread}
+        found: dict[str, Any] = {name: _line(arrays, key) for name, key in LINES.items()}
+        found |= {key: _number(arrays, key) for key in SCALARS}
+    patterns, guess, mask = (arrays.get(key) for key in (given[0] if given else "", "objectGuess", "mask"))
+    if patterns is not None:
+        found["amplitude"] = given[0] != "counts" and patterns.dtype.kind not in "iu"
+        if found["x"] is not None:
+            with suppress(DataError):  # an odd shape is for inspection to name
+                patterns = stack_first(given[0], patterns, found["x"])
     return Scan(
         patterns=patterns,
-        amplitude=bool(given) and given[0] != "counts" and arrays[given[0]].dtype.kind not in "iu",
-        x=x,
-        y=y,
         metres=False,
-        x_start=_line(path, arrays, "xcoords_start"),
-        y_start=_line(path, arrays, "ycoords_start"),
         scan_index=arrays.get("scan_index"),
         probe=arrays.get("probeGuess"),
         object=guess,
         object_center=(guess.shape[0] / 2, guess.shape[1] / 2) if guess is not None and guess.ndim == 2 else None,
-        mask=mask.astype(bool) if (mask := arrays.get("mask")) is not None else None,
-        nphotons=_number(path, arrays, "nphotons"),
-        intensity_scale=_number(path, arrays, "intensity_scale"),
-        pixel_size=_number(path, arrays, "pixel_size"),
+        mask=None if mask is None else mask.astype(bool),
+        **found,
     )
 
 
@@ -99,17 +96,15 @@ def mapped(path: Path, key: str) -> NDArray[Any] | None:
         return None  # read_npz says what is wrong
 
 
-def _line(path: Path, arrays: dict[str, NDArray[Any]], key: str) -> NDArray[np.float64] | None:
-    if key not in arrays:
-        return None
-    if arrays[key].ndim != 1 or arrays[key].dtype.kind not in "fiu":
-        raise DataError(f"{path}: {key} is {arrays[key].dtype} {arrays[key].shape}; expected real numbers (M,)")
-    return arrays[key].astype(np.float64)
+def _line(arrays: dict[str, NDArray[Any]], key: str) -> NDArray[Any] | None:
+    found = arrays.get(key)
+    if found is not None and (found.ndim != 1 or found.dtype.kind not in "fiu"):
+        raise DataError(f"{key} is {found.dtype} {found.shape}; expected real numbers (M,)")
+    return found
 
 
-def _number(path: Path, arrays: dict[str, NDArray[Any]], key: str) -> float | None:
-    if key not in arrays:
-        return None
-    if arrays[key].size != 1 or arrays[key].dtype.kind not in "fiu":
-        raise DataError(f"{path}: {key} is {arrays[key].dtype} {arrays[key].shape}; expected one number")
-    return float(arrays[key].item())
+def _number(arrays: dict[str, NDArray[Any]], key: str) -> float | None:
+    found = arrays.get(key)
+    if found is not None and (found.size != 1 or found.dtype.kind not in "fiu"):
+        raise DataError(f"{key} is {found.dtype} {found.shape}; expected one number")
+    return None if found is None else float(found.item())

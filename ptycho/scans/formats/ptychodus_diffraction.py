@@ -16,17 +16,14 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from ptycho.errors import DataError
+from ptycho.scans.archive import naming, read_npz
 from ptycho.scans.formats import h5, npz, ptychodus_product
 from ptycho.scans.formats.scan import Scan
-from ptycho.scans.rawdata import read_npz
 
 NAME, SUFFIXES = "ptychodus-diffraction", ("diffraction.h5", "diffraction.hdf5", "diffraction.npz")
-
 HOLDS = frozenset({"patterns", "mask"})
-
 PIXEL = ("detector_pixel_width_m", "detector_pixel_height_m")
 
 
@@ -59,13 +56,12 @@ def join(path: Path, scan: Scan, product: Scan) -> Scan:
             raise DataError(f"{path}: no pattern has the number of a position; expected indexes of one scan")
         if left := len(mine) + len(theirs) - 2 * len(a):
             notes.append(f"{left} patterns or positions without a partner")
-        b = b[np.argsort(a)]
-        a = np.sort(a)
+        a, b = np.sort(a), b[np.argsort(a)]
         if not np.array_equal(a, np.arange(len(mine))):
             patterns = patterns[a] if isinstance(patterns, np.ndarray) else patterns.take(a)
         x, y, mine = x[b], y[b], mine[a]
-    joined = replace(product, patterns=patterns, mask=scan.mask, detector_pixel=scan.detector_pixel)
-    return replace(joined, x=x, y=y, indices=mine, notes=tuple(notes))
+    placed = replace(product, x=x, y=y, indices=mine, notes=tuple(notes))
+    return replace(placed, patterns=patterns, mask=scan.mask, detector_pixel=scan.detector_pixel)
 
 
 def write(path: Path, scan: Scan) -> None:
@@ -73,53 +69,42 @@ def write(path: Path, scan: Scan) -> None:
 
     Raises DataError for a scan without patterns, or (HDF5) without the detector's pixel size.
     """
-    if scan.patterns is None:
-        raise DataError(f"{path}: the diffraction patterns are missing; expected a scan with patterns")
-    patterns = scan.intensity() if scan.amplitude else scan.patterns
-    indices = scan.indices if scan.indices is not None else np.arange(len(patterns))
-    bad = ~scan.mask if scan.mask is not None else np.zeros(patterns.shape[1:], bool)
+    none = scan.intensity(slice(0))  # refuses a scan without patterns
+    assert scan.patterns is not None
+    indices = scan.indices if scan.indices is not None else np.arange(len(scan.patterns))
+    bad = ~scan.mask if scan.mask is not None else np.zeros(none.shape[1:], bool)
     with h5.written(path) as partial:
         if path.suffix == ".npz":
-            with open(partial, "wb") as stream:
-                np.savez(stream, indexes=indices, patterns=patterns[:], bad_pixels=bad)
+            np.savez(partial, indexes=indices, patterns=scan.intensity(), bad_pixels=bad)
             return
         if scan.detector_pixel is None:
-            raise DataError(f"{path}: the detector's pixel size is unknown; expected detector_pixel, metres")
+            raise DataError("the detector's pixel size is unknown; expected detector_pixel, metres")
         with h5py.File(partial, "w") as file:
-            item = h5.put_patterns(file, "patterns", patterns)
+            item = h5.put_patterns(file, "patterns", scan)
             file["indexes"], file["bad_pixels"] = indices, bad
             for key in PIXEL:
                 item.attrs[key] = scan.detector_pixel
 
 
 def _alone(path: Path) -> Scan:
-    if npz.names(path):
-        patterns = npz.mapped(path, "patterns")
-        patterns = read_npz(path, ("patterns",))["patterns"] if patterns is None else patterns
-        arrays = read_npz(path, ("indexes", "bad_pixels"))
-        if patterns.ndim != 3 or patterns.dtype.kind not in "fiu":
-            raise DataError(f"{path}: patterns is {patterns.dtype} {patterns.shape}; expected real numbers (M, N, N)")
-        return _scan(path, patterns, arrays.get("indexes"), arrays.get("bad_pixels"), None)
-    with h5.opened(path) as file:
-        stack = h5.stack(file, "patterns")
-        sides = [float(file["patterns"].attrs[key]) for key in PIXEL if key in file["patterns"].attrs]
-        if sides and not np.allclose(sides, sides[0], rtol=1e-3, atol=0):
-            raise DataError(f"{path}: detector pixels are {sides} metres; expected square ones")
-        indices, bad = h5.array(file, "indexes", "iu"), h5.array(file, "bad_pixels", "bui")
-        return _scan(path, stack, indices, bad, sides[0] if sides else None)
-
-
-def _scan(
-    path: Path, patterns: Any, indices: NDArray[Any] | None, bad: NDArray[Any] | None, pixel: float | None
-) -> Scan:
-    if indices is not None and (indices.dtype.kind not in "iu" or indices.shape != (len(patterns),)):
-        raise DataError(f"{path}: indexes is {indices.dtype} {indices.shape}; expected integers ({len(patterns)},)")
-    return Scan(
-        patterns=patterns,
-        indices=indices.astype(np.int64) if indices is not None else None,
-        mask=~bad.astype(bool) if bad is not None and bad.any() else None,
-        detector_pixel=pixel or None,
-    )
+    with naming(path):
+        if npz.names(path):
+            mapped, side = npz.mapped(path, "patterns"), None
+            patterns: Any = read_npz(path, ("patterns",))["patterns"] if mapped is None else mapped
+            arrays = read_npz(path, ("indexes", "bad_pixels"))
+            if patterns.ndim != 3 or patterns.dtype.kind not in "fiu":
+                raise DataError(f"patterns is {patterns.dtype} {patterns.shape}; expected real numbers (M, N, N)")
+            indices, bad = arrays.get("indexes"), arrays.get("bad_pixels")
+        else:
+            with h5.opened(path) as file:
+                patterns = h5.stack(file, "patterns")
+                sides = [float(file["patterns"].attrs[key]) for key in PIXEL if key in file["patterns"].attrs]
+                side = h5.side(sides, f"detector pixels are {sides} metres; expected square ones")
+                indices, bad = h5.array(file, "indexes", "iu"), h5.array(file, "bad_pixels", "bui")
+        if indices is not None and (indices.dtype.kind not in "iu" or indices.shape != (len(patterns),)):
+            raise DataError(f"indexes is {indices.dtype} {indices.shape}; expected integers ({len(patterns)},)")
+        mask = ~bad.astype(bool) if bad is not None and bad.any() else None
+        return Scan(patterns=patterns, indices=indices, mask=mask, detector_pixel=side or None)
 
 
 def partners(path: Path) -> list[Path]:

@@ -18,82 +18,61 @@ import h5py
 import numpy as np
 
 from ptycho.errors import DataError
+from ptycho.scans.archive import naming, read_npz
 from ptycho.scans.formats import h5, npz
-from ptycho.scans.formats.scan import ELECTRONVOLT, Scan, layer, modes
-from ptycho.scans.rawdata import read_npz
+from ptycho.scans.formats.scan import ELECTRONVOLT, Scan
 
 NAME, SUFFIXES = "ptychodus-product", (".h5", ".hdf5", "product.npz")
-
 HOLDS = frozenset({"positions", "probe", "object"})
-
-HEADER = {
-    "name": "",
-    "comments": "",
-    "detector_object_distance_m": 0.0,
-    "photon_energy_eV": 0.0,
-    "probe_photon_count": 0.0,
-    "exposure_time_s": 0.0,
-    "mass_attenuation_m2_per_kg": 0.0,
-    "tomography_angle_deg": 0.0,
-    "focus_object_distance_m": 0.0,
-    "tilt_angle_deg": 0.0,
-    "far_field": True,
-}
-
+NUMBERS = (
+    *("detector_object_distance_m", "photon_energy_eV", "probe_photon_count", "exposure_time_s"),
+    *("mass_attenuation_m2_per_kg", "tomography_angle_deg", "focus_object_distance_m", "tilt_angle_deg"),
+)
+HEADER = {"name": "", "comments": "", **dict.fromkeys(NUMBERS, 0.0), "far_field": True}
 DATASETS = ("probe_position_indexes", "probe_position_x_m", "probe_position_y_m", "probe", "object")
-
 OF_ARRAYS = {
     "probe": ("pixel_width_m", "pixel_height_m"),
     "object": ("pixel_width_m", "pixel_height_m", "center_x_m", "center_y_m"),
 }
 
-LOSSES = ("loss_epochs", "loss_values")
-
 
 def recognises(path: Path) -> bool:
     """Whether positions in metres, or a probe and an object, lie at the root beside an energy."""
-    return _is_product(h5.names(path)) or _is_product(npz.names(path))
-
-
-def _is_product(names: set[str]) -> bool:
-    return "probe_position_x_m" in names or {"probe", "object"} <= names
+    found = h5.names(path) | npz.names(path)  # one of them is empty
+    return "probe_position_x_m" in found or {"probe", "object"} <= found
 
 
 def read(path: Path) -> Scan:
     """Read the product. Raises DataError for a wrong type or shape, or an array without its pixel size."""
-    values = _from_npz(path) if npz.names(path) else _from_h5(path)
-    x, y, indices = (values.get(f"probe_position_{n}") for n in ("x_m", "y_m", "indexes"))
-    pixels = [values[k] for k in ("object_pixel_width_m", "object_pixel_height_m") if k in values]
-    if pixels and not np.allclose(pixels, pixels[0], rtol=1e-3, atol=0):
-        raise DataError(f"{path}: the object's pixels are {pixels} metres; expected square ones")
-    center = [values.get(f"object_center_{axis}_m") for axis in "yx"]
-    notes = [
-        f"{values['probe'].shape[0] - 1} further coherent modes and their weights for each position"
-        for _ in [0]
-        if values.get("probe") is not None and values["probe"].ndim == 4 and len(values["probe"]) > 1
-    ]
-    energy, distance = values.get("photon_energy_eV"), values.get("detector_object_distance_m")
-    return Scan(
-        x=x.astype(np.float64) if x is not None else None,
-        y=y.astype(np.float64) if y is not None else None,
-        indices=indices.astype(np.int64) if indices is not None else None,
-        probe=modes(path, values.get("probe")),
-        object=layer(path, values.get("object")),
-        object_center=(float(center[0]), float(center[1])) if center[0] is not None and center[1] is not None else None,
-        energy=float(energy) * ELECTRONVOLT if energy else None,
-        distance=float(distance) if distance else None,
-        pixel_size=float(pixels[0]) if pixels else None,
-        notes=tuple(notes),
-    )
+    with naming(path):
+        values = _from_npz(path) if npz.names(path) else _from_h5(path)
+        pixels = [values[k] for k in ("object_pixel_width_m", "object_pixel_height_m") if k in values]
+        pixel = h5.side(pixels, f"the object's pixels are {pixels} metres; expected square ones")
+        probe = values.get("probe")
+        notes: tuple[str, ...] = ()
+        if probe is not None and probe.ndim == 4 and len(probe) > 1:
+            notes = (f"{len(probe) - 1} further coherent modes and their weights for each position",)
+        energy, distance = values.get("photon_energy_eV"), values.get("detector_object_distance_m")
+        return Scan(
+            x=values.get("probe_position_x_m"),
+            y=values.get("probe_position_y_m"),
+            indices=values.get("probe_position_indexes"),
+            probe=h5.modes(probe),
+            object=h5.layer(values.get("object")),
+            object_center=h5.center(values.get("object_center_y_m"), values.get("object_center_x_m")),
+            energy=float(energy) * ELECTRONVOLT if energy else None,
+            distance=float(distance) if distance else None,
+            pixel_size=pixel,
+            notes=notes,
+        )
 
 
 def write(path: Path, scan: Scan) -> None:
     """Write the product, as NPZ where `path` ends so. Raises DataError for what is missing that a product must have."""
-    values = _values(path, scan)
+    values = _values(path.stem, scan)
     with h5.written(path) as partial:
         if path.suffix == ".npz":
-            with open(partial, "wb") as stream:
-                np.savez(stream, **values)
+            np.savez(partial, **values)
             return
         with h5py.File(partial, "w") as file:
             for key, value in values.items():
@@ -106,19 +85,18 @@ def write(path: Path, scan: Scan) -> None:
                     file[name].attrs[key] = values[f"{name}_{key}"]
 
 
-def _values(path: Path, scan: Scan) -> dict[str, Any]:
+def _values(name: str, scan: Scan) -> dict[str, Any]:
     """What a product holds, under the names of its NPZ form."""
     lacking = [n for n in ("x", "y", "probe", "object", "object_center") if getattr(scan, n) is None]
     if lacking:
-        raise DataError(f"{path}: {', '.join(lacking)} missing; expected positions, a probe and an object in its place")
+        raise DataError(f"{', '.join(lacking)} missing; expected positions, a probe and an object in its place")
     scan = scan.in_metres()
     assert scan.x is not None and scan.probe is not None and scan.object is not None and scan.object_center is not None
-    pixel = scan.pixel
-    if pixel is None:
-        raise DataError(f"{path}: the object pixel is unknown; expected pixel_size, or energy, distance and detector")
+    if scan.pixel is None:
+        raise DataError("the object pixel is unknown; expected pixel_size, or energy, distance and detector")
     return {
         **HEADER,
-        "name": path.stem,
+        "name": name,
         "detector_object_distance_m": scan.distance or 0.0,
         "photon_energy_eV": (scan.energy or 0.0) / ELECTRONVOLT,
         "probe_photon_count": scan.nphotons or 0.0,
@@ -128,7 +106,7 @@ def _values(path: Path, scan: Scan) -> dict[str, Any]:
         "probe": scan.probe.reshape(1, -1, *scan.probe.shape[-2:]),
         "object": scan.object[np.newaxis],
         "object_layer_spacing_m": np.zeros(0),
-        **{f"{name}_pixel_{side}_m": pixel for name in OF_ARRAYS for side in ("width", "height")},
+        **{f"{part}_pixel_{side}_m": scan.pixel for part in OF_ARRAYS for side in ("width", "height")},
         "object_center_y_m": scan.object_center[0],
         "object_center_x_m": scan.object_center[1],
         "loss_epochs": np.zeros(0, np.int64),
@@ -150,10 +128,9 @@ def _from_h5(path: Path) -> dict[str, Any]:
 
 def _from_npz(path: Path) -> dict[str, Any]:
     keys = [*DATASETS, *(f"{name}_{key}" for name, keys in OF_ARRAYS.items() for key in keys)]
-    numbers = [key for key, value in HEADER.items() if isinstance(value, float)]
-    arrays: dict[str, Any] = read_npz(path, [*keys, *numbers])
+    arrays: dict[str, Any] = read_npz(path, [*keys, *NUMBERS])
     for key, value in arrays.items():
         wanted = "c" if key in OF_ARRAYS else "fiu"
         if value.dtype.kind not in wanted or (key not in DATASETS and value.size != 1):
-            raise DataError(f"{path}: {key} is {value.dtype} {value.shape}; expected kind {wanted!r}, or one number")
+            raise DataError(f"{key} is {value.dtype} {value.shape}; expected kind {wanted!r}, or one number")
     return arrays

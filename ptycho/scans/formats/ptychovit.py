@@ -17,11 +17,11 @@ from pathlib import Path
 import h5py
 
 from ptycho.errors import DataError
+from ptycho.scans.archive import naming
 from ptycho.scans.formats import h5, ptychodus_product
 from ptycho.scans.formats.scan import Scan
 
 NAME, SUFFIXES = "ptychovit", ("_dp.hdf5", "_para.hdf5")
-
 HOLDS = frozenset({"patterns", "positions", "probe", "object"})
 
 
@@ -33,32 +33,26 @@ def recognises(path: Path) -> bool:
 
 def read(path: Path) -> Scan:
     """Read the pair that either of its files belongs to. DataError if the other is missing, or for a wrong shape."""
-    dp, para = _pair(path)
+    dp, para = partners(path)
     for part in (dp, para):
         if not part.is_file():
             raise DataError(f"{path}: {part.name} is missing; expected it beside {path.name}")
     with h5.opened(dp) as file:
         patterns = h5.stack(file, "dp")
-    scan = ptychodus_product.read(para)
-    return replace(scan, patterns=patterns, indices=None)
+    return replace(ptychodus_product.read(para), patterns=patterns, indices=None)
 
 
 def partners(path: Path) -> list[Path]:
     """Both files of the pair."""
-    return [*_pair(path)]
+    stem = path.stem.removesuffix("_dp").removesuffix("_para")
+    return [path.with_name(f"{stem}_{part}{path.suffix}") for part in ("dp", "para")]
 
 
 def write(path: Path, scan: Scan) -> None:
     """Write both files of the pair. Raises DataError for what is missing that the pair must have."""
-    dp, para = _pair(path)
-    if scan.patterns is None:
-        raise DataError(f"{path}: the diffraction patterns are missing; expected a scan with patterns")
+    dp, para = partners(path)
     with h5.written(dp) as partial:
         with h5py.File(partial, "w") as file:
-            h5.put_patterns(file, "dp", scan.intensity() if scan.amplitude else scan.patterns)
-        ptychodus_product.write(para, scan)
-
-
-def _pair(path: Path) -> tuple[Path, Path]:
-    stem = path.stem.removesuffix("_dp").removesuffix("_para")
-    return path.with_name(f"{stem}_dp{path.suffix}"), path.with_name(f"{stem}_para{path.suffix}")
+            h5.put_patterns(file, "dp", scan)
+        with naming(para):
+            ptychodus_product.write(para, scan)

@@ -23,7 +23,6 @@ from ptycho.scans.formats import h5
 from ptycho.scans.formats.scan import ELECTRONVOLT, Scan
 
 NAME, SUFFIXES = "ptyd", (".ptyd",)
-
 HOLDS = frozenset({"patterns", "positions", "mask"})
 
 
@@ -46,13 +45,13 @@ def read(path: Path) -> Scan:
         if patterns is not None and center is not None and np.ptp([*center.reshape(-1), patterns.frame[0] // 2]) >= 1:
             notes.append(f"meta/center is {center.reshape(-1)}; patterns are taken to be centred on N//2")
         if psize is not None and np.ptp(psize) > 1e-3 * psize.max():
-            raise DataError(f"{path}: meta/psize is {psize}; expected square pixels")
+            raise DataError(f"meta/psize is {psize}; expected square pixels")
         energy = _known(file, "meta/energy")
         return Scan(
             patterns=patterns,
             x=places[:, 1] if places is not None else None,
             y=places[:, 0] if places is not None else None,
-            indices=np.concatenate(numbered).astype(np.int64) if numbered else None,
+            indices=np.concatenate(numbered) if numbered else None,
             mask=_mask(file, chunks, patterns.frame if patterns is not None else None),
             energy=energy * 1e3 * ELECTRONVOLT if energy else None,
             distance=_known(file, "meta/distance"),
@@ -68,44 +67,37 @@ def write(path: Path, scan: Scan) -> None:
     ptypy knows the object pixel.
     """
     if scan.patterns is None or scan.x is None or scan.y is None:
-        raise DataError(f"{path}: patterns or positions are missing; expected both")
+        raise DataError("patterns or positions are missing; expected both")
     if lacking := [n for n in ("energy", "distance", "detector_pixel") if not getattr(scan, n)]:
-        raise DataError(f"{path}: {', '.join(lacking)} missing; expected what ptyd derives the object pixel from")
+        raise DataError(f"{', '.join(lacking)} missing; expected what ptyd derives the object pixel from")
     scan = scan.in_metres()
     assert scan.patterns is not None and scan.x is not None and scan.y is not None and scan.energy
-    patterns = scan.intensity() if scan.amplitude else scan.patterns
-    M, H, W = patterns.shape
-    meta: dict[str, Any] = {
+    M, H, W = scan.patterns.shape
+    meta = {
         "version": "0.1",
         "label": path.stem,
         "num_frames": M,
         "shape": np.array([H, W]),
         "center": np.array([H // 2, W // 2], float),
-        "weight2d": (scan.mask if scan.mask is not None else np.ones((H, W), bool)).astype(float),
+        "weight2d": np.ones((H, W)) if scan.mask is None else scan.mask.astype(float),
         "energy": scan.energy / (1e3 * ELECTRONVOLT),
         "distance": scan.distance,
         "psize": np.full(2, scan.detector_pixel),
+    }
+    chunk = {
+        "positions": np.stack([scan.y, scan.x], axis=1),
+        "indices": scan.indices if scan.indices is not None else np.arange(M),
+        "weights": np.zeros(0),
     }
     with h5.written(path) as partial, h5py.File(partial, "w") as file:
         file.attrs["h5rw_version"] = "0.1"
         for name in ("chunks", "chunks/0", "meta", "info"):
             file.create_group(name).attrs["type"] = "dict"
-        h5.put_patterns(file["chunks/0"], "data", patterns).attrs["type"] = "array"
-        arrays = {
-            "positions": np.stack([scan.y, scan.x], axis=1),
-            "indices": scan.indices if scan.indices is not None else np.arange(M),
-            "weights": np.zeros(0),
-        }
-        for name, value in arrays.items():
-            _put(file["chunks/0"], name, value)
-        for name, value in meta.items():
-            _put(file["meta"], name, value)
-
-
-def _put(group: h5py.Group, name: str, value: Any) -> None:
-    """Write one item with the attribute by which h5rw knows its type."""
-    kind = "array" if isinstance(value, np.ndarray) else "string" if isinstance(value, str) else "scalar"
-    group.create_dataset(name, data=value).attrs["type"] = kind
+        h5.put_patterns(file["chunks/0"], "data", scan).attrs["type"] = "array"
+        for group, items in (("chunks/0", chunk), ("meta", meta)):
+            for name, value in items.items():
+                kind = "array" if isinstance(value, np.ndarray) else "string" if isinstance(value, str) else "scalar"
+                file[group].create_dataset(name, data=value).attrs["type"] = kind
 
 
 def _known(file: h5py.File, key: str) -> float | None:
@@ -114,21 +106,19 @@ def _known(file: h5py.File, key: str) -> float | None:
     return h5.scalar(file, key)
 
 
-def _positions(file: h5py.File, key: str) -> NDArray[np.float64] | None:
+def _positions(file: h5py.File, key: str) -> NDArray[Any] | None:
     found = h5.array(file, key)
     if found is None or not found.size:
         return None
     if found.ndim != 2 or found.shape[1] != 2:
-        raise DataError(f"{file.filename}: {key} has shape {found.shape}; expected (m, 2)")
-    return found.astype(np.float64)
+        raise DataError(f"{key} has shape {found.shape}; expected (m, 2)")
+    return found
 
 
 def _mask(file: h5py.File, chunks: list[str], frame: tuple[int, int] | None) -> NDArray[np.bool_] | None:
     """What is valid in every frame, None if that is all."""
-    valid = np.ones(frame, bool) if frame is not None else None
-    weights = [h5.array(file, f"{c}/weights", "fiub") for c in chunks]
-    weights.append(h5.array(file, "meta/weight2d", "fiub"))
-    for weight in weights:
-        if valid is not None and weight is not None and weight.shape[-2:] == frame:
-            valid &= (weight > 0).reshape(-1, *frame).all(0)
-    return None if valid is None or valid.all() else valid
+    weights = [h5.array(file, key, "fiub") for key in (*(f"{c}/weights" for c in chunks), "meta/weight2d")]
+    fitting = [w for w in weights if w is not None and w.shape[-2:] == frame]
+    valid = [(w > 0).reshape(-1, *w.shape[-2:]).all(0) for w in fitting]
+    together = np.all(valid, axis=0)
+    return None if together.all() else together

@@ -8,7 +8,7 @@ from ptycho.errors import DataError
 from ptycho.scans.formats import npz
 from ptycho.scans.formats.scan import Scan
 from ptycho.scans.rawdata import RawData
-from ptycho.scans.reconstruction import PARTS, Reconstruction, load_reconstructions
+from ptycho.scans.reconstruction import PARTS, load_reconstructions
 
 
 def recognises(path: Path) -> bool:
@@ -21,14 +21,10 @@ def read(path: Path, data: RawData, part: str) -> Scan:
 
     Raises DataError for a part that the arm does not have, or a file that is not an arm's.
     """
-    found = load_reconstructions(path)
-    if part not in found:
-        raise DataError(f"{path}: there is no part {part!r}; expected one of {', '.join(found)}")
-    return of(found[part], data)
-
-
-def of(found: Reconstruction, data: RawData) -> Scan:
-    """A reconstruction in its place among the positions of the scan it was made from, with that scan's probe."""
+    parts = load_reconstructions(path)
+    if part not in parts:
+        raise DataError(f"{path}: there is no part {part!r}; expected one of {', '.join(parts)}")
+    found = parts[part]
     (H, W), (top, left) = found.object.shape, found.origin_yx
     return Scan(
         x=data.xcoords,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ class Stack:
 
     keys  the datasets (m, H, W) that hold them, one after the other
     sizes their m
-    order (M,) the frames taken, as indices into all of them; None for all
+    order (M,) the frames taken, as indices into all of them
     """
 
     path: Path
@@ -40,19 +39,19 @@ class Stack:
     sizes: tuple[int, ...]
     frame: tuple[int, int]
     dtype: np.dtype[Any]
-    order: NDArray[np.int64] | None = None
+    order: NDArray[np.int64]
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(M, H, W)."""
-        return (sum(self.sizes) if self.order is None else len(self.order), *self.frame)
+        return (len(self.order), *self.frame)
 
     def __len__(self) -> int:
-        return self.shape[0]
+        return len(self.order)
 
     def __getitem__(self, frames: slice | NDArray[Any]) -> NDArray[Any]:
         """Read the patterns selected by a slice, a boolean mask or indices. DataError for a damaged file."""
-        wanted = (np.arange(sum(self.sizes)) if self.order is None else self.order)[frames]
+        wanted = self.order[frames]
         found = np.empty((len(wanted), *self.frame), self.dtype)
         start = 0
         try:
@@ -70,21 +69,14 @@ class Stack:
 
     def take(self, frames: NDArray[Any]) -> Stack:
         """The patterns selected, still unread."""
-        return replace(self, order=(np.arange(sum(self.sizes)) if self.order is None else self.order)[frames])
-
-
-Patterns = Stack | NDArray[Any]
-
-
-def batches(patterns: Patterns, size: int = BATCH) -> Iterator[NDArray[Any]]:
-    """The patterns, `size` at a time."""
-    for start in range(0, len(patterns), size):
-        yield np.asarray(patterns[start : start + size])
+        return replace(self, order=self.order[frames])
 
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """What a file holds; None for what it does not hold. Arrays keep the file's types, so that nothing is rounded.
+    """What a file holds; None for what it does not hold.
+
+    Positions become float64 and frame numbers int64. Other arrays keep the file's types, so that nothing is rounded.
 
     patterns        (M, H, W), perhaps unread (Stack), zero frequency at H//2, W//2: intensity, or with
                     `amplitude` its square root
@@ -104,7 +96,7 @@ class Scan:
     notes           what was in the file and is left aside, one line each
     """
 
-    patterns: Patterns | None = None
+    patterns: Stack | NDArray[Any] | None = None
     amplitude: bool = False
     x: NDArray[np.float64] | None = None
     y: NDArray[np.float64] | None = None
@@ -125,6 +117,12 @@ class Scan:
     intensity_scale: float | None = None
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        types = {"x": np.float64, "y": np.float64, "x_start": np.float64, "y_start": np.float64, "indices": np.int64}
+        for name, dtype in types.items():
+            if (values := getattr(self, name)) is not None:
+                object.__setattr__(self, name, values.astype(dtype, copy=False))
+
     @property
     def pixel(self) -> float | None:
         """Side of an object pixel, metres: as stated, or wavelength * distance / (N * detector pixel)."""
@@ -136,16 +134,17 @@ class Scan:
 
     def in_metres(self) -> Scan:
         """The scan with its positions in metres. DataError if they are in pixels of unknown size."""
-        return self if self.metres else self._scaled(self._known_pixel(), metres=True)
+        return self if self.metres else self._mapped(self._known_pixel(), metres=True, pixel_size=self.pixel)
 
     def in_pixels(self) -> Scan:
         """The scan with its positions in pixels: of its object where that is known, else from where they were."""
-        scan = self._scaled(1 / self._known_pixel(), metres=False) if self.metres and self.x is not None else self
+        scan = self
+        if self.metres and self.x is not None:
+            scan = self._mapped(1 / self._known_pixel(), metres=False, pixel_size=self.pixel)
         if scan.object is None or scan.object_center is None:
             return scan
-        H, W = scan.object.shape
-        dy, dx = H / 2 - scan.object_center[0], W / 2 - scan.object_center[1]
-        return scan._moved(dy, dx) if (dy, dx) != (0, 0) else scan
+        (H, W), (y, x) = scan.object.shape, scan.object_center
+        return scan if (y, x) == (H / 2, W / 2) else scan._mapped(1, H / 2 - y, W / 2 - x)
 
     def _known_pixel(self) -> float:
         if self.pixel is None:
@@ -156,18 +155,13 @@ class Scan:
             )
         return self.pixel
 
-    def _scaled(self, factor: float, metres: bool) -> Scan:
-        moved = {n: v * factor for n in ("x", "y", "x_start", "y_start") if (v := getattr(self, n)) is not None}
-        center = self.object_center
-        if center is not None:
-            moved["object_center"] = (center[0] * factor, center[1] * factor)
-        return replace(self, metres=metres, pixel_size=self.pixel, **moved)
-
-    def _moved(self, dy: float, dx: float) -> Scan:
-        shift = {"x": dx, "x_start": dx, "y": dy, "y_start": dy}
-        moved = {n: v + d for n, d in shift.items() if (v := getattr(self, n)) is not None}
-        assert self.object_center is not None
-        return replace(self, object_center=(self.object_center[0] + dy, self.object_center[1] + dx), **moved)
+    def _mapped(self, factor: float, dy: float = 0.0, dx: float = 0.0, **changes: Any) -> Scan:
+        """The scan with positions and object centre times `factor`, then moved by (dy, dx), and with `changes`."""
+        shift = {"x": dx, "y": dy, "x_start": dx, "y_start": dy}
+        changes |= {n: v * factor + d for n, d in shift.items() if (v := getattr(self, n)) is not None}
+        if self.object_center is not None:
+            changes["object_center"] = (self.object_center[0] * factor + dy, self.object_center[1] * factor + dx)
+        return replace(self, **changes)
 
     def intensity(self, frames: slice | NDArray[Any] = slice(None)) -> NDArray[Any]:
         """The patterns selected as intensity: counts where the file has them, exactly.
@@ -176,7 +170,7 @@ class Scan:
         Raises DataError for a scan without patterns.
         """
         if self.patterns is None:
-            raise DataError("the diffraction patterns are missing")
+            raise DataError("the diffraction patterns are missing; expected a scan with patterns")
         values = np.asarray(self.patterns[frames])
         if not self.amplitude:
             return values
@@ -196,59 +190,39 @@ class Scan:
         shape = self.patterns.shape
         if len(shape) != 3 or shape[1] != shape[2]:
             raise DataError(f"the patterns have shape {shape}; expected (M, N, N), N of {PATTERN_SIZES}")
-        scale = self.intensity_scale
-        values = np.asarray(self.patterns[:])
+        values, scale = np.asarray(self.patterns[:]), self.intensity_scale
         if self.mask is not None and self.mask.shape == shape[1:]:
             # a dead pixel may hold -1, NaN, or the largest number there is
             values = np.where(self.mask | ((values >= 0) & (values <= 2**53)), values, 0)
-        if self.amplitude:
-            diff3d = values
-        else:
-            if whole := bool(values.dtype.kind in "iu" or (values == np.rint(values)).all()):
+        if not self.amplitude:
+            whole = bool(values.dtype.kind in "iu" or (values == np.rint(values)).all())
+            if whole:
                 values = as_counts(values, "the patterns")
             elif values.min() < 0:
                 raise DataError(f"the patterns hold negative intensity (as low as {values.min():.6g}); expected >= 0")
-            scale, diff3d = (1.0 if whole else None), np.sqrt(values.astype(np.float64)).astype(np.float32)
+            scale, values = (1.0 if whole else None), np.sqrt(values.astype(np.float64)).astype(np.float32)
         scan = self.in_pixels()
-        placed = scan.object is not None and scan.object_center is not None
-        x, y, N = scan.x, scan.y, shape[-1]
+        guess = scan.object if scan.object_center is not None else None
+        x, y = scan.x, scan.y
         assert x is not None and y is not None
-        if self.metres and not placed and len(x):
-            x, y = samples.to_frame(x, y, N)
+        if self.metres and guess is None and len(x):
+            x, y = samples.to_frame(x, y, shape[-1])
         probe = self.probe
         if probe is None:
-            mean = np.square(diff3d, dtype=np.float64).mean(0)
+            mean = np.square(values, dtype=np.float64).mean(0)
             probe = probes.estimate(mean if self.mask is None else np.where(self.mask, mean, 0))
+        framed = guess is not None or not self.metres
         return RawData(
-            diff3d=diff3d,
+            diff3d=values,
             xcoords=x,
             ycoords=y,
             probeGuess=probe.astype(np.complex64),
-            objectGuess=scan.object.astype(np.complex64) if placed and scan.object is not None else None,
+            objectGuess=None if guess is None else guess.astype(np.complex64),
             scan_index=self.scan_index,
-            xcoords_start=scan.x_start if placed or not self.metres else None,
-            ycoords_start=scan.y_start if placed or not self.metres else None,
+            xcoords_start=scan.x_start if framed else None,
+            ycoords_start=scan.y_start if framed else None,
             nphotons=self.nphotons,
             intensity_scale=scale,
             mask=self.mask,
             pixel_size=self.pixel,
         )
-
-
-def modes(path: Path, probe: NDArray[Any] | None) -> NDArray[Any] | None:
-    """A probe (coherent, incoherent, N, N) as (N, N) or (L, N, N): the first coherent mode."""
-    if probe is None:
-        return None
-    if probe.ndim not in (2, 3, 4):
-        raise DataError(f"{path}: the probe has shape {probe.shape}; expected 2, 3 or 4 dimensions")
-    probe = probe[0] if probe.ndim == 4 else probe
-    return probe[0] if probe.ndim == 3 and len(probe) == 1 else probe
-
-
-def layer(path: Path, found: NDArray[Any] | None) -> NDArray[Any] | None:
-    """An object (1, H, W) as (H, W)."""
-    if found is None or found.ndim == 2:
-        return found
-    if found.ndim != 3 or len(found) != 1:
-        raise DataError(f"{path}: the object has shape {found.shape}; expected one layer (H, W)")
-    return found[0]

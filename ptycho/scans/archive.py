@@ -1,0 +1,60 @@
+"""Reading NPZ archives, and naming the file that is at fault."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho.errors import DataError
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """A DataError raised meanwhile names the file `path` first."""
+    try:
+        yield
+    except DataError as error:
+        if str(error).startswith(f"{path}: "):
+            raise
+        raise DataError(f"{path}: {error}") from error.__cause__
+
+
+def read_npz(path: str | os.PathLike[str], known: Collection[str]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of the keys `known` that the NPZ file `path` holds; DataError if it cannot be read."""
+    damage = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, MemoryError, RuntimeError)
+    arrays = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for key in sorted({f"{name}.npy" for name in known}.intersection(archive.namelist())):
+                try:
+                    with archive.open(key) as member:
+                        arrays[key[:-4]] = np.lib.format.read_array(member, allow_pickle=False)
+                except damage as error:
+                    problem = f"is damaged or truncated ({error}); expected a complete array"
+                    if "allow_pickle" in str(error):
+                        problem = "holds pickled Python objects, which are never loaded; expected an array of numbers"
+                    raise DataError(f"{path}: {key[:-4]} {problem}") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); expected an NPZ file") from error
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{path}: not an NPZ file, or a truncated one ({error}); expected numpy.savez's") from error
+    return arrays
+
+
+def stack_first(key: str, patterns: NDArray[Any], xcoords: NDArray[Any]) -> NDArray[Any]:
+    """Return the patterns as (M, N, N); an (N, N, M) stack is recognised by the M positions."""
+    if patterns.ndim != 3 or patterns.shape[1] == patterns.shape[2] or xcoords.ndim != 1:
+        return patterns
+    H, W, M = patterns.shape
+    if H != W or len(xcoords) != M:
+        raise DataError(
+            f"{key} has shape {patterns.shape} for {len(xcoords)} positions; expected (M, N, N), or a stack (N, N, M)"
+        )
+    return np.ascontiguousarray(np.moveaxis(patterns, -1, 0))
