@@ -4,20 +4,19 @@ Counts n_kj are Poisson with the rates of the forward model (:mod:`ptycho.physic
 
     lambda_kj = s^2 sum_l |Psi_kjl|^2        Psi_kl = FFT2(P_l T_k O) / N
 
-and the unknowns theta are the real and imaginary parts of the object's pixels; the probe and the positions are known.
+The unknowns theta are the real and imaginary parts of the object's pixels. The probe and the positions are known.
 Fisher's information (Kay 1993, Estimation Theory, section 3.7) of independent Poisson counts is, with the amplitudes
 A = sqrt(lambda) and u_l = Psi_l / sqrt(sum_l |Psi_l|^2)::
 
     I = J^T diag(1/lambda) J,  J = d lambda / d theta
       = 4 sum_kj dA_kj dA_kj^T,   dA_kj[v] = s sum_l Re(conj(u_kjl) FFT2(P_l T_k v)_j / N)
 
-No estimator without bias has a covariance below its inverse C; one that knows what objects look like may. Global phase
-is not known to the data: I has no inverse along it, but what is judged does not depend on it, for the error is taken
-after the removal of its gauge.
+No estimator without bias has a covariance below the inverse C of I. One that knows what objects look like may. I has no
+inverse along the global phase, which the data do not know. The judged error does not depend on that phase.
 
-On the simulated scan of 2000 positions the bound is 3.7 times that of counting photons, which knows no scan: 3 of it
-because bilinear sampling between pixels averages neighbours. ``direct.fit`` reaches it within 3 % at 1e6 and
-1e9 photons per pattern, in 100 passes on the likelihood at a learning rate of 0.02.
+On the simulated scan of 2000 positions the bound is 3.7 times that of counting photons. A factor 3 of that comes from
+bilinear sampling, which averages neighbours. ``direct.fit`` reaches the bound within 3 % at 1e6 and 1e9 photons per
+pattern, in 100 passes on the likelihood at a learning rate of 0.02.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ from ptycho.physics import optics
 from ptycho.physics.probes import cropped_modes
 
 UNKNOWN_FRACTION = 0.02
-"""Of the coverage where a photon lands on average; a pixel with less, and not judged, is taken as known."""
+"""Of the coverage where a photon lands on average. A pixel with less that is not judged counts as known."""
 PRECISION = 0.01
-"""Relative standard error at which no further random vector is drawn for the trace."""
+"""Relative standard error of the trace at which no further random vector is drawn."""
 SAMPLES = (4, 64)
-"""Fewest and most of them: four give 0.1 % on a scan of 40 000 pixels."""
+"""Fewest and most random vectors: four give 0.1 % on a scan of 40 000 pixels."""
 TOLERANCE = 3e-3
-"""Preconditioned residual at which the conjugate gradients stop; the error of the trace goes with its square."""
+"""Preconditioned residual at which the conjugate gradients stop. The error of the trace goes with its square."""
 MAX_ITERATIONS = 300
 _BATCH_PIXELS = 2**19  # detector pixels at a time: 4 MiB complex64
 
@@ -49,18 +48,10 @@ _BATCH_PIXELS = 2**19  # detector pixels at a time: 4 MiB complex64
 class InformationBound:
     """The least expected relative mean-square error sum |dO|^2 / sum |O|^2 of an object over the evaluated area.
 
-    Attributes
-    ----------
-    at_one_photon : float
-        The bound at one photon per pattern; information is proportional to the photons, so it falls as 1/dose, exactly.
-    standard_error : float
-        Of `at_one_photon`, from the random vectors of the trace.
-    counting : float
-        What ``metrics.photon_bound``, which knows neither probe nor scan, gives at one photon per pattern.
-    mask : (H, W) bool
-        The evaluated pixels.
-    unknown : (H, W) bool
-        The pixels that are estimated; they include the evaluated ones.
+    at_one_photon: the bound at one photon per pattern; it falls as 1/dose, exactly. standard_error: of at_one_photon,
+    from the random vectors of the trace. counting: ``metrics.photon_bound``, which knows neither probe nor scan, at one
+    photon per pattern. mask: (H, W) bool, the evaluated pixels. unknown: (H, W) bool, the estimated pixels, among
+    them the evaluated ones.
     """
 
     at_one_photon: float
@@ -86,29 +77,18 @@ def information_bound(
 ) -> InformationBound:
     """The bound on the error that :mod:`ptycho.judge.metrics` judges: tr(Q C Q) / sum |O|^2 over the evaluated pixels.
 
-    Evaluated is what :func:`ptycho.judge.gauge.evaluation_region` finds in the coverage. Q projects out of those
-    pixels what is removed before judging, to first order: the complex scale (with it the global phase, so that any
-    generalised inverse C of I gives the same) and the phase ramp. Pixels outside, down to ``UNKNOWN_FRACTION``, are
-    estimated along with the others; fainter ones count as known, which can only lower the bound: it remains one.
+    :func:`ptycho.judge.gauge.evaluation_region` finds the evaluated pixels in the coverage. Q projects out of them what
+    is removed before judging, to first order: the phase ramp and the complex scale. The scale includes the global
+    phase, so any generalised inverse C of I gives the same. Pixels outside, down to ``UNKNOWN_FRACTION``, are estimated
+    too. Fainter ones count as known, which can only lower the bound.
 
-    The trace is Hutchinson's estimate (Commun. Stat. Simul. 18 (1989) 1059), the mean of z^T Q C Q z over random signs
-    z, and C Q z is solved by conjugate gradients, preconditioned with the coverage; stopped early, they too err below.
+    The trace is Hutchinson's estimate (Commun. Stat. Simul. 18 (1989) 1059): the mean of z^T Q C Q z over random signs
+    z, drawn from `seed`. Conjugate gradients, preconditioned with the coverage, solve for C Q z. Stopped early, they
+    too err below.
 
-    Parameters
-    ----------
-    object : (H, W) complex
-    probe : (N, N) or (L, N, N) complex
-    x, y : (M,) float
-        Positions in pixels of the object.
-    seed : int
-        Of the random signs.
-
-    Raises
-    ------
-    ValueError
-        Wrong shapes, a position outside the object, or too little covered to be judged.
-    ArithmeticError
-        The conjugate gradients do not converge: some evaluated pixels are not determined by the scan.
+    object: (H, W) complex. probe: (N, N) or (L, N, N) complex. x, y: (M,) float, positions in pixels of the object.
+    Raises ValueError for wrong shapes, a position outside the object, or too little covered to be judged;
+    ArithmeticError where the conjugate gradients do not converge: the scan does not determine some evaluated pixels.
     """
     model = _Fisher(object, probe, x, y)
     coverage = model.coverage()
@@ -145,13 +125,7 @@ def _error(values: list[float]) -> float:
 class _Fisher:
     """The information I of a scan at one photon per pattern, as a product with images (2, H, W) float64, (re, im)."""
 
-    def __init__(
-        self,
-        object: NDArray[np.complexfloating],
-        probe: NDArray[np.complexfloating],
-        x: NDArray[np.floating],
-        y: NDArray[np.floating],
-    ):
+    def __init__(self, object: NDArray, probe: NDArray, x: NDArray, y: NDArray):
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         if object.ndim != 2 or x.ndim != 1 or x.shape != y.shape or not len(x):
             raise ValueError(
@@ -170,20 +144,18 @@ class _Fisher:
         corner = np.stack([y, x], axis=1) - self.n // 2 + self.margin
         first = np.floor(corner)
         size = max(1, _BATCH_PIXELS // self.N**2)
-        starts = range(0, len(x), size)
-        self.first = [tf.constant(first[k : k + size], tf.int32) for k in starts]
-        self.fraction = [tf.constant((corner - first)[k : k + size], tf.float32) for k in starts]
-
+        batches = [slice(k, k + size) for k in range(0, len(x), size)]
+        self.places = [(tf.constant(first[b], tf.int32), tf.constant((corner - first)[b], tf.float32)) for b in batches]
         self.u = []
         padded = tf.constant(np.pad(object, self.margin, constant_values=1), tf.complex64)
-        self.padded_shape = tuple(padded.shape)
         energy = 0.0
-        for at in zip(self.first, self.fraction, strict=True):
-            Psi = self._field(padded, *at)
+        for place in self.places:
+            Psi = self._field(padded, *place)
             intensity = optics.measure(Psi)
             energy += float(tf.reduce_sum(intensity))
             self.u.append(optics.scale(1.0 / optics.amplitude(intensity)[:, tf.newaxis], Psi))
         self.s2 = len(x) / energy  # s^2 at one photon per pattern
+        self.padded_shape = tuple(padded.shape)
 
     def _field(self, O: tf.Tensor, first: tf.Tensor, fraction: tf.Tensor) -> tf.Tensor:
         return optics.far_field(optics.illuminate(optics.bilinear_patches(O, first, fraction, self.n), self.P), self.N)
@@ -201,23 +173,22 @@ class _Fisher:
     def __call__(self, v: NDArray[np.float64]) -> NDArray[np.float64]:
         m = self.margin
         padded = tf.constant(np.pad(v, ((0, 0), (m, m), (m, m))), tf.float32)
-        batches = zip(self.u, self.first, self.fraction, strict=True)
-        product = sum(self._product(padded, *batch).numpy().astype(np.float64) for batch in batches)
+        batches = zip(self.u, self.places, strict=True)
+        product = sum(self._product(padded, u, *place).numpy().astype(np.float64) for u, place in batches)
         return 4 * self.s2 * product[:, m:-m, m:-m]
 
     def coverage(self) -> NDArray[np.float64]:
-        """sum_k T_k^T sum_l |P_l|^2, (H, W): what the patterns bring to each pixel, in units of the probe."""
-        m = self.margin
+        """sum_k T_k^T sum_l |P_l|^2, (H, W): the light on each pixel, in units of the probe."""
         light = tf.reduce_sum(optics.squared_modulus(self.P), axis=0)
         dark = tf.zeros(self.padded_shape)
         coverage = np.zeros(self.padded_shape)
-        for at in zip(self.first, self.fraction, strict=True):
+        for place in self.places:
             with tf.GradientTape() as tape:
                 tape.watch(dark)
-                patches = optics.bilinear_patches(tf.complex(dark, dark), *at, self.n)
+                patches = optics.bilinear_patches(tf.complex(dark, dark), *place, self.n)
                 collected = tf.reduce_sum(light * tf.math.real(patches))
             coverage += tape.gradient(collected, dark).numpy()
-        return coverage[m:-m, m:-m]
+        return coverage[self.margin : -self.margin, self.margin : -self.margin]
 
 
 def _removed(object: NDArray[np.complexfloating], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -233,7 +204,7 @@ def _solve(
 ) -> NDArray[np.float64]:
     """I^-1 b on the unknown pixels, (2, H, W), by preconditioned conjugate gradients (Shewchuk 1994, B3).
 
-    I is singular along the global phase, b has no part along it: the iteration stays where I is positive.
+    I is singular along the global phase. b has no part along it, so the iteration stays where I is positive.
     """
     scale = np.where(unknown, 1 / np.where(unknown, 2 * model.s2 * coverage, 1), 0)
     solution, residual = np.zeros_like(b), b

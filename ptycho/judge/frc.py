@@ -12,7 +12,6 @@ import numpy as np
 from scipy import fft, ndimage, sparse
 
 EDGE_FRACTION = 1 / 8  # of the box: width of the taper at the outline of the area
-
 BAND = 0.1  # of Nyquist: the rings that decide together whether a curve has crossed a threshold
 
 
@@ -31,8 +30,8 @@ class FRCCurve:
 def evaluation_window(mask: np.ndarray) -> np.ndarray:
     """Tukey-like window on the outline of a mask: one inside, falling to zero at the edge as sin^2.
 
-    A hard edge is shared by the two images and would make them correlate at every frequency. Holes within the outline
-    keep full weight: see fill_holes. mask: bool (h, w). Returns float64 (h, w) in [0, 1], zero outside the outline.
+    Two images share a hard edge, which would correlate at every frequency. Holes within the outline keep full weight:
+    see fill_holes. mask: bool (h, w). Returns float64 (h, w) in [0, 1], zero outside the outline.
     """
     outline = ndimage.binary_fill_holes(np.asarray(mask, bool))
     depth = ndimage.distance_transform_edt(np.pad(outline, 1))[1:-1, 1:-1]
@@ -43,8 +42,8 @@ def evaluation_window(mask: np.ndarray) -> np.ndarray:
 def fill_holes(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Replace the pixels in holes of a mask by the smoothest surface (Laplace's equation) through those around them.
 
-    Holes cut out of two images are alike, however soft their rims, and spread what is common at low frequency over all
-    frequencies: with 10 % of the pixels missing, images that agree on nothing fine would correlate at Nyquist.
+    Two images share their holes, which spread what is common at low frequency over all frequencies. With 10 % of the
+    pixels missing, images that agree on nothing fine would correlate at Nyquist.
     image: real or complex (h, w). mask: bool (h, w). Pixels outside the outline of the mask stay as they are.
     """
     holes = ndimage.binary_fill_holes(mask) & ~mask
@@ -71,9 +70,9 @@ def frc(a: np.ndarray, b: np.ndarray, window: np.ndarray) -> FRCCurve:
     """Fourier ring correlation of two images.
 
     FRC(q) = Re sum_q F_a conj(F_b) / sqrt(sum_q |F_a|^2 sum_q |F_b|^2) over rings q of width 1/min(h, w) cycles per
-    pixel up to Nyquist (van Heel and Schatz 2005, their FSC in two dimensions; the imaginary part is zero for real
-    images, and for complex ones a phase left between them lowers the correlation). The weighted mean is subtracted
-    before the window is applied, so that the window's own transform is not correlated. A ring without power has 0.
+    pixel up to Nyquist (van Heel and Schatz 2005, their FSC in two dimensions). A phase left between complex images
+    lowers the correlation. The weighted mean is subtracted first, so that the window's own transform does not
+    correlate. A ring without power has 0.
 
     a, b: (h, w), real or complex, finite, any rectangle. window: (h, w), not negative.
     Returns FRCCurve of min(h, w)//2 rings. Raises ValueError on shapes that differ, non-finite or empty input.
@@ -137,9 +136,9 @@ def threshold(n: np.ndarray, kind: str) -> np.ndarray:
 def running_median(values: np.ndarray) -> np.ndarray:
     """Median over the rings within BAND / 2 of each ring.
 
-    A falling curve stays as it is, to both ends: below the first ring, where a correlation starts from 1, every value
-    counts as higher, and beyond Nyquist, where nothing was measured, as lower. A mean or a local polynomial (loess over
-    the same width: Nieuwenhuizen et al., Nature Methods 10 (2013) 557-562) is drawn into a dip as deep as it is.
+    A falling curve stays as it is, to both ends: every value below the first ring counts as higher, and every value
+    beyond Nyquist as lower. A deep dip would draw a mean or a local polynomial (loess over the same width:
+    Nieuwenhuizen et al., Nature Methods 10 (2013) 557-562) down with it.
 
     values: (rings,). Returns float64 (rings,); the values themselves when there are fewer than 2 / BAND.
     """
@@ -151,10 +150,10 @@ def running_median(values: np.ndarray) -> np.ndarray:
 def threshold_crossing(curve: FRCCurve, kind: str) -> float:
     """The first frequency, as a fraction of Nyquist, about which most rings of a band lie below a threshold.
 
-    That is where the running median of the correlation's excess over the threshold first falls below zero, interpolated
-    linearly between rings; 1.0 when it never does. An excess that only falls crosses there ring by ring too, and m of
-    its rings, if they are no more than fit in BAND / 2, move the crossing by less than m + 1 whatever becomes of them:
-    neither a narrow dip at low frequency, where rings hold few Fourier pixels, nor a ring of noise at high decides it.
+    There the running median of the correlation's excess over the threshold first falls below zero, interpolated
+    linearly between rings; 1.0 when it never does. An excess that only falls has the same crossing without the median.
+    Changes to m of its rings, m at most what fits in BAND / 2, move the crossing by less than m + 1 rings. Neither a
+    narrow dip at low frequency, where rings hold few Fourier pixels, nor a ring of noise at high frequency decides.
 
     kind: as of threshold. Before the first ring the correlation is taken as 1 and the threshold as that of the first.
     """

@@ -1,22 +1,17 @@
 """Resolution without a truth: a scan's photons are split in two, both halves reconstructed, and the two compared.
 
 Two images of one signal with independent noise correlate in each ring as F = S / (S + N), S and N the powers of signal
-and noise of either. The image from all photons has the noise N / 2, and so correlates with the truth as::
+and noise of either. The image from all photons has the noise N / 2, so it correlates with the truth as::
 
     C = sqrt(S / (S + N/2)) = sqrt(2 F / (1 + F))
 
 (Rosenthal and Henderson, J. Mol. Biol. 333 (2003) 721, appendix; C = 1/2 is their F = 0.143.) Where F is noise about
 zero, the root makes it look like C = 0.1 to 0.2.
 
-What is wrong in both halves alike counts as signal: a wrong probe, wrong positions, and the bias of a loss. Fits of the
+Errors that both halves share count as signal: a wrong probe, wrong positions, and the bias of a loss. Fits of the
 Poisson likelihood follow the theory: on a simulated scan of 400 positions the FRC50 expected and that against the truth
 were 0.42 and 0.38 of Nyquist at 1e4 photons per pattern, 0.58 and 0.58 at 1e5, 0.71 and 0.72 at 1e6. The losses of
-amplitudes do not, for the root of a count is biased where there are few photons: ``mse`` promised 1.00 at 1e5, where
-the truth said 0.55.
-
-Against the dose of a measured scan both halves of the photons of every thinning are reconstructed with the likelihood
-of their counts. The first thinning of each dose is also fitted whole: to be seen, and to be held against the reference
-that all photons gave. At full dose there is nothing to thin, the split alone differs, and only the halves can tell.
+amplitudes do not, because the root of a small count is biased: ``mse`` promised 1.00 at 1e5, the truth said 0.55.
 """
 
 from __future__ import annotations
@@ -43,17 +38,9 @@ THRESHOLD = "half-bit"
 class SplitResolution:
     """What the two halves of a scan's photons agree on.
 
-    Attributes
-    ----------
-    curve : FRCCurve
-        Of the complex objects of the two halves.
-    crossing : float
-        Where ``curve`` falls below THRESHOLD, as a fraction of Nyquist; 1 if it never does.
-    expected : FRCCurve
-        The correlation with the truth that this means for the reconstruction from all photons.
-    frc50 : float
-        Of ``expected``, as a fraction of Nyquist.
-    halves : tuple of two Reconstruction
+    curve: of the complex objects of the two halves. crossing: where ``curve`` falls below THRESHOLD, as a fraction of
+    Nyquist; 1 if it never does. expected: the correlation with the truth that follows for the reconstruction from all
+    photons. frc50: of ``expected``, as a fraction of Nyquist.
     """
 
     curve: FRCCurve
@@ -66,30 +53,14 @@ class SplitResolution:
 def split_resolution(data: RawData, loss: str, seed: int, *, passes: int = 30, batch_size: int = 50) -> SplitResolution:
     """The resolution at which two reconstructions by ``direct.fit``, each from half the photons, agree.
 
-    Parameters
-    ----------
-    data : RawData
-        With known counts; they are split by a fair coin for each photon, so the halves share no noise.
-    loss : {'nll', 'mae', 'mse'}
-    seed : int
-        Of the split and of both fits.
-    passes, batch_size : int
-        Of each fit.
-
-    Raises
-    ------
-    DataError
-        The counts are not known.
-    TrainingError
-        A fit diverged.
-    ValueError
-        The area that the scan covers is too small to be judged.
+    A fair coin splits the counts of ``data`` photon by photon, so the halves share no noise. ``seed`` is that of the
+    split and of both fits; ``passes`` and ``batch_size`` are those of each fit. Raises DataError if the counts are not
+    known, TrainingError if a fit diverged, and ValueError if the scan covers too small an area to be judged.
     """
     split = halve(data, np.random.default_rng(seeds.derive(seed, "halves")))
+    settings: dict[str, Any] = {"passes": passes, "batch_size": batch_size}
     one, other = (
-        direct.fit(
-            half, loss, passes=passes, batch_size=batch_size, seed=seeds.derive(seed, "halves", name)
-        ).reconstruction
+        direct.fit(half, loss, seed=seeds.derive(seed, "halves", name), **settings).reconstruction
         for name, half in zip(("first", "second"), split, strict=True)
     )
     return compare_halves(one, other)
@@ -125,11 +96,11 @@ def agreement(reconstruction: Reconstruction, image: np.ndarray) -> FRCCurve:
 
 
 def against_reference(reconstruction: Reconstruction, reference: np.ndarray, share: float) -> FRCCurve:
-    """The correlation with the truth, from that with a reference (H, W) made from all photons, of which ``share`` are
-    the reconstruction's own.
+    """The correlation with the truth, from that with a reference (H, W) made from all photons.
 
-    To first order in the noise, the error of an image from all photons is the mean of the errors of images from its
-    parts. With N the power of the noise at the share f, the reference has the noise f N, all of it shared::
+    The reconstruction's own photons are the ``share`` f of these. To first order in the noise, the error of an image
+    from all photons is the mean of the errors of images from its parts. With N the power of the reconstruction's noise,
+    the reference has the noise f N, all of it shared::
 
         C_ref^2 = (S + f N) / (S + N)   hence   C^2 = S / (S + N) = (C_ref^2 - f) / (1 - f)
 
@@ -149,9 +120,7 @@ def with_truth(correlation: np.ndarray) -> np.ndarray:
 
 
 LOSS = "nll"
-"""The fits that keep what theory says of halves: see :mod:`ptycho.judge.halves`."""
-
-
+"""Its fits follow the theory of halves, as the top of this file says."""
 PASSES, FULL_PASSES, BATCH = 12, 24, 25
 """Of a thinned scan and of the whole one, whose finer details take longer: ten passes by 25 patterns gave the Siemens
 star's FRC50 at 1e4 photons per pattern as twenty by 50 did, to 0.01, but at 4.6e5 0.82 instead of 0.88 of Nyquist."""
@@ -163,7 +132,7 @@ class Thinning:
 
     dose: as the study calls it. nphotons: per pattern, as counted; fluence: per object pixel. seed: 0, 1 ... of the
     thinning. split: of its halves. whole: from all its photons; None but for the first thinning. reference: the
-    correlation of that with the truth, as the reference lets expect; None at full dose too.
+    expected correlation of that with the truth, by ``against_reference``; None at full dose too.
     """
 
     dose: str
@@ -193,35 +162,20 @@ class Thinning:
 
 
 def thinnings(scan: RawData, doses: Sequence[str], repeats: int, seed: int) -> Iterator[Thinning]:
-    """Thin ``scan`` to each dose ``repeats`` times, and judge each thinning.
+    """Thin ``scan`` to each dose ``repeats`` times, and judge each thinning by its halves.
 
-    Parameters
-    ----------
-    scan : RawData
-        At full dose, its ``objectGuess`` the reference.
-    doses : sequence of str
-        Photons per pattern, or ``'full'``.
-    repeats : int
-    seed : int
-        Of the study; the thinnings' seeds are derived from it.
-
-    Raises
-    ------
-    DataError
-        The counts are not known.
-    ValueError
-        The scan has fewer photons than a dose asks for, or covers too small an area to be judged.
-    TrainingError
-        A fit diverged.
+    ``scan`` is at full dose, its ``objectGuess`` the reference. A dose is photons per pattern, or ``'full'``, where
+    only the split differs. The first thinning of each dose is also fitted whole and held against the reference. The
+    study's ``seed`` gives each thinning its own. Raises what :func:`split_resolution` raises, and ValueError if the
+    scan has fewer photons than a dose asks for.
     """
     assert scan.objectGuess is not None and scan.intensity_scale is not None
     for dose in doses:
         settings: dict[str, Any] = {"passes": FULL_PASSES if dose == "full" else PASSES, "batch_size": BATCH}
         for k in range(repeats):
             own = seeds.derive(seed, "thinning", dose, str(k))
-            data, whole, reference = scan, None, None
-            if dose != "full":
-                data = thin_to_dose(scan, float(dose), np.random.default_rng(own))
+            data = scan if dose == "full" else thin_to_dose(scan, float(dose), np.random.default_rng(own))
+            whole, reference = None, None
             if k == 0:
                 whole = direct.fit(data, LOSS, seed=own, **settings).reconstruction
                 if data is not scan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -13,10 +14,9 @@ from ptycho.judge.gauge import Aligned, flatten_phase, remove_gauge
 from ptycho.scans.reconstruction import Reconstruction
 
 NO_CONTRAST = 1e-3  # radians, or relative amplitude: a truth that varies less holds nothing to recover
-
 RECOVERED_PEARSON = 0.35  # an unfitted start reaches 0 to 0.2, an honest reconstruction at 1e4 photons 0.8
-
 RECOVERED_CONTRAST = 0.1  # of the truth's standard deviation: less is a flat image
+SSIM_WINDOW = 7  # pixels, the default of Wang et al. 2004 as implemented by scikit-image
 
 NAMES = (
     "amplitude_frc50",
@@ -30,8 +30,6 @@ NAMES = (
     "deviance",
 )
 
-SSIM_WINDOW = 7  # pixels, the default of Wang et al. 2004 as implemented by scikit-image
-
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -39,10 +37,10 @@ class Evaluation:
 
     A value is None where it does not exist: FRC50 of what was not recovered, anything of a contrast the truth lacks.
     amplitude_frc50, phase_frc50: fraction of Nyquist. amplitude_psnr_db: dB, amplitude_ssim: both at data_range, the
-    range of the truth's amplitude. amplitude_pearson, phase_pearson: correlation coefficients. contrast_ratio,
-    phase_contrast_ratio: standard deviation over the truth's. relative_mse: sum |R - O|^2 / sum |O|^2 of the complex
-    object; photon_bound: what photons allow it to be. deviance*: passed on. collapsed: neither amplitude nor phase was
-    recovered. *_frc: whole curves, kept also when collapsed. phase, truth_phase: float64 (h, w), radians.
+    range of the truth's amplitude. *pearson: correlation coefficients. contrast_ratio: standard deviation of the
+    amplitude over the truth's. relative_mse: sum |R - O|^2 / sum |O|^2 of the complex object; photon_bound: its least
+    value by photon counting. deviance*: passed on. collapsed: neither amplitude nor phase was recovered. *_frc: whole
+    curves, kept also when collapsed. phase, truth_phase: float64 (h, w), radians.
     """
 
     amplitude_frc50: float | None
@@ -57,7 +55,6 @@ class Evaluation:
     collapsed: bool
     data_range: float
     contrast_ratio: float | None
-    phase_contrast_ratio: float | None
     amplitude_frc: FRCCurve | None
     phase_frc: FRCCurve | None
     complex_frc: FRCCurve
@@ -83,8 +80,8 @@ def psnr(image: np.ndarray, truth: np.ndarray, mask: np.ndarray, *, data_range: 
     """Peak signal-to-noise ratio 10 log10(data_range^2 / mean (image - truth)^2) over the mask, in dB.
 
     image, truth: real (h, w). There is no default for data_range: a peak of 255 on unit data adds 48 dB of nothing.
-    At most 160 dB, what identical images get: more than complex64 can hold, and finite in JSON.
-    Raises ValueError unless data_range > 0.
+    Identical images get 160 dB: more than complex64 can hold, and finite in JSON. Raises ValueError unless
+    data_range > 0.
     """
     if not data_range > 0:
         raise ValueError(f"data_range must be positive; found {data_range}")
@@ -123,18 +120,14 @@ def photon_bound(n_object_pixels: float, n_photons: float) -> float:
     """Least relative mean-square error M/n of M complex object pixels on which n detected photons fell.
 
     A Poisson count of mean A^2 gives its amplitude A the Fisher information 4, whatever the dose. A is the projection
-    of the complex far field on its own phase, so on average half of this belongs to each of the 2M real unknowns: the
-    variance of each is at least 1/2 in units of photons (Cramer-Rao), and sum |dO|^2 / sum |O|^2 >= 2M (1/2) / n, half
-    of it in amplitude, half in phase. Uneven illumination raises it (Jensen). An error below it is prior knowledge.
+    of the complex far field on its own phase, so on average half of this belongs to each of the 2M real unknowns. The
+    variance of each is at least 1/2 in units of photons (Cramer-Rao): sum |dO|^2 / sum |O|^2 >= 2M (1/2) / n, half of
+    it in amplitude, half in phase. Uneven illumination raises it (Jensen). An error below it is prior knowledge.
     Raises ValueError unless both are positive.
     """
     if not (n_object_pixels > 0 and n_photons > 0):
         raise ValueError(f"photon_bound needs positive pixels and photons; found {n_object_pixels} and {n_photons}")
     return float(n_object_pixels / n_photons)
-
-
-def _recovered(r: float | None, contrast: float | None) -> bool:
-    return r is not None and contrast is not None and r >= RECOVERED_PEARSON and contrast >= RECOVERED_CONTRAST
 
 
 def evaluate(
@@ -147,10 +140,10 @@ def evaluate(
     """Judge a reconstruction against the truth, where coverage is real and after the gauge is removed.
 
     truth: complex (H, W) in the object frame (origin 0, 0). photons: all photons detected in the scan (not per
-    pattern); the share that fell on the evaluated pixels is taken from the coverage. The deviances are passed on.
+    pattern); the coverage gives the share that fell on the evaluated pixels. The deviances are passed on.
 
     Amplitude, or phase, counts as recovered when its Pearson r is at least RECOVERED_PEARSON and its contrast ratio at
-    least RECOVERED_CONTRAST. What is not recovered has no FRC50, because the FRC of a flat image correlates noise; a
+    least RECOVERED_CONTRAST. Otherwise it has no FRC50, because the FRC of a flat image correlates noise. A
     reconstruction that recovered neither has collapsed. Phases are in radians about the truth's own mean and ramp.
     Raises NonFiniteError on NaN or infinity in the reconstruction, ValueError on other bad input.
     """
@@ -158,40 +151,36 @@ def evaluate(
     mask, window = aligned.mask, evaluation_window(aligned.mask)
     image, true = np.abs(aligned.object), np.abs(aligned.truth)
     phase, true_phase = (np.angle(o) for o in flatten_phase(aligned))
-    low, high = aligned.amplitude_range
+    data_range = aligned.data_range
 
     def curve(a: np.ndarray, b: np.ndarray) -> FRCCurve:
         return frc(fill_holes(a, mask), fill_holes(b, mask), window)
 
-    r = contrast = amplitude_frc = decibel = similarity = None
-    if np.std(true[mask]) > NO_CONTRAST * true[mask].mean():
-        r, contrast = pearson(image, true, mask), contrast_ratio(image, true, mask)
-        decibel = psnr(image, true, mask, data_range=high - low)
-        similarity = ssim(image, true, mask, data_range=high - low)
-        amplitude_frc = curve(image, true)
-    phase_r = phase_contrast = phase_frc = None
-    if np.std(true_phase[mask]) > NO_CONTRAST:
-        phase_r, phase_contrast = pearson(phase, true_phase, mask), contrast_ratio(phase, true_phase, mask)
-        phase_frc = curve(phase, true_phase)
+    def compare(a: np.ndarray, b: np.ndarray, level: float) -> tuple[Any, ...]:
+        """Pearson r, contrast ratio, FRC and FRC50; None where the truth has no contrast or nothing was recovered."""
+        if not np.std(b[mask]) > NO_CONTRAST * level:
+            return (None,) * 4
+        r, contrast, found = pearson(a, b, mask), contrast_ratio(a, b, mask), curve(a, b)
+        return r, contrast, found, frc50(found) if r >= RECOVERED_PEARSON and contrast >= RECOVERED_CONTRAST else None
 
+    r, contrast, amplitude_frc, amplitude_frc50 = compare(image, true, true[mask].mean())
+    phase_r, _, phase_frc, phase_frc50 = compare(phase, true_phase, 1.0)
     coverage = np.asarray(reconstruction.coverage, np.float64)
     share = coverage[aligned.box][mask].sum() / coverage.sum()
     residual = np.sum(np.abs(aligned.object - aligned.truth)[mask] ** 2) / np.sum(true[mask] ** 2)
-    amplitude_ok, phase_ok = _recovered(r, contrast), _recovered(phase_r, phase_contrast)
     return Evaluation(
-        amplitude_frc50=frc50(amplitude_frc) if amplitude_frc and amplitude_ok else None,
-        phase_frc50=frc50(phase_frc) if phase_frc and phase_ok else None,
-        amplitude_psnr_db=decibel,
-        amplitude_ssim=similarity,
+        amplitude_frc50=amplitude_frc50,
+        phase_frc50=phase_frc50,
+        amplitude_psnr_db=None if r is None else psnr(image, true, mask, data_range=data_range),
+        amplitude_ssim=None if r is None else ssim(image, true, mask, data_range=data_range),
         amplitude_pearson=r,
         phase_pearson=phase_r,
         relative_mse=float(residual),
         photon_bound=photon_bound(int(mask.sum()), photons * share),
         deviance=None if deviance is None else float(deviance),
-        collapsed=not (amplitude_ok or phase_ok),
-        data_range=high - low,
+        collapsed=amplitude_frc50 is None and phase_frc50 is None,
+        data_range=data_range,
         contrast_ratio=contrast,
-        phase_contrast_ratio=phase_contrast,
         amplitude_frc=amplitude_frc,
         phase_frc=phase_frc,
         complex_frc=curve(aligned.object, aligned.truth),

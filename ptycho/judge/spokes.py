@@ -1,4 +1,4 @@
-"""A Siemens star judges a resolution by eye and by number: how near to its centre its spokes are still told apart.
+"""Resolution on a Siemens star: how near to its centre its spokes are still told apart.
 
 With s spokes the period at radius r is 2 pi r / s, so a full period p is seen on the ring r = p s / (2 pi).
 """
@@ -37,14 +37,14 @@ def find(image: NDArray[np.floating], mask: NDArray[np.bool_]) -> Star:
     """The star in an image (h, w), of phase or amplitude, on the pixels of the mask.
 
     Half a turn about its centre leaves a star with an even number of spokes as it is: the image is correlated with
-    itself, turned. Its spokes are then the strongest frequency of the angle, from 8 to 100, over the outer half.
+    itself, turned. Its number of spokes is the strongest frequency of the angle, from 8 to 100, over the outer half.
     """
     signal = np.where(mask, image - image[mask].mean(), 0)
     size = [2 * side for side in image.shape]
     # the convolution with itself peaks at twice the centre
     twin = fft.irfft2(fft.rfft2(signal, size) ** 2, size)
-    peak = [int(k) for k in np.unravel_index(np.argmax(twin), twin.shape)]
-    centre = (peak[0] / 2 + _vertex(twin[:, peak[1]], peak[0]) / 2, peak[1] / 2 + _vertex(twin[peak[0]], peak[1]) / 2)
+    row, column = (int(k) for k in np.unravel_index(np.argmax(twin), twin.shape))
+    centre = (row / 2 + _vertex(twin[:, column], row) / 2, column / 2 + _vertex(twin[row], column) / 2)
     radii = rings(mask, centre)
     spectrum = np.abs(fft.rfft(profiles(signal, centre, radii[len(radii) // 2 :]), axis=1)).sum(axis=0)
     return Star(centre, 8 + int(np.argmax(spectrum[8:101])))
@@ -58,7 +58,7 @@ def _vertex(line: NDArray[np.float64], k: int) -> float:
 
 def rings(mask: NDArray[np.bool_], centre: tuple[float, float]) -> NDArray[np.float64]:
     """Radii in pixels, from INNERMOST outwards, of the rings that lie wholly within the mask."""
-    widest = int(min(centre[0], centre[1], mask.shape[0] - 1 - centre[0], mask.shape[1] - 1 - centre[1]))
+    widest = int(min(*centre, mask.shape[0] - 1 - centre[0], mask.shape[1] - 1 - centre[1]))
     radii = np.arange(INNERMOST, widest, dtype=np.float64)
     inside = profiles(ndimage.binary_fill_holes(mask).astype(np.float64), centre, radii).min(axis=1) > 0.5
     return radii[: len(radii) if inside.all() else int(np.argmin(inside))]
@@ -78,9 +78,9 @@ def modulation(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How strongly the spokes show on each ring, (rings,), and how strongly noise would look like spokes, (rings,).
 
-    The part of the ring's Fourier component at the number of spokes that has the phase it has in the ``reference``,
-    an image (h, w) like the other, as an amplitude. The noise is the rms of the neighbouring components, 3 to 8 away:
-    where a sector of the star is missing they hold some of its spokes, and the noise is overestimated.
+    The first is an amplitude: of the ring's Fourier component at the number of spokes, the part with the phase of the
+    ``reference``, an image (h, w) too. The second is the rms of the neighbouring components, 3 to 8 away. It is
+    overestimated where a sector of the star is missing, because they then hold some of its spokes.
     """
     spectra = [fft.rfft(profiles(each, star.centre, radii), axis=1) * 2 / SAMPLES for each in (image, reference)]
     found, true = (spectrum[:, star.spokes] for spectrum in spectra)
@@ -91,10 +91,7 @@ def modulation(
 
 
 def innermost(modulation: NDArray[np.float64], noise: NDArray[np.float64], radii: NDArray[np.float64]) -> float | None:
-    """The radius down to which the spokes show: from the outermost ring inwards, each stronger than twice the noise.
-
-    None where not even the outermost does.
-    """
+    """The radius down to which, from outside, every ring is stronger than twice the noise; None if no ring is."""
     hidden = np.flatnonzero(modulation < 2 * noise)
     if not len(hidden):
         return float(radii[0])

@@ -1,7 +1,6 @@
-"""Elementwise losses of photon counting, named by their formula; and what every fit minimises, made of them.
+"""Elementwise losses of photon counting, named by their formula, and the objective that every fit makes of them.
 
-Counts n and rates l are photons per detector pixel. Amplitudes are square roots of intensities; the same loss in units
-of photons or of the object differs by a power of the intensity scale.
+Counts n and rates l are photons per detector pixel. Amplitudes are square roots of intensities.
 """
 
 from __future__ import annotations
@@ -19,16 +18,7 @@ from ptycho.physics import optics
 RATE_FLOOR = 1e-3
 """Photons per pixel added to a rate: a dark-count term that keeps log l finite where the model predicts no light."""
 _FEW = 1e-20
-"""In the place of no counts, to divide by: what comes of it is multiplied by them."""
-
-
-def poisson_nll(n: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:
-    """l - n ln l, the negative log-likelihood of Poisson counts without the constant ln n!.
-
-    Thibault & Guizar-Sicairos, New J. Phys. 14 (2012) 063004, Eq. 1. Same shape as ``n``.
-    """
-    rate = rate + RATE_FLOOR
-    return rate - n * tf.math.log(rate)
+"""Stands in for a count of zero in divisions; the quotient is then multiplied by that zero."""
 
 
 @tf.custom_gradient
@@ -37,17 +27,17 @@ def poisson_deviance(
 ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
     """2 (n ln(n/l) - (n - l)): twice the log-likelihood ratio to the perfect model, with 0 ln 0 = 0.
 
-    Non-negative; its gradient is twice that of :func:`poisson_nll`; its expectation at the true rate is about 1 for
-    rates above a few photons (McCullagh & Nelder 1989, section 2.3). Same shape as ``n``. The gradient is written out,
-    2 (1 - n/l) in the rate and 2 ln(n/l) in the counts: that of the branches below costs twice as much.
+    Non-negative, same shape as ``n``. Its gradient is twice that of the negative log-likelihood l - n ln l (Thibault &
+    Guizar-Sicairos, New J. Phys. 14 (2012) 063004, Eq. 1). Its expectation at the true rate is about 1 for rates above
+    a few photons (McCullagh & Nelder 1989, section 2.3). The gradient is written out, 2 (1 - n/l) in the rate and
+    2 ln(n/l) in the counts: that of the branches below costs twice as much.
     """
     rate = rate + RATE_FLOOR
     excess = rate - n
     per_count = 1.0 / tf.maximum(n, _FEW)
     relative = excess * per_count
-    # Where the model is right to a part in 1e5, ln(1 + x) of the relative excess is exact if the rounding of 1 + x is
-    # made up for (Kahan; Goldberg 1991, theorem 4). Far from it excess would round a rate that is tiny beside n to
-    # nothing.
+    # Near n, ln(1 + x) of the relative excess is exact if the rounding of 1 + x is made up for (Kahan; Goldberg 1991,
+    # theorem 4). Far from n, the excess would round a tiny rate to nothing.
     near = tf.abs(excess) < 0.5 * n
     ratio = tf.where(near, 1.0 + relative, rate * per_count)
     rounded = ratio - 1.0
@@ -73,26 +63,30 @@ def amplitude_mse(a: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
     return tf.square(a - predicted)
 
 
+LOSSES = {
+    "nll": lambda s, A, I: poisson_deviance(tf.square(s * A), s**2 * I),
+    "mae": lambda s, A, I: amplitude_mae(s * A, s * optics.amplitude(I)),
+    "mse": lambda s, A, I: amplitude_mse(s * A, s * optics.amplitude(I)),
+}
+"""By name: the loss of each detector pixel, of the scale s, the amplitude A and the predicted intensity I."""
+
+
 @keras.saving.register_keras_serializable(package="ptycho")
 class DiffractionLoss(keras.losses.Loss):
     """Logarithm of each group's mean loss per detector pixel, averaged over the batch.
 
-    ``nll`` takes the Poisson deviance of counts (its gradient is twice that of the negative log-likelihood); ``mae``
-    and ``mse`` the absolute and squared error of amplitudes in sqrt(photons). The logarithm is the same for every
-    loss: it takes the range of 1e5 between doses out of the gradient and moves no minimum of a group's own. It is
+    ``nll`` is the Poisson deviance of counts. ``mae`` and ``mse`` are the errors of amplitudes in sqrt(photons). The
+    logarithm takes the range of 1e5 between doses out of the gradient and moves no minimum of a group's own. It is
     taken group by group, so that a batch may be cut in parts and its parts averaged.
 
-    Parameters
-    ----------
-    loss : {'nll', 'mae', 'mse'}
-    intensity_scale : float
-        s: counts are (s A)^2.
-    mask : array of bool, optional
-        True where the detector is to be believed, as broadcast to one group's amplitudes; the mean is over these
-        alone. Whatever the amplitude holds elsewhere, the loss is the same. All are believed when None.
+    loss: one of LOSSES; anything else raises ValueError. intensity_scale: s, counts are (s A)^2. mask: bool, broadcast
+    to one group's amplitudes, True where the detector is to be believed; the loss depends on no other pixel. All are
+    believed when None.
     """
 
     def __init__(self, loss: str, intensity_scale: float, mask: NDArray[np.bool_] | None = None):
+        if loss not in LOSSES:
+            raise ValueError(f"loss is {loss!r}; expected one of {', '.join(LOSSES)}")
         super().__init__(name=loss, reduction="sum_over_batch_size")
         self.loss, self.intensity_scale = loss, intensity_scale
         # a variable, for a constant is part of the graph: what is compiled for one dose serves every other
@@ -103,14 +97,9 @@ class DiffractionLoss(keras.losses.Loss):
 
     def call(self, amplitude: tf.Tensor, intensity: tf.Tensor) -> tf.Tensor:
         """Amplitude and intensity (B, ...) -> (B,) float32."""
-        s = self._s
         if self.mask is not None:  # first of all: not even a weight of zero makes an infinite loss nothing
             amplitude = tf.where(self._weight > 0, amplitude, 0.0)
-        if self.loss == "nll":
-            elementwise = poisson_deviance(tf.square(s * amplitude), s**2 * intensity)
-        else:
-            error = amplitude_mae if self.loss == "mae" else amplitude_mse
-            elementwise = error(s * amplitude, s * optics.amplitude(intensity))
+        elementwise = LOSSES[self.loss](self._s, amplitude, intensity)
         if self.mask is not None:
             elementwise = self._weight * elementwise
         return tf.math.log(tf.reduce_mean(elementwise, axis=tuple(range(1, len(elementwise.shape)))))

@@ -1,4 +1,4 @@
-"""The forward model of far-field ptychography and its adjoints, in TensorFlow: the one home of the conventions.
+"""The forward model of far-field ptychography and its adjoints, in TensorFlow.
 
 A group of C patterns at offsets r_c sees an object O, a canvas of m x m pixels, through a probe of L incoherent modes::
 
@@ -7,9 +7,8 @@ A group of C patterns at offsets r_c sees an object O, a canvas of m x m pixels,
     propagation    Psi_cl = FFT2(psi_cl) / N  unitary far field
     measurement    I_c = sum_l |Psi_cl|^2
 
-Two things keep the loop cheap and change no intensity. The probe is cropped to the n x n pixels that hold its energy,
-so patches have n <= N pixels. And detector arrays here are in *corner order* (zero frequency at [0, 0]): amplitudes
-are brought into it once by :func:`to_corner`, so no step shifts anything.
+Two things keep the loop cheap and change no intensity. The probe is cropped to the n x n pixels that hold its energy.
+Detector arrays are in *corner order*, zero frequency at [0, 0]: :func:`to_corner` shifts amplitudes once for all steps.
 """
 
 from __future__ import annotations
@@ -22,15 +21,11 @@ import tensorflow as tf
 class Translation:
     """The linear operator that cuts C patches out of a canvas at fractional offsets, and its exact adjoint.
 
-    Along each axis patch pixel i is a bilinear sample of two canvas pixels, zero outside the canvas: a matrix with two
-    bands, which are all that is kept of it. Differentiable in the offsets.
+    Along each axis a patch pixel is a bilinear sample of two canvas pixels, zero outside the canvas. That is a matrix
+    of two bands; only the bands are kept. Differentiable in the offsets.
 
-    Parameters
-    ----------
-    offsets : (B, C, 2) float32
-        (y, x) of each pattern from the canvas centre, in object pixels.
-    n, m : int
-        Sides of a patch and of the canvas, in pixels.
+    offsets: (B, C, 2) float32, (y, x) of each pattern from the canvas centre, in object pixels. n, m: sides of a patch
+    and of the canvas, in pixels.
     """
 
     def __init__(self, offsets: tf.Tensor, n: int, m: int):
@@ -93,13 +88,13 @@ def illuminate_adjoint(waves: tf.Tensor, P: tf.Tensor) -> tf.Tensor:
 def far_field(waves: tf.Tensor, N: int) -> tf.Tensor:
     """Unitary far field (..., N, N) of exit waves (..., n, n), in corner order."""
     n = waves.shape[-1]
-    beside = [[0, 0]] * (len(waves.shape) - 1) + [[0, N - n]]
+    others, empty = [[0, 0]] * (len(waves.shape) - 2), [0, N - n]
     if _mostly_empty(n, N):
         for _ in ("along y", "along x"):
-            waves = tf.signal.fft(tf.pad(tf.linalg.matrix_transpose(waves), beside))
+            waves = tf.signal.fft(tf.pad(tf.linalg.matrix_transpose(waves), [*others, [0, 0], empty]))
         return waves / N
     if n < N:
-        waves = tf.pad(waves, [*beside[:-2], beside[-1], beside[-1]])
+        waves = tf.pad(waves, [*others, empty, empty])
     return tf.signal.fft2d(waves) / N
 
 
@@ -114,18 +109,17 @@ def far_field_adjoint(Psi: tf.Tensor, n: int) -> tf.Tensor:
 
 
 def _mostly_empty(n: int, N: int) -> bool:
-    """Whether transforms go one axis at a time: rows that hold nothing, or are not asked for, need none.
+    """Whether transforms go one axis at a time, which skips rows that are empty or not asked for.
 
-    A third faster at n = N/3, no different at 3N/4, and slower by a tenth at N, for the sake of the transposition.
+    A third faster at n = N/3, no different at 3N/4, and slower by a tenth at N because of the transposition.
     """
     return 2 * n <= N
 
 
 def scale(real: tf.Tensor, field: tf.Tensor) -> tf.Tensor:
-    """A real factor times a complex field; unlike a cast to complex, its gradient discards nothing that matters.
+    """A real factor times a complex field. The gradient of a cast to complex would warn.
 
-    Not by its real and imaginary parts, which TensorFlow takes 10 ms to translate for XLA each time they are taken: a
-    network has some three hundred of these.
+    Not by real and imaginary parts: TensorFlow takes 10 ms to translate each for XLA, and a network has some 300.
     """
     return tf.complex(real, tf.zeros_like(real)) * field
 
@@ -145,13 +139,9 @@ def diffract(patches: tf.Tensor, P: tf.Tensor, N: int) -> tf.Tensor:
     return measure(far_field(illuminate(patches, P), N))
 
 
-_TINY = 1e-12
-"""Below any amplitude that matters (one photon at 1e9 a pattern is 1e-3 of these units): keeps square roots finite."""
-
-
 def amplitude(intensity: tf.Tensor) -> tf.Tensor:
-    """Square root of an intensity, with a finite gradient at zero."""
-    return tf.sqrt(intensity + _TINY)
+    """Square root of an intensity. 1e-12, far below one photon at 1e9 a pattern, keeps the gradient at zero finite."""
+    return tf.sqrt(intensity + 1e-12)
 
 
 def data_gradient(
@@ -162,33 +152,27 @@ def data_gradient(
     floor: float | tf.Tensor,
     valid: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Gradient of the data term, between that of amplitudes and that of counts, and the predicted intensity.
+    """Gradient (..., n, n) of the data term, and the predicted intensity (..., N, N).
 
     With I the intensity of all modes together, n = A^2, w = ``poisson`` and e = ``floor``, the data term is::
 
         (1 - w)/2 sum (sqrt(I + e) - sqrt(n + e))^2  +  w/2 sum ((I + e) - (n + e) ln(I + e))
 
-    of which the first is a Gaussian likelihood of amplitudes and the second Poisson's of counts (Thibault &
-    Guizar-Sicairos 2012, Eqs. 4 and 1), both with a background e in prediction and measurement. Its gradient is the
-    adjoint of the forward model applied to ``(1 - r)(1 + w r) Psi``, where ``r = sqrt((n + e) / (I + e))``. The
-    background bounds what a single photon says where next to none were expected.
+    The first is a Gaussian likelihood of amplitudes, the second Poisson's of counts (Thibault & Guizar-Sicairos 2012,
+    Eqs. 4 and 1). The background e bounds what a single photon says where next to none were expected. The gradient is
+    the adjoint of the forward model applied to ``(1 - r)(1 + w r) Psi``, with ``r = sqrt((n + e) / (I + e))``.
 
     Parameters
     ----------
     patches : (..., n, n) complex64
     P : (L, n, n) complex64
-    A : (..., N, N) float32, corner order
+    A : (..., N, N) float32, corner order, finite
     poisson : float
-        0, amplitudes, to 1, counts; what is learned may leave that range.
+        From 0, amplitudes, to 1, counts; what is learned may leave that range.
     floor : float
         Above 0, in units of A squared.
     valid : (N, N) float32, corner order, optional
-        One where the detector is to be believed, zero where the prediction is taken for what was measured; A must be
-        finite there too.
-
-    Returns
-    -------
-    (..., n, n) complex64 and (..., N, N) float32
+        One where the detector is to be believed, zero where the prediction is taken for the measurement.
     """
     N, n = A.shape[-1], patches.shape[-1]
     Psi = far_field(illuminate(patches, P), N)
@@ -203,30 +187,22 @@ def data_gradient(
 
 def to_corner(detector: tf.Tensor) -> tf.Tensor:
     """Detector arrays (..., N, N) from centred to corner order (``ifftshift``)."""
-    N = detector.shape[-1]
-    return tf.roll(detector, shift=(-(N // 2), -(N // 2)), axis=(-2, -1))
+    return tf.roll(detector, [-(side // 2) for side in detector.shape[-2:]], axis=(-2, -1))
 
 
 def to_centre(detector: tf.Tensor) -> tf.Tensor:
     """Detector arrays (..., N, N) from corner to centred order (``fftshift``)."""
-    N = detector.shape[-1]
-    return tf.roll(detector, shift=(N // 2, N // 2), axis=(-2, -1))
+    return tf.roll(detector, [side // 2 for side in detector.shape[-2:]], axis=(-2, -1))
 
 
 def bilinear_patches(O: tf.Tensor, corner: tf.Tensor, fraction: tf.Tensor, n: int) -> tf.Tensor:
     """Patches (B, n, n) complex64 of one large object O (H, W), for fits on the object's own pixels.
 
-    Parameters
-    ----------
-    corner : (B, 2) int32
-        (y, x) of each patch's first pixel, rounded down.
-    fraction : (B, 2) float32
-        What is left of the position, in [0, 1): the weight of the next pixel.
+    corner: (B, 2) int32, (y, x) of each patch's first pixel, rounded down. fraction: (B, 2) float32, the rest of the
+    position, in [0, 1): the weight of the next pixel.
     """
     W = O.shape[-1]
-    span = tf.range(n + 1)
-    rows = corner[:, :1] + span  # (B, n+1)
-    columns = corner[:, 1:] + span
+    rows, columns = (corner[:, axis, tf.newaxis] + tf.range(n + 1) for axis in range(2))  # (B, n+1) each
     window = tf.gather(tf.reshape(O, (-1,)), rows[:, :, tf.newaxis] * W + columns[:, tf.newaxis, :])
     fy, fx = fraction[:, :1, tf.newaxis], fraction[:, 1:, tf.newaxis]
     return _interpolate(window, (1 - fy, fy), (1 - fx, fx))

@@ -1,6 +1,6 @@
-"""Exposure: from an object and a probe to photon counts, and what dose they amount to. NumPy only.
+"""Exposure: from an object and a probe to photon counts, and the dose they amount to. NumPy only.
 
-The forward model here is the plain one: it makes the data, and the TensorFlow one is tested against it.
+This plain forward model makes the data. The one in TensorFlow is tested against it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy import fft
 
-from ptycho.physics.probes import support_size
+from ptycho.physics.probes import support_size, total_intensity
 
 BATCH_PIXELS = 2**19  # complex128 pixels transformed at a time: 8 MiB, about a processor's cache
 
@@ -33,8 +33,7 @@ def ideal_amplitude(
         raise ValueError(f"object shape is {object.shape}; expected (H, W)")
     if x.ndim != 1 or x.shape != y.shape or not len(x):
         raise ValueError(f"positions have shapes x {x.shape}, y {y.shape}; expected two equal (M,) with M >= 1")
-    n = support_size(probe, energy=1.0)
-    N = probe.shape[-1]
+    n, N = support_size(probe, energy=1.0), probe.shape[-1]
     crop = slice(N // 2 - n // 2, N // 2 + n // 2)
     P = probe.reshape(-1, N, N)[:, crop, crop].astype(np.complex128)
     top, left = y - n // 2, x - n // 2
@@ -99,8 +98,7 @@ def illuminated_area(x: NDArray[np.floating], y: NDArray[np.floating], probe: ND
     rows, columns = (np.rint(v - v.min()).astype(int) for v in (y, x))
     visits = np.zeros((rows.max() + 1, columns.max() + 1))
     np.add.at(visits, (rows, columns), 1)
-    light = (np.abs(probe.astype(np.complex128)) ** 2).reshape(-1, N, N).sum(axis=0)
     shape = [side + N - 1 for side in visits.shape]
-    coverage = fft.irfft2(fft.rfft2(visits, shape) * fft.rfft2(light, shape), shape)  # convolved
+    coverage = fft.irfft2(fft.rfft2(visits, shape) * fft.rfft2(total_intensity(probe), shape), shape)  # convolved
     typical = np.square(coverage).sum() / coverage.sum()
     return int(np.count_nonzero(coverage >= 0.1 * typical))

@@ -48,6 +48,11 @@ def zone_plate(N: int, defocus: float | None = None) -> NDArray[np.complex64]:
     return (wave / np.abs(wave).max()).astype(np.complex64)
 
 
+def total_intensity(probe: NDArray[np.complexfloating]) -> NDArray[np.float64]:
+    """Return sum_l |P_l|^2 (N, N) of a probe (N, N), or of L incoherent modes (L, N, N)."""
+    return (np.abs(probe.astype(np.complex128)) ** 2).reshape(-1, *probe.shape[-2:]).sum(axis=0)
+
+
 def support_size(probe: NDArray[np.complexfloating], energy: float = 0.9999) -> int:
     """Return the smallest even side n of the square around index N//2 that holds the fraction `energy` of sum |P|^2.
 
@@ -60,10 +65,9 @@ def support_size(probe: NDArray[np.complexfloating], energy: float = 0.9999) -> 
     if not 0 < energy <= 1:
         raise ValueError(f"energy is {energy}; expected a fraction in (0, 1]")
     N = probe.shape[-1]
-    intensity = (np.abs(probe.astype(np.complex128)) ** 2).reshape(-1, N, N).sum(0)
     index = np.arange(N)
     half = np.where(index < N // 2, N // 2 - index, index - N // 2 + 1)  # half-width of the crop that reaches an index
-    held = np.bincount(np.maximum(half[:, None], half).ravel(), intensity.ravel()).cumsum()
+    held = np.bincount(np.maximum(half[:, None], half).ravel(), total_intensity(probe).ravel()).cumsum()
     if not (np.isfinite(held[-1]) and held[-1] > 0):
         raise ValueError(f"probe energy is {held[-1]}; expected a finite number > 0")
     return 2 * int(np.argmax(held >= energy * held[-1]))
@@ -73,10 +77,10 @@ def estimate(mean_intensity: NDArray[np.floating], rounds: int = 20) -> NDArray[
     """Return a first probe (N, N), in units in which sum |P|^2 is that of the mean pattern, from that pattern alone.
 
     `mean_intensity` (N, N) is a scan's mean counts or intensity, zero frequency at N//2. Its inverse transform is the
-    mean autocorrelation of the exit waves, which for a flat disk of radius a falls to a quarter at 1.265 a (Goodman,
-    Introduction to Fourier Optics, 3rd ed., eq. 6-31). In the disk so found, a little enlarged, error reduction
+    mean autocorrelation of the exit waves. For a flat disk of radius a that falls to a quarter at 1.265 a (Goodman,
+    Introduction to Fourier Optics, 3rd ed., eq. 6-31). Within the disk so found, a little enlarged, error reduction
     (Fienup, Applied Optics 21 (1982) 2758) seeks a probe with the mean amplitude, from a flat one. It finds compact
-    probes of little curvature; the phase of a strongly defocused one is not in the mean pattern.
+    probes of little curvature; the mean pattern does not hold the phase of a strongly defocused one.
     Raises ValueError for another shape, an odd N or one below 16, values below zero or not finite, or no light.
     """
     if mean_intensity.ndim != 2 or mean_intensity.shape[0] != mean_intensity.shape[1]:

@@ -1,17 +1,17 @@
 """How a scan's positions lie: which way its axes run, and how long its steps are in object pixels.
 
-Brief fits tell, by which of several ways to read a scan explains its patterns best.
+Brief fits find which of several ways to read a scan explains its patterns best.
 
 Orientation. Of the eight ways to swap and flip the axes of the positions, the right one lets overlapping patterns agree
-on one object. It is found by fitting each, briefly. What cannot be found is a turn of everything together: with all
-axes reversed, the conjugate probe, itself reversed, and the conjugate object explain the same patterns, so under a
-probe that is its own twin, as any real and symmetric one, an orientation and its half turn fit alike. On the measured
-Siemens star the mean squared error of the runner-up is 16 % above that of the right one.
+on one object. A turn of everything together cannot be found: with all axes reversed, the conjugate reversed probe and
+the conjugate object explain the same patterns. Under a probe that is its own twin, as any real and symmetric one, an
+orientation and its half turn fit alike. On the measured Siemens star the mean squared error of the runner-up is 16 %
+above that of the right one.
 
 Magnification. Energy, distance and detector pixel are known to some percent. At the wrong length of a step overlapping
-patterns do not agree on one object. The loss of the fits has one valley, whose sides are some tens of percent wide, so
-that it is walked down in steps and its bottom found by a parabola. The positions of the measured Siemens star are too
-far apart by 15 %: at 0.87 times their distances the squared error is 0.6 times as large.
+patterns do not agree on one object. The loss of the fits has one valley, some tens of percent wide. Steps walk
+down into it, and a parabola finds its bottom. The positions of the measured Siemens star are too far apart by 15 %: at
+0.87 times their distances the squared error is 0.6 times as large.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ptycho import seeds
 from ptycho.reconstruct import direct
@@ -32,7 +31,7 @@ ALIKE = 0.02
 
 @dataclass(frozen=True)
 class Orientation:
-    """x and y swapped, or not; then x reversed, or not; and y."""
+    """Whether x and y are swapped, and then whether x and y are reversed."""
 
     swap: bool = False
     flip_x: bool = False
@@ -45,25 +44,20 @@ class Orientation:
         return "-".join(["swap"] * self.swap + [f"flip-{flips}"] * bool(flips)) or "as-is"
 
     def apply(self, data: RawData) -> RawData:
-        """The scan with its positions so turned, within the rectangle that they span; without the object's frame."""
+        """The scan with its positions so turned, within the rectangle that they span; without ``objectGuess``."""
         if self == Orientation():
             return data
-        x, y = self._turned(data.xcoords, data.ycoords, data)
-        start: dict[str, Any] = {}
-        if data.xcoords_start is not None and data.ycoords_start is not None:
-            names = ("xcoords_start", "ycoords_start")
-            start = dict(zip(names, self._turned(data.xcoords_start, data.ycoords_start, data), strict=True))
-        return replace(data, xcoords=x, ycoords=y, objectGuess=None, **start)
-
-    def _turned(
-        self, x: NDArray[np.float64], y: NDArray[np.float64], data: RawData
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        spans = [(v.min(), v.max()) for v in (data.xcoords, data.ycoords)]
-        if self.swap:
-            x, y, spans = y, x, spans[::-1]
-        x = sum(spans[0]) - x if self.flip_x else x
-        y = sum(spans[1]) - y if self.flip_y else y
-        return x, y
+        turned: dict[str, Any] = {}
+        for suffix in ("coords", "coords_start"):
+            x, y = (getattr(data, axis + suffix) for axis in "xy")
+            if x is None or y is None:
+                continue
+            ends = [v.min() + v.max() for v in (data.xcoords, data.ycoords)]
+            if self.swap:
+                x, y, ends = y, x, ends[::-1]
+            turned["x" + suffix] = ends[0] - x if self.flip_x else x
+            turned["y" + suffix] = ends[1] - y if self.flip_y else y
+        return replace(data, objectGuess=None, **turned)
 
 
 ORIENTATIONS = tuple(Orientation(s, fx, fy) for s in (False, True) for fx in (False, True) for fy in (False, True))
@@ -78,25 +72,9 @@ def named(name: str) -> Orientation:
 def find_orientation(data: RawData, seed: int) -> tuple[RawData, str, dict[str, float]]:
     """The scan with its positions turned the way that a short fit of object and probe explains best.
 
-    Parameters
-    ----------
-    data : RawData
-        With an ``intensity_scale``.
-    seed : int
-
-    Returns
-    -------
-    data : RawData
-        Itself if it was right; otherwise without ``objectGuess``, whose frame is that of the old positions.
-    name : str
-        Of the orientation: see :attr:`Orientation.name`.
-    losses : dict of str to float
-        Of all eight: logarithm of the mean squared error of amplitude per pixel, after the last pass.
-
-    Raises
-    ------
-    TrainingError
-        A fit diverged.
+    Returns the scan, the :attr:`Orientation.name` and the :func:`trial_loss` of all eight. The scan, which needs an
+    ``intensity_scale``, is itself if it was right. Otherwise it has no ``objectGuess``, whose frame was that of the old
+    positions. Raises TrainingError if a fit diverged.
     """
     patterns = middle(data)
     losses = {turn.name: trial_loss(turn.apply(patterns), seed) for turn in ORIENTATIONS}
@@ -108,14 +86,14 @@ def find_orientation(data: RawData, seed: int) -> tuple[RawData, str, dict[str, 
 STEP = 0.05
 """Of the logarithm of the magnification."""
 FARTHEST = 6
-"""Steps away from what the scan says."""
+"""Most steps away from 1."""
 
 
 def magnify(data: RawData, magnification: float) -> RawData:
     """The scan with all distances between its positions times ``magnification``, its middle where it was.
 
-    Without ``objectGuess``, whose frame was that of the old positions. A known ``pixel_size`` becomes that of a stage
-    that told true.
+    It has no ``objectGuess``, whose frame was that of the old positions. A known ``pixel_size`` is divided by
+    ``magnification``: the stage's lengths are true.
     """
     if magnification == 1:
         return data
@@ -143,8 +121,7 @@ def find_magnification(data: RawData, seed: int) -> tuple[float, dict[float, flo
             losses[k] = trial_loss(magnify(patterns, float(np.exp(k * STEP))), seed)
         return losses[k]
 
-    best = min((-1, 0, 1), key=loss)
-    way = best
+    best = way = min((-1, 0, 1), key=loss)
     while way and abs(best) < FARTHEST and loss(best + way) < loss(best):
         best += way
     offset = 0.0
@@ -156,7 +133,7 @@ def find_magnification(data: RawData, seed: int) -> tuple[float, dict[float, flo
 
 
 PATTERNS, PASSES, BATCH = 100, 8, 10
-"""What a fit sees: the patterns nearest to the middle of the scan, and how often."""
+"""Of a brief fit: the patterns nearest to the middle of the scan."""
 
 
 def middle(data: RawData) -> RawData:
@@ -171,6 +148,5 @@ def trial_loss(data: RawData, seed: int) -> float:
 
     Raises TrainingError if the fit diverged.
     """
-    order = seeds.derive(seed, "trial")
-    fit = direct.fit(data, "mse", passes=PASSES, batch_size=BATCH, refine_probe=True, seed=order)
-    return float(fit.losses[-1])
+    own = seeds.derive(seed, "trial")
+    return float(direct.fit(data, "mse", passes=PASSES, batch_size=BATCH, refine_probe=True, seed=own).losses[-1])

@@ -55,13 +55,9 @@ class History(keras.callbacks.Callback):
         writer.writerows(self.rows)
         files.write_text(self.path, table.getvalue())
         _require_finite(self.rows[-1])
-        left = seconds * (self.nepochs - epoch - 1)
-        speed = self.patterns / seconds
-        loss = self.rows[-1]["loss"]
-        print(
-            f"epoch {epoch + 1}/{self.nepochs}  log loss {loss:.4f}  {speed:.0f} patterns/s  ETA {left:.0f} s",
-            flush=True,
-        )
+        loss, speed, left = self.rows[-1]["loss"], self.patterns / seconds, seconds * (self.nepochs - epoch - 1)
+        told = f"epoch {epoch + 1}/{self.nepochs}  log loss {loss:.4f}  {speed:.0f} patterns/s  ETA {left:.0f} s"
+        print(told, flush=True)
         progress = {"loss": loss, "seconds_per_epoch": seconds, "patterns_per_second": speed}
         self.report({"epoch": epoch + 1, "nepochs": self.nepochs, **progress})
 
@@ -69,8 +65,8 @@ class History(keras.callbacks.Callback):
 class Backup(keras.callbacks.Callback):
     """Keeps the state after the last whole epoch in one file, named by training and epoch and replaced at once.
 
-    Keras' own ``BackupAndRestore`` writes weights and epoch to two files, in place: a process killed in between goes on
-    from other weights than it should, or not at all.
+    Keras' own ``BackupAndRestore`` writes weights and epoch to two files. A process killed in between goes on from the
+    wrong weights, or not at all.
     """
 
     def __init__(self, folder: Path, training: str):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.optimizers.schedules import CosineDecay
 from numpy.typing import NDArray
 
 from ptycho.config import DIRECT, LEARNING_RATES
@@ -29,15 +30,8 @@ RISING = 0.5
 class DirectFit:
     """What a direct fit found.
 
-    Attributes
-    ----------
-    reconstruction : Reconstruction
-    probe : (N, N) or (L, N, N) complex64
-        The refined probe, or the given one; refined modes are orthogonal, the strongest first.
-    x, y : (M,) float64
-        The refined positions, or the given ones.
-    losses : (passes,) float64
-        Logarithm of the mean loss per detector pixel, averaged over each pass.
+    probe: (N, N) or (L, N, N), refined or as given; refined modes are orthogonal, the strongest first. x, y: (M,),
+    refined or as given. losses: (passes,), logarithm of the mean loss per detector pixel, averaged over each pass.
     """
 
     reconstruction: Reconstruction
@@ -64,12 +58,10 @@ def fit(
     Parameters
     ----------
     data : RawData
-        With an ``intensity_scale``; only its ``fitted`` pixels are.
+        With an ``intensity_scale``. The fit sees its ``fitted`` pixels alone.
     loss : {'nll', 'mae', 'mse'}
-    passes : int
-        Times every pattern is seen.
-    batch_size : int
-        Patterns a step.
+    passes, batch_size : int
+        Times every pattern is seen, and patterns a step.
     learning_rate : float, optional
         Of the object, LEARNING_RATES where None; it falls to zero along a cosine. Those of the others follow by RATES.
     refine_probe : bool
@@ -81,10 +73,7 @@ def fit(
     seed : int
         Of the order in which patterns are seen.
 
-    Raises
-    ------
-    TrainingError
-        The fit diverged.
+    Raises TrainingError if the fit diverged.
     """
     N = data.N
     P = _with_modes(data.probeGuess.reshape(-1, N, N), modes) if refine_probe else probes.cropped_modes(data.probeGuess)
@@ -100,8 +89,7 @@ def fit(
     if not np.isfinite(history).all():
         raise TrainingError(f"the direct {loss} fit diverged: losses {history}")
     O, P, corner = problem.object, problem.probe, placement.corner
-    if refine_probe:
-        P = _orthogonal(P)
+    P = _orthogonal(P) if refine_probe else P
     coverage = _coverage(P, O.shape, np.rint(corner - placement.origin).astype(int))
     O = np.where(coverage > 1e-6 * coverage.max(), O, 1).astype(np.complex64)
     probe = (np.squeeze(P, 0) if len(P) == 1 else P) if refine_probe else data.probeGuess
@@ -144,16 +132,13 @@ class _Problem:
         steps = -(-M // batch_size)
         fitted = []
         for name, rate in rates.items():
-            schedule = keras.optimizers.schedules.CosineDecay(rate, passes * steps)
+            schedule = CosineDecay(rate, passes * steps)
             if name in self.placement.variables:
                 rising = int(RISING * passes * steps)
-                schedule = keras.optimizers.schedules.CosineDecay(
-                    0.0, passes * steps - rising, warmup_target=rate, warmup_steps=rising
-                )
+                schedule = CosineDecay(0.0, passes * steps - rising, warmup_target=rate, warmup_steps=rising)
             optimizer = keras.optimizers.Adam(schedule, beta_2=0.99)
             optimizer.build([self.variables[name]])
             fitted.append((self.variables[name], optimizer))
-
         weights = [variable.value for variable, _ in fitted]
 
         def gradients(chosen: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
@@ -194,8 +179,9 @@ class _Problem:
 def _with_modes(P: NDArray[np.complex64], modes: int) -> NDArray[np.complex64]:
     """(modes, N, N): those given, and tilts of the first, each with a twentieth of its energy."""
     N = P.shape[-1]
-    axis = (np.arange(N) - N // 2) / (N / 8)
-    tilts = [axis[:, None], axis[None, :], axis[:, None] * axis, axis[:, None] ** 2 - axis**2]
+    x = (np.arange(N) - N // 2) / (N / 8)
+    y = x[:, None]
+    tilts = [y, x, y * x, y**2 - x**2]
     added = []
     for tilt in tilts[: max(0, modes - len(P))]:
         mode = P[0] * tilt

@@ -20,15 +20,9 @@ if TYPE_CHECKING:
 class Groups:
     """Groups of C = gridsize**2 patterns of one scan.
 
-    Attributes
-    ----------
-    data : RawData
-    indices : (G, C) int64
-        The patterns of each group; channel c is row c // gridsize, column c % gridsize of the neighbourhood.
-    coords_offsets : (G, 1, 2, 1) float64
-        (x, y) of each group's centre, in object pixels, a whole number.
-    coords_relative : (G, 1, 2, C) float32
-        Centre minus position (relative sign -1), taken in float64 before rounding.
+    indices: (G, C), the patterns of each group; channel c is row c // gridsize, column c % gridsize of the
+    neighbourhood. coords_offsets: (G, 1, 2, 1), (x, y) of each group's centre, in whole object pixels. coords_relative:
+    (G, 1, 2, C), centre minus position (relative sign -1), subtracted in float64.
     """
 
     data: RawData
@@ -56,9 +50,9 @@ class Groups:
     def dataset(self, batch_size: int, batches: range, seed: int = 0) -> tf.data.Dataset:
         """The given ones of an endless row of batches, amplitudes (B, N, N, C) and positions (B, 1, 2, C).
 
-        The row shows all groups, in an order drawn from ``seed``, then all in another order, and so on: a training
-        that resumes at batch 300 sees what it would have seen. Only the batches under way are copied: of patterns
-        mapped from a file (``numpy.load`` with ``mmap_mode``) no more than these is ever read into memory.
+        The row shows all groups in an order drawn from ``seed``, then all in another order, and so on. A training that
+        resumes at batch 300 sees what it would have seen. Only the batches under way are copied into memory, also of
+        patterns mapped from a file (``numpy.load`` with ``mmap_mode``).
         """
         import tensorflow as tf
 
@@ -87,11 +81,7 @@ def make_groups(data: RawData, gridsize: int, n_neighbours: int = 5, seed: int =
 
     The members are drawn from the ``n_neighbours`` nearest (at least gridsize**2 of them, the position included) by a
     generator seeded with ``seed``, then laid out row by row: sorted by y into rows of gridsize, by x within a row.
-
-    Raises
-    ------
-    ValueError
-        The scan has fewer than gridsize**2 positions.
+    Raises ValueError if the scan has fewer than gridsize**2 positions.
     """
     C = gridsize**2
     if len(data) < C:

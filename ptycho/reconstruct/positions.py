@@ -18,17 +18,11 @@ STRETCH = 0.03
 class Placement:
     """The first pixel of each patch: p = given + A lever + shift.
 
-    ``affine`` A moves all positions together: what a wrong pixel size, or axes that are not at right angles, do to
-    them. ``shift`` moves each by itself, and holds no part of the former nor any common shift, which no pattern knows.
+    ``affine`` A moves all positions together, as a wrong pixel size or axes not at right angles do. ``shift`` moves
+    each by itself. It holds no part of the former and no common shift, which no pattern knows.
 
-    Parameters
-    ----------
-    corner : (M, 2) float64
-        (y, x) of each patch's first pixel, in the frame of the scan.
-    n : int
-        Side of a patch.
-    refined : bool
-        Whether the positions are to be fitted: there is then room for them to move.
+    corner: (M, 2) float64, (y, x) of each patch's first pixel, in the frame of the scan. n: side of a patch. refined:
+    whether the positions are to be fitted; they then have room to move.
     """
 
     def __init__(self, corner: NDArray[np.float64], n: int, refined: bool):

@@ -39,17 +39,10 @@ class Measured(Acquisition):
 class Reference:
     """A measured scan and what all its photons told.
 
-    Attributes
-    ----------
-    scan : RawData
-        At full dose, with the probe and the positions that the arms train with, and as its ``objectGuess`` the object
-        that they are judged by. Positions that were refined are beside the given ones, ``xcoords_start``.
-    orientation : str
-        Which way its positions run, one of ``config.ORIENTATIONS``.
-    losses : dict of str to float
-        Of all eight, as ``alignment.find_orientation`` found them; empty where the orientation was given.
-    deviance : float
-        Of the reference fit, on all the pixels it saw.
+    scan: at full dose, with the probe and the positions that the arms train with; its ``objectGuess`` is the object
+    that judges them. Refined positions are beside the given ones, ``xcoords_start``. orientation: which way the
+    positions run, one of ``config.ORIENTATIONS``. losses: of all eight, from ``alignment.find_orientation``; empty
+    where the orientation was given. deviance: of the reference fit, on all the pixels it saw.
     """
 
     scan: RawData
@@ -65,9 +58,9 @@ class Reference:
 
     @property
     def moved(self) -> tuple[float, NDArray[np.float64]] | None:
-        """How refined positions differ from the given ones: by a common factor to their distances, and then each, (M,).
+        """How refined positions differ from the given ones; None where the positions were not refined.
 
-        The latter in pixels, free of a common shift; None where the positions were not refined.
+        A common factor to their distances, and what each then moved, (M,), in pixels and free of a common shift.
         """
         scan = self.scan
         if scan.xcoords_start is None or scan.ycoords_start is None:
@@ -105,9 +98,7 @@ class Reference:
         for name, chosen in (("train", ~held_out), ("heldout", held_out)):
             part = self.scan.subset(chosen)
             assert part.objectGuess is not None
-            splits[name] = Measured(
-                name, part.objectGuess, part.probeGuess, part.xcoords, part.ycoords, seed, scan=part
-            )
+            splits[name] = Measured(name, part.objectGuess, part.probeGuess, part.xcoords, part.ycoords, seed, part)
         return splits
 
 
@@ -116,22 +107,19 @@ def make_reference(
 ) -> Reference:
     """Read a measured scan and let all its photons tell what a study has to know of it.
 
-    The axes of its positions are turned as ``orientation`` says, or where that is ``'auto'`` as explains the patterns
-    best. A direct fit then refines object and probe at full dose, and the positions where they are to be. Its object is
-    the reference, unless the file holds an ``objectGuess`` in the frame of those positions, which is then taken as the
-    truth. The arms do not see the detector pixels of the scan's ``guard``; the reference did.
+    A direct fit refines object and probe at full dose, and the positions too if ``positions`` is ``'refine'``. Its
+    object is the reference, unless the file holds an ``objectGuess`` in the frame of those positions, which is then the
+    truth. The reference saw the detector pixels of the scan's ``guard``; the arms do not.
 
     Parameters
     ----------
     scan : str
-        ``config.STAR``, or a file of any of ``formats.FORMATS``, relative to ``folder``. Where it has no probe, one is
-        estimated from the mean pattern for the fit to start from.
-    folder : Path
-    seed : int
+        ``config.STAR``, or a file of any of ``formats.FORMATS``, relative to ``folder``. Where it has no probe, the fit
+        starts from one estimated from the mean pattern.
     orientation : str
-        ``'auto'``, or one of ``config.ORIENTATIONS``.
+        One of ``config.ORIENTATIONS``, or ``'auto'`` for the one that explains the patterns best.
     modes : int
-        Incoherent modes of the probe, at least; those of its file are all kept.
+        Incoherent modes of the probe, at least; all those of the file are kept.
     positions : {'given', 'refine'}
 
     Raises
@@ -196,14 +184,10 @@ def _load(scan: str, folder: Path) -> RawData:
         raise DataError(f"{path}: patterns of {data.N} pixels; the networks take {PATTERN_SIZES}")
     if len(data) < 8:
         raise DataError(f"{path}: {len(data)} patterns; a study needs at least 8 to train on some and hold out others")
-    counts = _counts(path, data)
+    try:
+        counts = data.counts()
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
     # only now is the scale of probe and object known to be of order one
     normal = normalise(counts, data.xcoords, data.ycoords, data.probeGuess)
     return replace(normal, objectGuess=data.objectGuess, mask=data.mask, pixel_size=data.pixel_size)
-
-
-def _counts(path: Path, data: RawData) -> NDArray[np.int64]:
-    try:
-        return data.counts()
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error

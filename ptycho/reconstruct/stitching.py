@@ -38,23 +38,13 @@ def reconstruct(
 
 
 def stitch(objects: NDArray[np.complex64], groups: Groups, probe: NDArray[np.complex64]) -> Reconstruction:
-    """Average overlapping groups with synchronised phases.
+    """Average overlapping groups with synchronised phases, on the bounding box of the scan; one where no light fell.
 
-    A diffraction pattern does not know the phase of its object as a whole. Groups are first joined one by one, each
-    turned to what its already joined neighbours say, then turned to the average of all in a few sweeps: the alternating
-    form of angular synchronisation (Marchesini, Tu & Wu, Appl. Comput. Harmon. Anal. 41 (2016) 815).
+    A diffraction pattern does not know the global phase of its object. Groups are first joined one by one, each turned
+    to its already joined neighbours. A few sweeps then turn each to the average of all: the alternating form of angular
+    synchronisation (Marchesini, Tu & Wu, Appl. Comput. Harmon. Anal. 41 (2016) 815).
 
-    Parameters
-    ----------
-    objects : (G, N, N) complex64
-        A group's object about its centre, pixel N//2.
-    groups : Groups
-    probe : (N, N) or (L, N, N) complex64
-
-    Returns
-    -------
-    Reconstruction
-        On the bounding box of the scan, one where no light fell.
+    objects: (G, N, N) complex64, each about its group's centre, pixel N//2. probe: (N, N) or (L, N, N) complex64.
     """
     N = objects.shape[-1]
     weights = _group_coverage(groups, probe)
@@ -97,13 +87,8 @@ def _group_coverage(groups: Groups, probe: NDArray[np.complex64], batch: int = 2
     """The light of each group's patterns on its frame, (G, N, N) float32."""
     N = groups.data.N
     P = tf.constant(probes.cropped_modes(probe))
-    light = [
-        optics.coverage(
-            optics.Translation(
-                offsets_from_relative(tf.constant(groups.coords_relative[i : i + batch])), n=P.shape[-1], m=N
-            ),
-            P,
-        ).numpy()
-        for i in range(0, len(groups), batch)
-    ]
+    light = []
+    for start in range(0, len(groups), batch):
+        offsets = offsets_from_relative(tf.constant(groups.coords_relative[start : start + batch]))
+        light.append(optics.coverage(optics.Translation(offsets, n=P.shape[-1], m=N), P).numpy())
     return np.maximum(np.concatenate(light), 0)

@@ -10,7 +10,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from ptycho.config import ModelConfig, TrainingConfig
 from ptycho.cores import spread
@@ -25,9 +24,8 @@ WARM_UP = 0.2
 """Share of a training in which the learning rate rises. Adam's first steps are all of full length: at full rate from
 the start 6 of 45 networks of 1e6 photons and more got stuck, at 7 to 90 times the error of their neighbours."""
 LARGEST_BATCH = 32
-
 STEPS_PER_EPOCH = 60
-"""Fewer in an epoch, and a short training of a small scan ends before it has learned its step sizes."""
+"""At least: in fewer a short training of a small scan ends before it has learned its step sizes."""
 
 
 def batch_size(groups: Groups) -> int:
@@ -160,10 +158,8 @@ def fit(
     Parameters
     ----------
     autoencoder : keras.Model
-        From ``model.build``; built within the scope of a ``tf.distribute`` strategy, it trains on all the
-        devices of that strategy, the loss curve being that of one device up to rounding.
-    groups : Groups
-    config : TrainingConfig
+        From ``model.build``. Built within the scope of a ``tf.distribute`` strategy, it trains on all the devices of
+        that strategy; the loss curve is that of one device up to rounding.
     folder : Path
         Holds ``history.csv`` (epoch, loss, seconds) and the backups of a training under way.
     report : callable
@@ -172,7 +168,7 @@ def fit(
     Returns
     -------
     list of {epoch, loss, seconds}
-        Of all epochs, those before an interruption included. The loss is that of the objective: a logarithm.
+        Of all epochs, those before an interruption included. The loss is the objective's, a logarithm.
 
     Raises
     ------
@@ -185,8 +181,9 @@ def fit(
     """
     if groups.data.intensity_scale is None:
         raise ValueError("intensity_scale of the scan is None; expected s, with counts = (s * diff3d)^2, to train on")
-    if not _equal(mask := mask_of(autoencoder), groups.data.fitted):
-        masked = [0 if m is None else int(np.sum(~m)) for m in (groups.data.fitted, mask)]
+    fitted, mask = groups.data.fitted, mask_of(autoencoder)
+    if not np.array_equal(np.asarray(fitted), np.asarray(mask)):  # None equals None alone
+        masked = [0 if m is None else int(np.sum(~m)) for m in (fitted, mask)]
         raise ValueError(
             f"the scan leaves out {masked[0]} detector pixels, the network {masked[1]}; expected the same ones: "
             "the mask of model.build is the scan's fitted"
@@ -241,10 +238,6 @@ def _dataset(
         return share.shard(context.num_input_pipelines, context.input_pipeline_id)
 
     return strategy.distribute_datasets_from_function(of_worker)
-
-
-def _equal(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> bool:
-    return one is other if one is None or other is None else np.array_equal(one, other)
 
 
 def _fingerprint(groups: Groups, config: TrainingConfig) -> str:

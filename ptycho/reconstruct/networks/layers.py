@@ -34,11 +34,13 @@ def uses_xla(model: keras.Model) -> bool:
 
 
 class ConfiguredLayer(keras.layers.Layer):
-    """A Keras layer whose constructor arguments are its configuration: ``settings`` come back as attributes."""
+    """A float32 layer whose constructor arguments are its configuration and, by the same names, its attributes."""
 
-    def __init__(self, settings: dict[str, Any], **kwargs: Any):
+    def __init__(self, settings: dict[str, Any] | None = None, **kwargs: Any):
         super().__init__(dtype="float32", **kwargs)
-        self._settings = settings
+        self._settings = settings or {}
+        for name, value in self._settings.items():
+            setattr(self, name, value)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -50,7 +52,7 @@ class ConfiguredLayer(keras.layers.Layer):
 class Convolution(keras.layers.Conv2D):
     """A 3 x 3 ``Conv2D`` with zeros around it, whose gradient in the kernel is a product of matrices.
 
-    XLA on a processor takes that gradient in plain loops, ten times slower than this on canvases of 50 x 50.
+    XLA on a processor computes that gradient in plain loops, ten times slower on canvases of 50 x 50.
     """
 
     def __init__(self, filters: int, **kwargs: Any):
@@ -105,14 +107,12 @@ class Probe(ConfiguredLayer):
 
 @keras.saving.register_keras_serializable(package="ptycho")
 class Mask(ConfiguredLayer):
-    """Amplitudes (B, N, N, C) -> the same with zero where the detector is not to be believed, and where it is.
-
-    The second, (N, N) float32 of ones and zeros, is in centred order like the first.
+    """Amplitudes (B, N, N, C) -> the same, zero where the detector is not to be believed, and (N, N) float32, one
+    where it is; both in centred order.
     """
 
     def __init__(self, N: int, **kwargs: Any):
         super().__init__({"N": N}, **kwargs)
-        self.N = N
         self.valid = self.add_weight(shape=(N, N), initializer="ones", trainable=False, name="valid")
 
     def assign(self, mask: np.ndarray) -> None:
@@ -133,7 +133,6 @@ class Diffraction(ConfiguredLayer):
 
     def __init__(self, N: int, **kwargs: Any):
         super().__init__({"N": N}, **kwargs)
-        self.N = N
 
     def call(self, O: tf.Tensor, coords_relative: tf.Tensor, P: tf.Tensor) -> tf.Tensor:
         T = optics.Translation(offsets_from_relative(coords_relative), n=P.shape[-1], m=O.shape[-1])
@@ -148,9 +147,6 @@ class Diffraction(ConfiguredLayer):
 class Amplitude(ConfiguredLayer):
     """Intensity -> amplitude."""
 
-    def __init__(self, **kwargs: Any):
-        super().__init__({}, **kwargs)
-
     def call(self, intensity: tf.Tensor) -> tf.Tensor:
         return optics.amplitude(intensity)
 
@@ -161,7 +157,6 @@ class Frame(ConfiguredLayer):
 
     def __init__(self, N: int, **kwargs: Any):
         super().__init__({"N": N}, **kwargs)
-        self.N = N
 
     def call(self, O: tf.Tensor) -> tf.Tensor:
         m = O.shape[-1]
@@ -179,9 +174,6 @@ class Frame(ConfiguredLayer):
 @keras.saving.register_keras_serializable(package="ptycho")
 class Last(ConfiguredLayer):
     """Estimates (B, K, m, m) -> the last one (B, m, m)."""
-
-    def __init__(self, **kwargs: Any):
-        super().__init__({}, **kwargs)
 
     def call(self, estimates: tf.Tensor) -> tf.Tensor:
         return estimates[:, -1]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
+from zipfile import BadZipFile, is_zipfile
 
 import keras
 import numpy as np
@@ -15,40 +15,22 @@ from ptycho.reconstruct.networks import layers
 from ptycho.reconstruct.networks.cnn import EncoderDecoder
 from ptycho.reconstruct.networks.unrolled import Unrolled
 
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    RuntimeError,
-    AssertionError,
-    zipfile.BadZipFile,
-)
+_UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, AssertionError, BadZipFile)
 """What Keras raises for a file that is damaged, of another kind, or asks for code to be run."""
 
 
 def build(
     config: ModelConfig, probe: np.ndarray | None = None, mask: np.ndarray | None = None
 ) -> tuple[keras.Model, keras.Model]:
-    """The network of ``config`` for one probe and one detector.
+    """(autoencoder, diffraction_to_obj) of ``config`` for one probe and one detector; they share every weight.
 
-    Parameters
-    ----------
-    config : ModelConfig
-    probe : (N, N) or (L, N, N) complex64, optional
-        The probe, or its L incoherent modes; the default disk when None.
-    mask : (N, N) bool, optional
-        True where the detector is to be believed: what the amplitudes hold elsewhere changes nothing, neither the
-        object nor the loss. All pixels when None.
+    ``probe`` is (N, N), or (L, N, N) for L incoherent modes, complex64; the default disk when None. ``mask``, (N, N)
+    bool, is True where the detector is to be believed, everywhere when None. Amplitudes elsewhere change neither the
+    object nor the loss. Raises ValueError for a probe or a mask of another shape.
 
-    Returns
-    -------
-    autoencoder : keras.Model
-        Amplitudes (B, N, N, C) float32, positions (B, 1, 2, C) float32 -> object (B, N, N, 1) complex64, predicted
-        amplitude (B, N, N, C) float32, predicted intensity (B, N, N, C) float32.
-    diffraction_to_obj : keras.Model
-        The same inputs -> the object alone. Both share every weight.
+    The autoencoder takes amplitudes (B, N, N, C) and positions (B, 1, 2, C), float32. It gives the object (B, N, N, 1)
+    complex64 and the predicted amplitude and intensity, (B, N, N, C) float32. ``diffraction_to_obj`` takes the same and
+    gives the object alone.
     """
     N, C = config.N, config.channels
     probe = probes.disk(N) if probe is None else probe
@@ -97,10 +79,7 @@ def probe_of(autoencoder: keras.Model, N: int) -> np.ndarray:
 def save(autoencoder: keras.Model, path: str | Path) -> None:
     """Write the autoencoder, probe included, to one ``.keras`` file, whole or not at all.
 
-    Raises
-    ------
-    ValueError
-        ``path`` cannot be written; a file that was there is left as it was.
+    Raises ValueError if ``path`` cannot be written; a file that was there is left as it was.
     """
     try:
         with replacing(path) as partial:
@@ -112,14 +91,11 @@ def save(autoencoder: keras.Model, path: str | Path) -> None:
 def load(path: str | Path) -> tuple[keras.Model, keras.Model]:
     """(autoencoder, diffraction_to_obj) of a ``.keras`` file; nothing in the file is run as code.
 
-    Raises
-    ------
-    ValueError
-        The file is missing or damaged, or holds no model of this package.
+    Raises ValueError if the file is missing or damaged, or holds no model of this package.
     """
     if not Path(path).is_file():
         raise ValueError(f"{path}: there is no such file; expected a .keras file of this package")
-    if not zipfile.is_zipfile(path):
+    if not is_zipfile(path):
         raise ValueError(f"{path}: damaged, truncated or no .keras file; expected one of this package")
     try:
         autoencoder = keras.saving.load_model(path, compile=False, safe_mode=True)

@@ -6,9 +6,9 @@ momentum (the update of rPIE, Maiden et al., Optica 4 (2017) 736, Eq. 15, for al
     v <- beta v + sum_c T_c^H dL/dO_c / ((1 - a) coverage + a max coverage)
     O <- O - alpha v
 
-How much of the data term is Poisson's, and the background that bounds what a single photon says, are learned too, step
-by step: the first steps from a flat start are best led by amplitudes, but amplitudes of few photons are biased, and a
-network of nothing else resolves less at low dose, whatever the loss it is trained with.
+Each step also learns how much of the data term is Poisson's, and the background that bounds what a single photon says.
+Amplitudes lead the first steps from a flat start best. But amplitudes of few photons are biased: a network of nothing
+else resolves less at low dose, whatever its loss.
 
 The CNN of a block sees the object, its last gradient and the coverage at a quarter of the resolution, 4 x 4 pixels
 as channels. Its last layer starts at zero, so an untrained network is plain physics.
@@ -39,27 +39,18 @@ class Unrolled(ConfiguredLayer):
 
     A fourth input, (N, N) float32, is one where the amplitudes are to be believed and zero where they are not.
 
-    Parameters
-    ----------
-    m : int
-        Side of the canvas, a multiple of COARSE.
-    blocks, steps : int
-        Blocks, and gradient steps in each.
-    filters : int
-        Filters of the residual CNN.
+    m: side of the canvas, a multiple of COARSE. blocks, steps: blocks, and gradient steps in each. filters: of the
+    residual CNN.
     """
 
     xla = True
 
     def __init__(self, m: int, blocks: int, steps: int, filters: int, **kwargs: Any):
         super().__init__({"m": m, "blocks": blocks, "steps": steps, "filters": filters}, **kwargs)
-        self.m, self.blocks, self.steps = m, blocks, steps
-        constant = keras.initializers.Constant
-        self.alpha = self.add_weight(shape=(blocks, steps), initializer=constant(1.0), name="alpha")
-        self.beta = self.add_weight(shape=(blocks, steps), initializer=constant(0.5), name="beta")
-        self.poisson = self.add_weight(shape=(blocks, steps), initializer=constant(0.0), name="poisson")
-        self.log_floor = self.add_weight(
-            shape=(blocks, steps), initializer=constant(math.log(FIRST_FLOOR)), name="log_floor"
+        starts = {"alpha": 1.0, "beta": 0.5, "poisson": 0.0, "log_floor": math.log(FIRST_FLOOR)}
+        self.alpha, self.beta, self.poisson, self.log_floor = (
+            self.add_weight(shape=(blocks, steps), initializer=keras.initializers.Constant(start), name=name)
+            for name, start in starts.items()
         )
         # one flat list: Keras 3.12, the last for Python 3.10, does not save the weights of layers in nested lists
         self.convolutions = [
@@ -89,9 +80,7 @@ class Unrolled(ConfiguredLayer):
         coverage = optics.coverage(T, P)
         peak = tf.reduce_max(coverage, axis=(1, 2), keepdims=True)
         weight = 1.0 / ((1 - COVERAGE_FLOOR) * coverage + COVERAGE_FLOOR * peak)
-
         floor = tf.exp(self.log_floor) * tf.reduce_sum(optics.squared_modulus(P)) / A.shape[-1] ** 2
-
         O = tf.ones_like(weight, dtype=tf.complex64)
         v = tf.zeros_like(O)
         estimates = []

@@ -68,6 +68,14 @@ def test_sizes_and_gridsizes_follow_one_another_in_one_process():
             assert tensor.shape == expected
 
 
+def test_a_model_saved_by_version_0_1_0_still_loads_and_finds_the_same_object():
+    """Its classes were then in ``ptycho.networks``; they are found by the name that they are registered under."""
+    _, diffraction_to_obj = model.load(REPOSITORY / "tests/data/unrolled-0.1.0.keras")
+    rng = np.random.default_rng(0)
+    obj = diffraction_to_obj([rng.random((1, 64, 64, 1), np.float32), np.zeros((1, 1, 2, 1), np.float32)])
+    assert np.abs(obj).sum() == pytest.approx(3998.7056, rel=1e-5)
+
+
 def test_trap_models_frozen_at_import_whatever_update_legacy_dict_writes(cfg):
     """What is configured after the import counts, arm by arm."""
     for N, gridsize, loss in ((64, 2, "nll"), (128, 1, "mae")):
