@@ -256,9 +256,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if (error.name or "ptycho").partition(".")[0] == "ptycho":
             raise
         told = f"{error.name} is not installed for {sys.executable}"
-        print(
-            f"ptycho: {told}; use .venv/bin/ptycho, which `make study` sets up, or pip install .", file=sys.stderr
-        )
+        print(f"ptycho: {told}; use .venv/bin/ptycho, which `make study` sets up, or pip install .", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
