@@ -70,7 +70,7 @@ nbval: $(ENVIRONMENT)
 	@cd build/nbval && TF_CPP_MIN_LOG_LEVEL=3 $(NBVAL) --nbval-sanitize-with ../../tests/trained.cfg \
 	  -n 2 --dist loadfile */train-arm.ipynb
 	@cd build/nbval && TF_CPP_MIN_LOG_LEVEL=3 $(NBVAL) --nbval-sanitize-with ../../tests/trained.cfg compare.ipynb
-	@$(PYTHON) -m pytest -n 0 -m regression tests/test_regression.py
+	@$(PYTHON) -m pytest -n 0 -m regression tests/reports/test_regression.py
 
 # each cell's own tags say whether its output is compared; the project's pytest options are not for notebooks
 NBVAL = $(PYTHON) -m pytest -o addopts= -o filterwarnings=default --rootdir=. -p no:cacheprovider \

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TOLERANCES = {
     "amplitude_frc50": {"abs": 0.03},
     "phase_frc50": {"abs": 0.03},
