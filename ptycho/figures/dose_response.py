@@ -9,22 +9,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ptycho.figures.style import COLOURS, dose_label, styled
+from ptycho.figures.style import COLOURS, dose_label, error_bars, legend_beside, panels, styled
 from ptycho.findings.arm_table import Curves
-from ptycho.findings.dose_response import Curve, DoseResponse, _methods, method_label
+from ptycho.findings.dose_response import Curve, DoseResponse, method_label, methods_of
 from ptycho.findings.dose_verdict import CLAIMED
-from ptycho.findings.intervals import reach
-from ptycho.scans.reconstruction import SPLITS
 
 APART = 0.06
 """Decades between the marks of two losses at one dose."""
 DOSE = "photons per pattern"
 
 
-def _panels(methods: Sequence[tuple[str, str]], rows: int = 1) -> tuple[Figure, np.ndarray]:
+def _by_method(methods: Sequence[tuple[str, str]], rows: int = 1) -> tuple[Figure, np.ndarray]:
     """A grid of axes, (rows, methods), that share their doses and, within a row, their scale."""
-    figure = Figure(figsize=(3.1 * len(methods) + 1.2, 2.7 * rows + 0.4), layout="constrained")
-    axes = figure.subplots(rows, len(methods), squeeze=False, sharex=True, sharey="row")
+    figure, axes = panels(3.1 * len(methods) + 1.2, 2.7 * rows + 0.4, rows, len(methods), sharex=True, sharey="row")
     for cell, method in zip(axes[0], methods, strict=True):
         cell.set_title(method_label(method))
     return figure, axes
@@ -37,24 +34,21 @@ def _losses(curves: Sequence[Any]) -> list[str]:
 def _draw_curve(axes: Axes, curve: Curve, number: int, count: int) -> None:
     """Means joined by a line, their intervals as bars, and every seed as a faint dot, or a cross where collapsed."""
     colour, shift = COLOURS[number], 10 ** (APART * (number - (count - 1) / 2))
-    told = [point for point in curve.points if point.interval.mean is not None]
-    dose = np.array([point.nphotons for point in told]) * shift
-    mean, bars = np.array([point.interval.mean for point in told], np.float64), reach([p.interval for p in told])
-    axes.errorbar(dose, mean, bars, fmt="o-", color=colour, markersize=3, linewidth=1.2, capsize=2, label=curve.loss)
-    for x, point in zip(dose, told, strict=True):
-        seeds = [value for value in point.values if value is not None]
-        axes.plot([x] * len(seeds), seeds, ".", color=colour, markersize=3, alpha=0.35)
+    doses = [point.nphotons * shift for point in curve.points]
+    error_bars(axes, doses, [point.interval for point in curve.points], color=colour, label=curve.loss)
+    for x, point in zip(doses, curve.points, strict=True):
+        if point.interval.mean is not None:
+            seeds = [value for value in point.values if value is not None]
+            axes.plot([x] * len(seeds), seeds, ".", color=colour, markersize=3, alpha=0.35)
 
 
 @styled
 def resolution_response(study: DoseResponse) -> Figure:
     """FRC50 against the dose: means over seeds with 95 % intervals, every seed, and how many arms did not end well."""
-    methods, losses = _methods(study.curves), _losses(study.curves)
-    figure, axes = _panels(methods)
+    methods, losses = methods_of(study.curves), _losses(study.curves)
+    figure, axes = _by_method(methods)
     for cell, method in zip(axes[0], methods, strict=True):
-        for curve in study.curves:
-            if curve.method != method:
-                continue
+        for curve in (one for one in study.curves if one.method == method):
             number = losses.index(curve.loss)
             _draw_curve(cell, curve, number, len(losses))
             for point in curve.points:
@@ -64,9 +58,7 @@ def resolution_response(study: DoseResponse) -> Figure:
         cell.set(xscale="log", xlabel=DOSE, ylim=(-0.03, 1.02 + 0.06 * len(losses)))
         cell.axhline(1.0, color="0.8", linewidth=0.6, zorder=0)
     axes[0, 0].set_ylabel(f"{study.quantity.partition('_')[0]} FRC50 (fraction of Nyquist)")
-    axes[0, -1].legend(
-        frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), title="loss\n(above: arms\ncollapsed or lost)"
-    )
+    legend_beside(axes[0, -1], title="loss\n(above: arms\ncollapsed or lost)")
     return figure
 
 
@@ -77,15 +69,14 @@ def error_response(study: DoseResponse) -> Figure:
     Above: errors, geometric means over seeds; grey the limit of counting photons, M/n, and that of Cramér and Rao.
     Below: the Cramér-Rao limit over the error where it is known, else M/n over it; 1 is all that photons allow.
     """
-    methods, losses = _methods(study.errors), _losses(study.errors)
-    figure, axes = _panels(methods, rows=2)
+    methods, losses = methods_of(study.errors), _losses(study.errors)
+    figure, axes = _by_method(methods, rows=2)
     known = any(limit.information is not None for limit in study.limits)
     shares = study.attained if known else study.efficiencies
     for (upper, lower), method in zip(axes.T, methods, strict=True):
         for cell, curves in ((upper, study.errors), (lower, shares)):
-            for curve in curves:
-                if curve.method == method:
-                    _draw_curve(cell, curve, losses.index(curve.loss), len(losses))
+            for curve in (one for one in curves if one.method == method):
+                _draw_curve(cell, curve, losses.index(curve.loss), len(losses))
         limits = [limit for limit in study.limits if limit.method == method]
         for name, style, field in (("Cramér-Rao", "--", "information"), ("M/n", ":", "counting")):
             told = [(limit.nphotons, getattr(limit, field)) for limit in limits if getattr(limit, field) is not None]
@@ -96,7 +87,7 @@ def error_response(study: DoseResponse) -> Figure:
         lower.axhline(1, color="0.35", linestyle="--" if known else ":", linewidth=1)
     axes[0, 0].set_ylabel("relative mean-square error")
     axes[1, 0].set_ylabel(f"{'Cramér-Rao' if known else 'M/n'} limit / error")
-    axes[0, -1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    legend_beside(axes[0, -1])
     return figure
 
 
@@ -105,10 +96,10 @@ def frc_response(found: Curves) -> Figure:
     """Fourier ring correlation with the truth, a row a method and a column a dose: means over seeds, 95 % intervals."""
     if not found.curves:
         raise ValueError("no data: no FRC curve to draw")
-    methods, losses = _methods(found.curves), _losses(found.curves)
+    methods, losses = methods_of(found.curves), _losses(found.curves)
     doses = sorted({curve.nphotons for curve in found.curves})
-    figure = Figure(figsize=(1.5 * len(doses) + 1.4, 1.7 * len(methods) + 0.6), layout="constrained")
-    axes = figure.subplots(len(methods), len(doses), squeeze=False, sharex=True, sharey=True)
+    size = 1.5 * len(doses) + 1.4, 1.7 * len(methods) + 0.6
+    figure, axes = panels(*size, len(methods), len(doses), sharex=True, sharey=True)
     for curve in found.curves:
         cell = axes[methods.index(curve.method), doses.index(curve.nphotons)]
         mean, low, high = curve.correlation.T
@@ -116,23 +107,23 @@ def frc_response(found: Curves) -> Figure:
         cell.plot(curve.frequency, mean, color=colour, linewidth=1, label=curve.loss)
         cell.fill_between(curve.frequency, low, high, color=colour, alpha=0.2, linewidth=0)
     for line, method in zip(axes, methods, strict=True):
-        line[0].set_ylabel(f"{method[0]},\n{SPLITS[method[1]]}")
+        line[0].set_ylabel(method_label(method).replace(" ", "\n", 1))
         for cell in line:
             cell.axhline(0.5, color="0.6", linestyle="--", linewidth=0.7, zorder=0)
             cell.set(xlim=(0, 1), ylim=(-0.15, 1.05), xticks=(0, 0.5, 1))
     for cell, dose in zip(axes[0], doses, strict=True):
         cell.set_title(f"{dose_label(dose)} photons", fontsize=8)
     figure.supxlabel("spatial frequency (fraction of Nyquist)", fontsize=9)
-    axes[0, -1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    legend_beside(axes[0, -1])
     return figure
 
 
 @styled
 def factor_response(study: DoseResponse) -> Figure:
     """The dose factor between losses against the resolution, with 95 % intervals; an arrow where one has no end."""
-    methods = _methods(study.curves)
+    methods = methods_of(study.curves)
     pairs = list(dict.fromkeys((factor.reference, factor.other) for factor in study.factors))
-    figure, axes = _panels(methods)
+    figure, axes = _by_method(methods)
     for cell, method in zip(axes[0], methods, strict=True):
         for number, pair in enumerate(pairs):
             label: str | None = f"{pair[1]} over {pair[0]}"
@@ -144,11 +135,9 @@ def factor_response(study: DoseResponse) -> Figure:
             cell.axhline(value, color="0.5", linestyle=style, linewidth=0.8, zorder=0)
         cell.set(yscale="log", xlim=(0, 1), xlabel="FRC50 (fraction of Nyquist)")
     axes[0, 0].set_ylabel("times the photons needed")
-    handles = {
-        label: handle for cell in axes[0] for handle, label in zip(*cell.get_legend_handles_labels(), strict=True)
-    }
-    if handles:
-        axes[0, -1].legend(handles.values(), handles, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    drawn = [pair for cell in axes[0] for pair in zip(*cell.get_legend_handles_labels(), strict=True)]
+    if handles := {label: handle for handle, label in drawn}:
+        legend_beside(axes[0, -1], handles.values(), handles)
     return figure
 
 

@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from numpy.typing import NDArray
 
-from ptycho.figures.style import GREY, dose_label, require_image, scale_bar, show_image, styled
+from ptycho.figures import style
 from ptycho.findings.dose_needed import Level, Needed
-from ptycho.findings.intervals import reach
 from ptycho.judge import spokes
 from ptycho.judge.frc import period_px, running_median
 from ptycho.judge.halves import Thinning
@@ -86,7 +85,7 @@ def spoke_rows(images: Sequence[Image]) -> list[dict[str, float | None]]:
     return rows
 
 
-@styled
+@style.styled
 def against_dose(levels: Sequence[Level], asked: Needed | None) -> Figure:
     """FRC50 and half-bit frequency of the halves, and FRC50 by the reference, with 95 % intervals, against the dose.
 
@@ -94,15 +93,13 @@ def against_dose(levels: Sequence[Level], asked: Needed | None) -> Figure:
     """
     if not levels:
         raise ValueError("no data: no dose to draw")
-    figure = Figure(figsize=(5.8, 3.6), layout="constrained")
-    axes = figure.subplots()
+    figure, [[axes]] = style.panels(5.8, 3.6)
     doses = [level.nphotons for level in levels]
-    for label, style, found in (
+    for label, form, found in (
         ("halves, FRC50 expected", "o-", [level.frc50 for level in levels]),
         ("halves, half a bit", "s--", [level.half_bit for level in levels]),
     ):
-        means = np.array([one.mean for one in found], np.float64)
-        axes.errorbar(doses, means, reach(found), fmt=style, markersize=4, linewidth=1.2, capsize=3, label=label)
+        style.error_bars(axes, doses, found, form, markersize=4, capsize=3, label=label)
     judged = [(level.nphotons, level.reference) for level in levels if level.reference is not None]
     if judged:
         axes.plot(*zip(*judged, strict=True), "^:", markersize=4, linewidth=1.2, label="reference, FRC50")
@@ -116,13 +113,12 @@ def against_dose(levels: Sequence[Level], asked: Needed | None) -> Figure:
     axes.set(xscale="log", ylim=(0, 1.03), xlabel="photons per pattern", ylabel="frequency (fraction of Nyquist)")
     figure.legend(frameon=False, loc="outside right center")
     right = axes.twinx()
-    ticks = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
     right.set(ylim=axes.get_ylim(), ylabel="full period (pixels)")
-    right.set_yticks(ticks, [f"{period_px(f):.3g}" for f in ticks])
+    right.set_yticks(*style.period_ticks())
     return figure
 
 
-@styled
+@style.styled
 def by_dose(images: Sequence[Image]) -> Figure:
     """The reconstructions side by side on one grey scale, that of the first; on a star the ring on which its spokes
     have the period that the halves agree on."""
@@ -130,38 +126,39 @@ def by_dose(images: Sequence[Image]) -> Figure:
         raise ValueError("no data: no reconstruction to draw")
     low, high = np.percentile(images[0].values[images[0].mask], (1, 99))
     grey = Normalize(float(low), float(high), clip=True)
-    figure = Figure(figsize=(2.6 * len(images) + 0.8, 3.1), layout="constrained")
-    for cell, image in zip(np.ravel(figure.subplots(1, len(images), squeeze=False)), images, strict=True):
-        require_image(f"{image.nphotons:g} photons", image.values)
-        title = f"{dose_label(image.nphotons)} photons\nhalves agree to {image.period:.3g} px"
-        drawn = show_image(cell, np.where(image.mask, image.values, np.nan), title, grey, GREY)
+    figure, [axes] = style.panels(2.6 * len(images) + 0.8, 3.1, columns=len(images))
+    for cell, image in zip(axes, images, strict=True):
+        style.require_image(f"{image.nphotons:g} photons", image.values)
+        title = f"{style.dose_label(image.nphotons)} photons\nhalves agree to {image.period:.3g} px"
+        drawn = style.show_image(cell, np.where(image.mask, image.values, np.nan), title, grey)
         if image.star is not None:
             y, x = image.star.centre
-            ring = Circle((x, y), image.star.radius(image.period), fill=False, color="#D55E00", linewidth=1.2)
-            cell.add_patch(ring)
-        scale_bar(cell, image.values.shape)
+            radius = image.star.radius(image.period)
+            cell.add_patch(Circle((x, y), radius, fill=False, color="#D55E00", linewidth=1.2))
+        style.scale_bar(cell, image.values.shape)
     figure.colorbar(drawn, ax=figure.axes, label=images[0].label, shrink=0.8, extend="both")
     return figure
 
 
-@styled
+@style.styled
 def spoke_modulation(images: Sequence[Image]) -> Figure:
     """How strongly the spokes of a star show against their period, and in thin lines the noise; a colour each dose.
 
     A vertical line marks the period that the halves of each dose agree on.
     """
-    figure = Figure(figsize=(5.8, 3.4), layout="constrained")
-    axes = figure.subplots()
+    figure, [[axes]] = style.panels(5.8, 3.4)
     for image in images:
         if image.star is None or image.radii is None or image.modulation is None or image.noise is None:
             raise ValueError("no data: spokes can be drawn of a star alone")
         period = image.star.period(image.radii)
-        (line,) = axes.plot(period, image.modulation, linewidth=1.4, label=f"{dose_label(image.nphotons)} photons")
+        (line,) = axes.plot(
+            period, image.modulation, linewidth=1.4, label=f"{style.dose_label(image.nphotons)} photons"
+        )
         axes.plot(period, image.noise, color=line.get_color(), linewidth=0.6)
         axes.axvline(image.period, color=line.get_color(), linewidth=0.9, linestyle="--")
     axes.set(xscale="log", xlabel="full period of the spokes (pixels)", ylabel=f"modulation of the {images[0].label}")
     ticks = (2, 3, 4, 6, 8, 10, 15, 20, 30)
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    style.legend_beside(axes)
     return figure

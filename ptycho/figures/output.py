@@ -39,7 +39,7 @@ def _png(figure: Figure) -> bytes:
     return png.getvalue()
 
 
-def save(figure: Figure, stem: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> tuple[Path, Path, Path]:
+def save(figure: Figure, stem: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> list[Path]:
     """Write stem.png, stem.pdf and stem.csv, each whole or not at all, and the same bytes for the same figure.
 
     rows: the numbers beside the figure, all with the keys of the first; None becomes an empty cell, floats keep all
@@ -49,13 +49,15 @@ def save(figure: Figure, stem: str | os.PathLike[str], rows: Sequence[Mapping[st
     with mpl.rc_context({"pdf.fonttype": 42}):  # text that stays text; many journals refuse the default Type 3
         figure.savefig(pdf, format="pdf", dpi=DPI, metadata={"CreationDate": None})
     contents = {".png": _png(figure), ".pdf": pdf.getvalue(), ".csv": numbers.encode()}
-    written = []
-    for suffix, content in contents.items():
-        path = Path(f"{os.fspath(stem)}{suffix}")
-        with replacing(path) as partial:
-            partial.write_bytes(content)
-        written.append(path)
-    return written[0], written[1], written[2]
+    paths = [Path(f"{os.fspath(stem)}{suffix}") for suffix in contents]
+    for path, content in zip(paths, contents.values(), strict=True):
+        _write(path, content)
+    return paths
+
+
+def _write(path: str | os.PathLike[str], content: bytes) -> None:
+    with replacing(path) as partial:
+        partial.write_bytes(content)
 
 
 def save_rows(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -75,8 +77,7 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def save_png(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write the figure alone, as PNG, whole or not at all. Raises OSError."""
-    with replacing(path) as partial:
-        partial.write_bytes(_png(figure))
+    _write(path, _png(figure))
 
 
 @dataclass(frozen=True)

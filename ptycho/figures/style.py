@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -14,6 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.rcsetup import cycler
+
+from ptycho.findings.intervals import Interval, reach
+from ptycho.judge.frc import period_px
 
 STYLE: dict[Any, Any] = {
     "font.size": 9,
@@ -31,13 +34,9 @@ STYLE: dict[Any, Any] = {
 
 COLOURS = STYLE["axes.prop_cycle"].by_key()["color"]
 
-PATTERN_COLOURS = "inferno"
-
+COUNTS = "inferno"
 GREY = "gray"
-
-DIFFERENCE_COLOURS = "PuOr"
-
-PHASE_COLOURS = "cividis"
+"""The colours of diffraction patterns and of images."""
 
 LINE_STYLES = ("-", "--", "-.", ":")  # one for each turn of the seven colours
 
@@ -53,6 +52,33 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
             return draw(*args, **kwargs)
 
     return styled
+
+
+def panels(width: float, height: float, rows: int = 1, columns: int = 1, **more: Any) -> tuple[Figure, np.ndarray]:
+    """A figure of so many inches, and its axes (rows, columns). more: what of their axes they share."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **more)
+
+
+def error_bars(
+    axes: Axes, x: Iterable[float], intervals: Sequence[Interval | None], form: str = "o-", **style: Any
+) -> None:
+    """Means over x (n,), joined by a line, and their intervals as bars; nothing where there is no mean."""
+    told = [(at, one) for at, one in zip(x, intervals, strict=True) if one is not None and one.mean is not None]
+    x, bars = np.array([at for at, _ in told], np.float64), reach([one for _, one in told])
+    style = {"fmt": form, "markersize": 3, "linewidth": 1.2, "capsize": 2, **style}
+    axes.errorbar(x, np.array([one.mean for _, one in told], np.float64), bars, **style)
+
+
+def legend_beside(axes: Axes, *entries: Any, **more: Any) -> None:
+    """A legend to the right of the axes."""
+    axes.legend(*entries, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), **more)
+
+
+def period_ticks() -> tuple[list[float], list[str]]:
+    """Where an axis of frequencies, in fractions of Nyquist, has ticks, and their full periods in pixels."""
+    ticks = [0.1, 0.2, 0.4, 0.6, 0.8, 1.0]
+    return ticks, [f"{period_px(tick):.3g}" for tick in ticks]
 
 
 def dose_label(nphotons: float) -> str:
@@ -79,7 +105,7 @@ def counts_norm(patterns: Sequence[np.ndarray]) -> LogNorm:
     return LogNorm(0.3, max(2.0, *(float(p.max()) for p in patterns)), clip=True)
 
 
-def show_image(axes: Axes, image: np.ndarray, title: str, norm: Normalize, colours: str) -> AxesImage:
+def show_image(axes: Axes, image: np.ndarray, title: str, norm: Normalize, colours: str = GREY) -> AxesImage:
     """An image without ticks: its scale is told by a scale bar and a colour bar."""
     axes.set_title(title)
     axes.set_xticks([])

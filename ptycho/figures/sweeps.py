@@ -7,14 +7,13 @@ from statistics import fmean
 
 from matplotlib.figure import Figure
 
-from ptycho.figures.style import COLOURS, LINE_STYLES, dose_label, styled
+from ptycho.figures.style import COLOURS, LINE_STYLES, dose_label, error_bars, legend_beside, panels, styled
 from ptycho.findings.conditions import Condition, comparisons
-from ptycho.findings.dose_response import DoseResponse
+from ptycho.findings.dose_response import DoseResponse, method_label
 from ptycho.findings.fluence import AXES, doses_along
 from ptycho.findings.intervals import reach
 from ptycho.findings.learning_rates import Trial, trials_of
 from ptycho.findings.published import METHODS, Row
-from ptycho.scans.reconstruction import SPLITS
 
 _MARKS = {"network": ("o-", COLOURS[0]), "direct": ("o-", COLOURS[1]), "as_published": ("x:", COLOURS[0])}
 """Line style and colour of each of METHODS."""
@@ -32,20 +31,17 @@ def differences(conditions: Sequence[Condition], second: str) -> Figure:
     doses = sorted({one.nphotons for _, one in found})
     methods = list(dict.fromkeys(one.method for _, one in found))
     names = [condition.name for condition in conditions]
-    drawn = Figure(
-        figsize=(2.3 * len(doses) + 1.6, (0.22 * len(names) + 0.5) * len(methods) + 0.5), layout="constrained"
-    )
-    grid = drawn.subplots(len(methods), len(doses), squeeze=False, sharex=True, sharey=True)
+    size = 2.3 * len(doses) + 1.6, (0.22 * len(names) + 0.5) * len(methods) + 0.5
+    drawn, grid = panels(*size, len(methods), len(doses), sharex=True, sharey=True)
     for axes, method in zip(grid, methods, strict=True):
-        axes[0].set_ylabel(f"{method[0]},\n{SPLITS[method[1]]}")
+        axes[0].set_ylabel(method_label(method).replace(" ", "\n", 1))
         for cell, nphotons in zip(axes, doses, strict=True):
             cell.axvline(0, color="0.6", linewidth=0.8)
             for condition, one in found:
                 if (one.method, one.nphotons) != (method, nphotons) or one.interval.mean is None:
                     continue
-                place = names.index(condition.name)
+                place, bar = names.index(condition.name), reach([one.interval])
                 colour = COLOURS[place % len(COLOURS)]
-                bar = reach([one.interval])
                 cell.errorbar(one.interval.mean, place, xerr=bar, fmt="o", color=colour, markersize=3, capsize=2)
             cell.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
     for cell, nphotons in zip(grid[0], doses, strict=True):
@@ -57,34 +53,18 @@ def differences(conditions: Sequence[Condition], second: str) -> Figure:
 @styled
 def fluence_axes(studies: Mapping[str, DoseResponse], method: tuple[str, str]) -> Figure:
     """FRC50 of one method against both axes: a colour a loss, a line style a sweep, intervals over seeds."""
-    drawn = Figure(figsize=(7.6, 2.9), layout="constrained")
-    axes = drawn.subplots(1, 2, sharey=True)
+    drawn, [axes] = panels(7.6, 2.9, columns=2, sharey=True)
     losses = list(dict.fromkeys(curve.loss for study in studies.values() for curve in study.curves))
     for cell, axis in zip(axes, AXES, strict=True):
         for style, (name, study) in zip(LINE_STYLES, studies.items(), strict=False):
-            for curve in study.curves:
-                if curve.method != method:
-                    continue
-                told = [
-                    (dose, point.interval)
-                    for dose, point in zip(doses_along(study, curve, axis), curve.points, strict=True)
-                    if point.interval.mean is not None
-                ]
-                cell.errorbar(
-                    [dose for dose, _ in told],
-                    [one.mean for _, one in told],
-                    reach([one for _, one in told]),
-                    fmt=f"o{style}",
-                    color=COLOURS[losses.index(curve.loss)],
-                    markersize=3,
-                    linewidth=1.2,
-                    capsize=2,
-                    label=f"{name}, {curve.loss}",
-                )
+            for curve in (one for one in study.curves if one.method == method):
+                doses, found = doses_along(study, curve, axis), [point.interval for point in curve.points]
+                look = {"color": COLOURS[losses.index(curve.loss)], "label": f"{name}, {curve.loss}"}
+                error_bars(cell, doses, found, f"o{style}", **look)
         cell.set(xscale="log", xlabel=axis, ylim=(-0.03, 1.05))
     axes[0].set_ylabel("FRC50 (fraction of Nyquist)")
-    axes[0].set_title(f"{method[0]}, {SPLITS[method[1]]}", loc="left")
-    axes[1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes[0].set_title(method_label(method), loc="left")
+    legend_beside(axes[1])
     return drawn
 
 
@@ -96,8 +76,7 @@ def learning_rates(trials: Sequence[Trial], chosen: Mapping[str, float]) -> Figu
     """
     doses = sorted({trial.nphotons for trial in trials})
     rates = sorted({trial.learning_rate for trial in trials})
-    drawn = Figure(figsize=(3.1 * len(doses) + 1.2, 2.8), layout="constrained")
-    axes = drawn.subplots(1, len(doses), squeeze=False, sharey=True)[0]
+    drawn, [axes] = panels(3.1 * len(doses) + 1.2, 2.8, columns=len(doses), sharey=True)
     for cell, nphotons in zip(axes, doses, strict=True):
         cell.set_title(f"{dose_label(nphotons)} photons per pattern")
         for colour, loss in zip(COLOURS, chosen, strict=False):
@@ -112,7 +91,7 @@ def learning_rates(trials: Sequence[Trial], chosen: Mapping[str, float]) -> Figu
         cell.minorticks_off()
     split = "" if trials[0].heldout is None else "held-out "
     axes[0].set_ylabel(f"{split}FRC50 (fraction of Nyquist)")
-    axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), title="loss\n(ring: chosen)")
+    legend_beside(axes[-1], title="loss\n(ring: chosen)")
     return drawn
 
 
@@ -120,32 +99,18 @@ def learning_rates(trials: Sequence[Trial], chosen: Mapping[str, float]) -> Figu
 def published_comparison(rows: Sequence[Row]) -> Figure:
     """FRC50 against the dose, a panel a loss: published, ours with intervals, and what the photons allow."""
     losses = list(dict.fromkeys(row.loss for row in rows))
-    drawn = Figure(figsize=(3.6 * len(losses) + 1.2, 2.9), layout="constrained")
-    axes = drawn.subplots(1, len(losses), squeeze=False, sharey=True)[0]
+    drawn, [axes] = panels(3.6 * len(losses) + 1.2, 2.9, columns=len(losses), sharey=True)
     for cell, loss in zip(axes, losses, strict=True):
         members = [row for row in rows if row.loss == loss]
         for name, (style, colour) in _MARKS.items():
-            told = [(row.nphotons, getattr(row, name)) for row in members]
-            told = [(dose, one) for dose, one in told if one is not None and one.mean is not None]
-            cell.errorbar(
-                [dose for dose, _ in told],
-                [one.mean for _, one in told],
-                reach([one for _, one in told]),
-                fmt=style,
-                color=colour,
-                linewidth=1,
-                markersize=3,
-                capsize=2,
-                label=METHODS[name],
-            )
-        for name, style, colour, label in (
-            ("published", "s--", "black", "published"),
-            ("limit", ":", "0.4", "photon limit"),
-        ):
+            doses, found = [row.nphotons for row in members], [getattr(row, name) for row in members]
+            error_bars(cell, doses, found, style, color=colour, linewidth=1, label=METHODS[name])
+        lines = (("published", "s--", "black", "published"), ("limit", ":", "0.4", "photon limit"))
+        for name, style, colour, label in lines:
             told = [(row.nphotons, getattr(row, name)) for row in members if getattr(row, name) is not None]
             if told:
                 cell.plot(*zip(*told, strict=True), style, color=colour, markersize=4, linewidth=1, label=label)
         cell.set(xscale="log", xlabel="photons per pattern", ylim=(-0.03, 1.05), title=loss)
     axes[0].set_ylabel("FRC50 (fraction of Nyquist)")
-    axes[-1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    legend_beside(axes[-1])
     return drawn

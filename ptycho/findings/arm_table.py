@@ -40,6 +40,8 @@ _IDENTITY: dict[str, tuple[type, ...]] = {
     "seed": (int,),
 }
 _OF_CELL = {"information_bound": "information", "efficiency": "efficiency", "attained": "attained"}
+Method = tuple[str, str]
+"""An architecture, or 'direct' for the fit without a network, and the split."""
 Key = tuple[str | None, float, str, int]
 """architecture (None without a network), photons per pattern, loss, seed"""
 
@@ -77,8 +79,7 @@ def arms_by_key(entries: Sequence[Any]) -> tuple[dict[Key, Mapping[str, Any]], l
     faults = []
     for number, entry in enumerate(entries):
         label = _label(entry, number)
-        fault = _fault(entry, label)
-        if fault:
+        if fault := _fault(entry, label):
             faults.append(fault)
         if _identified(entry):
             key = (entry["architecture"], float(entry["nphotons"]), entry["loss"], entry["seed"])
@@ -159,9 +160,7 @@ def arm_rows(entries: Sequence[Any]) -> list[dict[str, Any]]:
         if fault := _fault(entry, label):
             rows.append({**identity, "status": fault, "part": "", **dict.fromkeys((*NAMES, *_OF_CELL), "")})
             continue
-        for part in PARTS:
-            if entry[part] is None:
-                continue
+        for part in (name for name in PARTS if entry[name] is not None):
             cell = _cell(entry, part, "amplitude_frc50")
             numbers = {name: entry[part][name] for name in NAMES}
             numbers |= {name: getattr(cell, field) for name, field in _OF_CELL.items()}
@@ -177,7 +176,7 @@ class MeanFRC:
     The ends are NaN for one seed. n: seeds.
     """
 
-    method: tuple[str, str]
+    method: Method
     loss: str
     nphotons: float
     frequency: NDArray[np.float64]
@@ -200,7 +199,7 @@ def mean_curves(out: Path, entries: Sequence[Mapping[str, Any]]) -> Curves:
     Rings differ in number where the seeds' scans cover areas of different sizes: all are interpolated to the finest.
     Raises ValueError when no arm has curves.
     """
-    members: dict[tuple[tuple[str, str], str, float], list[Mapping[str, Any]]] = {}
+    members: dict[tuple[Method, str, float], list[Mapping[str, Any]]] = {}
     contrasts, faults = [], []
     for entry in entries:
         if without_numbers(entry):
@@ -220,9 +219,7 @@ def mean_curves(out: Path, entries: Sequence[Mapping[str, Any]]) -> Curves:
     return Curves(contrast, tuple(_mean_curve(key, members[key], contrast) for key in order), tuple(faults))
 
 
-def _mean_curve(
-    key: tuple[tuple[str, str], str, float], members: Sequence[Mapping[str, Any]], contrast: str
-) -> MeanFRC:
+def _mean_curve(key: tuple[Method, str, float], members: Sequence[Mapping[str, Any]], contrast: str) -> MeanFRC:
     frequency = max((np.asarray(one["frequency"], np.float64) for one in members), key=len)
     values = np.array([np.interp(frequency, one["frequency"], one[contrast]) for one in members])
     intervals = [mean_interval(ring, (-1, 1)) for ring in values.T]
@@ -233,20 +230,13 @@ def _mean_curve(
 def frc_rows(found: Curves) -> list[dict[str, Any]]:
     """The numbers beside `frc_response`: a row a ring of each curve."""
     return [
-        {
-            **identity(curve),
-            "n": curve.n,
-            "frequency": float(f),
-            **{k: _finite(v) for k, v in zip(("mean", "low", "high"), ring, strict=True)},
-        }
+        {"method": curve.method[0], "split": curve.method[1], "loss": curve.loss, "nphotons": curve.nphotons}
+        | {"n": curve.n, "frequency": float(frequency)}
+        | {name: _finite(value) for name, value in zip(("mean", "low", "high"), ring, strict=True)}
         for curve in found.curves
-        for f, ring in zip(curve.frequency, curve.correlation, strict=True)
+        for frequency, ring in zip(curve.frequency, curve.correlation, strict=True)
     ]
 
 
 def _finite(value: float) -> float | None:
     return round(float(value), 5) if np.isfinite(value) else None
-
-
-def identity(one: Any) -> dict[str, Any]:
-    return {"method": one.method[0], "split": one.method[1], "loss": one.loss, "nphotons": one.nphotons}

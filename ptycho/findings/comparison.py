@@ -16,6 +16,7 @@ from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import PARTS, SPLITS, load_reconstructions
 from ptycho.study import layout
 from ptycho.study.config import Arm
+from ptycho.study.text import text_table
 
 INDISTINCT = 0.02
 """FRC50 of one seed that differ by less, as fractions of Nyquist, are not told apart."""
@@ -54,45 +55,36 @@ def contrast_of(compared: Mapping[str, Compared]) -> str:
 def frc_of_arms(compared: Mapping[str, Compared]) -> dict[str, FRCCurve]:
     """The FRC on the training scan of each arm, and of its direct reference."""
     name = f"{contrast_of(compared)}_frc"
-    found = {}
-    for label, one in compared.items():
-        found[label] = getattr(one.network, name)
-        found[f"{label}, direct"] = getattr(one.direct, name)
-    return found
+    both = ("", "network"), (", direct", "direct")
+    return {f"{label}{of}": getattr(getattr(one, k), name) for label, one in compared.items() for of, k in both}
+
+
+COLUMNS = {
+    "amplitude_frc50": ("FRC50 amp.", ">10", ".2f"),
+    "phase_frc50": ("FRC50 ph.", ">9", ".2f"),
+    "amplitude_psnr_db": ("PSNR dB", ">8", ".1f"),
+    "amplitude_ssim": ("SSIM", ">5", ".2f"),
+    "amplitude_pearson": ("r", ">5", ".2f"),
+    "relative_mse": ("rel. MSE", ">9", ".2g"),
+    "photon_bound": ("bound", ">8", ".2g"),
+    "deviance": ("deviance", ">9", ".2f"),
+    "deviance_heldout_pixels": ("unseen", ">7", ".2f"),
+}
+"""Of the table: the numbers of a part, and how each is shown."""
 
 
 def arms_table(metrics: Mapping[str, Any]) -> str:
     """The arms' numbers as text, one line an arm and part."""
-    lines = [
-        f"{'arm':12s} {'scan':8s} {'photons':>8s} {'FRC50 amp.':>10s} {'FRC50 ph.':>9s} {'PSNR dB':>8s} {'SSIM':>5s}"
-        f" {'r':>5s} {'rel. MSE':>9s} {'bound':>8s} {'deviance':>9s} {'unseen':>7s}  status"
-    ]
+    rows = []
     for arm in metrics["arms"]:
         for part in PARTS:
-            if not (numbers := arm.get(part)):
-                lines.append(f"{arm['name']:12s} {part:8s} {'':>8s} no numbers: {arm['status']}")
-                continue
-            cells = [
-                _cell(numbers.get(key), width, form)
-                for key, width, form in (
-                    ("amplitude_frc50", 10, ".2f"),
-                    ("phase_frc50", 9, ".2f"),
-                    ("amplitude_psnr_db", 8, ".1f"),
-                    ("amplitude_ssim", 5, ".2f"),
-                    ("amplitude_pearson", 5, ".2f"),
-                    ("relative_mse", 9, ".2g"),
-                    ("photon_bound", 8, ".2g"),
-                    ("deviance", 9, ".2f"),
-                    ("deviance_heldout_pixels", 7, ".2f"),
-                )
-            ]
-            status = arm["status"] if part in SPLITS else "no network"
-            lines.append(f"{arm['name']:12s} {part:8s} {arm['nphotons']:8.3g} {' '.join(cells)}  {status}")
-    return "\n".join(lines)
-
-
-def _cell(value: float | None, width: int, form: str) -> str:
-    return f"{'-':>{width}s}" if value is None else f"{value:{width}{form}}"
+            if numbers := arm.get(part):
+                status = arm["status"] if part in SPLITS else "no network"
+                rows.append([arm["name"], part, arm["nphotons"], *map(numbers.get, COLUMNS), f" {status}"])
+            else:
+                rows.append([arm["name"], part, "", f"no numbers: {arm['status']}"])
+    columns = [("arm", "<12", ""), ("scan", "<8", ""), ("photons", ">8", ".3g"), *COLUMNS.values(), (" status", "", "")]
+    return text_table(columns, rows)
 
 
 def resolution(numbers: Mapping[str, Any] | None, contrast: str) -> float | None:
@@ -110,17 +102,14 @@ def comparison_in_words(metrics: Mapping[str, Any], contrast: str) -> list[str]:
         for split, words in SPLITS.items():
             reached = {arm["loss"]: resolution(arm.get(split), contrast) for arm in members}
             sentences.append(f"At {nphotons:.3g} photons per pattern, {words}: {_ranking(reached, contrast)}")
-    for arm in metrics["arms"]:
-        if arm["status"] != "ok":
-            sentences.append(f"The arm {arm['name']} {arm['status']}.")
-    sentences += _overfit(metrics["arms"])
-    sentences.append(
+    return [
+        *sentences,
+        *(f"The arm {arm['name']} {arm['status']}." for arm in metrics["arms"] if arm["status"] != "ok"),
+        *_overfit(metrics["arms"]),
         "These are single trainings from one seed: they carry no interval, and two doses do not fix by what factor one "
-        "loss saves photons over another."
-    )
-    if "resolution" in metrics:
-        sentences += metrics["resolution"]["recommendation"]
-    return sentences
+        "loss saves photons over another.",
+        *metrics.get("resolution", {}).get("recommendation", ()),
+    ]
 
 
 def _overfit(entries: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -134,40 +123,41 @@ def _overfit(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     if not found:
         return []
     ratio, name, part = max(found)
-    where = "direct" if part == "direct" else SPLITS[part]
     return [
         f"Detector pixels that no fit saw are predicted with at most {ratio:.2f} times the deviance of those that the "
-        f"fits saw ({name}, {where}); 1 is a fit that learned no noise."
+        f"fits saw ({name}, {SPLITS.get(part, part)}); 1 is a fit that learned no noise."
     ]
 
 
 def _ranking(reached: Mapping[str, float | None], contrast: str) -> str:
-    lost = [loss for loss, value in reached.items() if value is None]
-    ranked = sorted(((value, loss) for loss, value in reached.items() if value is not None), reverse=True)
-    words = ", ".join(f"{loss} {value:.2f}" for value, loss in ranked)
-    gone = f" No resolution from {' and '.join(lost)}: collapsed or failed." if lost else ""
+    found = {loss: value for loss, value in reached.items() if value is not None}
+    lost = " and ".join(loss for loss in reached if loss not in found)
+    gone = f" No resolution from {lost}: collapsed or failed." if lost else ""
+    ranked = sorted(((value, loss) for loss, value in found.items()), reverse=True)
     if not ranked:
         return gone.strip()
-    if len(ranked) == 1:
-        return f"{contrast} FRC50 is {words} of Nyquist.{gone}"
-    (best, winner), (next_best, runner_up) = ranked[:2]
-    if best - next_best < INDISTINCT:
-        # in the study's own order: a list by rank would tell apart what is not
-        words = ", ".join(f"{loss} {value:.2f}" for loss, value in reached.items() if value is not None)
-        alike = " and ".join(loss for loss in reached if loss in (winner, runner_up))
-        return f"{contrast} FRC50 is {words} of Nyquist; {alike} are not told apart.{gone}"
-    times = f", {best / next_best:.2f} times" if next_best > 0 else ""
-    return f"{contrast} FRC50 is {words} of Nyquist; {winner} resolves finer than {runner_up}{times}.{gone}"
+    told = ""
+    if len(ranked) > 1:
+        (best, winner), (next_best, runner_up) = ranked[:2]
+        told = f"; {winner} resolves finer than {runner_up}"
+        told += f", {best / next_best:.2f} times" if next_best > 0 else ""
+        if best - next_best < INDISTINCT:
+            # in the study's own order: a list by rank would tell apart what is not
+            ranked = [(value, loss) for loss, value in found.items()]
+            told = f"; {' and '.join(loss for loss in found if loss in (winner, runner_up))} are not told apart"
+    words = ", ".join(f"{loss} {value:.2f}" for value, loss in ranked)
+    return f"{contrast} FRC50 is {words} of Nyquist{told}.{gone}"
 
 
 def comparison_caption(metrics: Mapping[str, Any], contrast: str) -> str:
     """The six-panel figure in words, for those who cannot see it."""
-    arms_ = "; ".join(
-        f"{arm['name']}: "
-        + ("no resolution" if (r := resolution(arm.get("train"), contrast)) is None else f"FRC50 {r:.2f} of Nyquist")
-        for arm in metrics["arms"]
+    told = []
+    for arm in metrics["arms"]:
+        reached = resolution(arm.get("train"), contrast)
+        told.append(f"{arm['name']}: " + ("no resolution" if reached is None else f"FRC50 {reached:.2f} of Nyquist"))
+    return (
+        f"One row a dose: a diffraction pattern in log counts and the reconstruction of each loss. {'; '.join(told)}."
     )
-    return f"One row a dose: a diffraction pattern in log counts and the reconstruction of each loss. {arms_}."
 
 
 def dose_rows(compared: Mapping[str, Compared]) -> list[DoseRow]:

@@ -14,8 +14,7 @@ from typing import Any
 
 from ptycho.files import read_json
 from ptycho.findings import arm_table
-from ptycho.findings.dose_response import Difference, DoseResponse, dose_response_of
-from ptycho.scans.reconstruction import SPLITS
+from ptycho.findings.dose_response import Difference, DoseResponse, dose_response_of, method_label
 from ptycho.study import layout, sweep
 
 
@@ -30,8 +29,7 @@ class Condition:
 
 def read(out: str | os.PathLike[str], names: Sequence[str]) -> list[Condition]:
     """The sweeps in the folders of `out` called `names`. Raises ValueError for one that is missing or broken."""
-    folders = {name: Path(out) / name for name in names}
-    return [Condition(name, _words(sweep.simulated(one)), study_of(one)) for name, one in folders.items()]
+    return [Condition(name, _words(sweep.simulated(Path(out) / name)), study_of(Path(out) / name)) for name in names]
 
 
 def study_of(folder: str | os.PathLike[str]) -> DoseResponse:
@@ -59,18 +57,8 @@ def comparisons(conditions: Sequence[Condition]) -> list[tuple[Condition, Differ
 def condition_rows(conditions: Sequence[Condition]) -> list[dict[str, Any]]:
     """The numbers of the figure, a row a comparison."""
     return [
-        {
-            "condition": condition.name,
-            "method": found.method[0],
-            "split": found.method[1],
-            "nphotons": found.nphotons,
-            "first": found.first,
-            "second": found.second,
-            "difference": found.interval.mean,
-            "low": found.interval.low,
-            "high": found.interval.high,
-            "seeds": found.interval.n,
-        }
+        {"condition": condition.name, "method": found.method[0], "split": found.method[1], "nphotons": found.nphotons}
+        | {"first": found.first, "second": found.second, **found.interval.row("difference"), "seeds": found.interval.n}
         for condition, found in comparisons(conditions)
     ]
 
@@ -79,14 +67,12 @@ def conditions_in_words(conditions: Sequence[Condition]) -> list[str]:
     """In words, for each dose, pair of losses and method: under which conditions which loss resolves finer."""
     told: dict[tuple[Any, ...], dict[str, list[str]]] = {}
     for condition, found in comparisons(conditions):
-        if found.differ is None:
-            word = "too little to compare"
-        else:
-            word = f"{found.finer} resolves finer" if found.finer else "not shown to differ"
+        apart = f"{found.finer} resolves finer" if found.finer else "not shown to differ"
+        word = "too little to compare" if found.differ is None else apart
         key = (found.nphotons, found.first, found.second, found.method)
         told.setdefault(key, {}).setdefault(word, []).append(condition.name)
     return [
-        f"{method[0]}, {SPLITS[method[1]]}, {first} and {second} at {nphotons:.3g} photons per pattern: "
+        f"{method_label(method)}, {first} and {second} at {nphotons:.3g} photons per pattern: "
         + "; ".join(f"{word}: {', '.join(names)}" for word, names in words.items())
         + "."
         for (nphotons, first, second, method), words in told.items()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho.findings.intervals import DRAWS, crossing, dose_ends, isotonic, mean_draws, quantile_bounds
+from ptycho.findings.intervals import DRAWS, crossing, dose_ends, isotonic, mean_draws
 
 
 @dataclass(frozen=True)
@@ -46,22 +46,21 @@ def factors(
     straight line from a dose at which a seed resolves nothing says nothing of when it begins to: a curve that crosses
     between such a dose and the next does so anywhere between the two, and the factor has an interval alone.
     """
-    seen = [np.isfinite(table).sum(axis=0) for table in tables]
-    least = min((int(n[n > 0].min()) if n.any() else 0) for n in seen)
-    if not least:
+    n = np.isfinite(tables).sum(axis=1)  # (2, doses), seeds
+    if not n.any(axis=1).all():
         return []
-    kept = [n > 0 for n in seen]
-    x = [np.log10(doses[keep]) for keep in kept]
-    columns = [table[:, keep] for table, keep in zip(tables, kept, strict=True)]
-    weights = [n[keep] for n, keep in zip(seen, kept, strict=True)]
-    means = [isotonic(np.nanmean(table, axis=0), weight) for table, weight in zip(columns, weights, strict=True)]
+    least = int(n[n > 0].min())
+    x = [np.log10(doses[own > 0]) for own in n]
+    columns = [table[:, own > 0] for table, own in zip(tables, n, strict=True)]
     leaps = [(table == 0).any(axis=0) for table in columns]
-    drawn = None
+
+    def rising(curves: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+        return [isotonic(curve, own[own > 0]) for curve, own in zip(curves, n, strict=True)]
+
+    means, drawn = rising([np.nanmean(table, axis=0) for table in columns]), None
     if least > 1:
         both = mean_draws(np.concatenate(columns, axis=1), DRAWS, rng)
-        split = np.split(both, [len(x[0])], axis=1)
-        drawn = [isotonic(draw, weight) for draw, weight in zip(split, weights, strict=True)]
-
+        drawn = rising(np.split(both, [len(x[0])], axis=1))
     found = []
     for value in resolutions:
         spans = [crossing(x[k], means[k], value, leaps[k]) for k in (0, 1)]
@@ -73,7 +72,7 @@ def factors(
             reasons.append("a single seed at some dose: no interval")
         else:
             (low_a, high_a), (low_b, high_b) = (crossing(x[k], drawn[k], value, leaps[k]) for k in (0, 1))
-            ends = dose_ends(*quantile_bounds(low_b - high_a, high_b - low_a))
+            ends = dose_ends(low_b - high_a, high_b - low_a)
         found.append(Factor(method, value, *losses, (reference, other), factor, *ends, least, "; ".join(reasons)))
     return found
 

@@ -15,19 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from ptycho.findings.intervals import (
-    DRAWS,
-    Interval,
-    crossing,
-    dose_ends,
-    isotonic,
-    mean_draws,
-    mean_interval,
-    quantile_bounds,
-)
+from ptycho.findings.intervals import DRAWS, Interval, crossing, dose_ends, isotonic, mean_draws, mean_interval
 from ptycho.judge.frc import period_px
 from ptycho.judge.halves import Thinning
 from ptycho.study.config import period
+from ptycho.study.text import text_table
 
 
 @dataclass(frozen=True)
@@ -65,21 +57,12 @@ def levels(thinnings: Sequence[Thinning]) -> list[Level]:
     found = []
     for dose in dict.fromkeys(one.dose for one in thinnings):
         members = [one for one in thinnings if one.dose == dose]
-        references = [one.reference_frc50 for one in members if one.reference is not None]
-
-        def interval(values: list[float]) -> Interval:
-            return mean_interval(np.array(values), (0, 1))
-
-        found.append(
-            Level(
-                dose,
-                float(np.mean([one.nphotons for one in members])),
-                float(np.mean([one.fluence for one in members])),
-                interval([one.split.frc50 for one in members]),
-                interval([one.split.crossing for one in members]),
-                references[0] if references else None,
-            )
-        )
+        nphotons, fluence, frc50, half_bit = np.array(
+            [(one.nphotons, one.fluence, one.split.frc50, one.split.crossing) for one in members]
+        ).T
+        intervals = (mean_interval(frc50, (0, 1)), mean_interval(half_bit, (0, 1)))
+        reference = next((one.reference_frc50 for one in members if one.reference is not None), None)
+        found.append(Level(dose, float(np.mean(nphotons)), float(np.mean(fluence)), *intervals, reference))
     return sorted(found, key=lambda level: level.nphotons)
 
 
@@ -117,7 +100,7 @@ def needed(thinnings: Sequence[Thinning], frequency: float, seed: int = 0) -> Ne
     ends: tuple[float | None, float | None] = (None, None)
     if len(table) > 1:
         draws = isotonic(mean_draws(table, DRAWS, np.random.default_rng(seed)), ones)
-        ends = dose_ends(*quantile_bounds(*crossing(x, draws, frequency)))
+        ends = dose_ends(*crossing(x, draws, frequency))
     top = by_dose[-1]
     dose = float(10**low) if reached == "within" else None
     return Needed(frequency, dose, *ends, top.fluence / top.nphotons, reached, len(table))
@@ -134,19 +117,19 @@ def resolution_record(found: Sequence[Level], asked: Needed | None, sentences: S
 
 def levels_table(found: Sequence[Level], pixel_size: float | None) -> str:
     """The levels as text: frequencies as fractions of Nyquist with their intervals, periods in pixels or nanometres."""
-    unit = "nm" if pixel_size else "pixels"
-    lines = [
-        f"{'dose':>6s} {'per pattern':>11s} {'per obj. pixel':>14s} {'halves: half a bit':>22s} {'halves: FRC50':>22s}"
-        f" {'reference: FRC50':>16s} {f'period, {unit}':>15s}"
+    columns = [("dose", ">6", ""), ("per pattern", ">11", ".4g"), ("per obj. pixel", ">14", ".4g")]
+    columns += [
+        ("halves: half a bit", ">22", ".3f"),
+        ("halves: FRC50", ">22", ".3f"),
+        ("reference: FRC50", ">16", ".3f"),
     ]
-    for level in found:
-        cells = [f"{level.half_bit:.3f}", f"{level.frc50:.3f}"]
-        reference = "-" if level.reference is None else f"{level.reference:.3f}"
-        lines.append(
-            f"{level.dose:>6s} {level.nphotons:11.4g} {level.fluence:14.4g} {' '.join(f'{c:>22s}' for c in cells)}"
-            f" {reference:>16s} {_period(level.frc50.mean or 0, pixel_size)[0]:15.3g}"
-        )
-    return "\n".join(lines)
+    columns.append((f"period, {'nm' if pixel_size else 'pixels'}", ">15", ".3g"))
+    rows = (
+        [one.dose, one.nphotons, one.fluence, one.half_bit, one.frc50, one.reference, period]
+        for one in found
+        for period, _ in [_period(one.frc50.mean or 0, pixel_size)]
+    )
+    return text_table(columns, rows)
 
 
 def _period(frequency: float, pixel_size: float | None) -> tuple[float, str]:
@@ -164,31 +147,27 @@ def recommendation(found: Sequence[Level], asked: Needed | None, pixel_size: flo
             f"{level.frc50:.3f} of Nyquist, a full period of {value:.3g} {unit}."
         )
     if asked is None:
-        sentences.append("No resolution was asked for: RESOLUTION names the full period that the dose is to resolve.")
-        return sentences
+        return [
+            *sentences,
+            "No resolution was asked for: RESOLUTION names the full period that the dose is to resolve.",
+        ]
     value, unit = _period(asked.frequency, pixel_size)
     aim = f"a full period of {value:.3g} {unit} (FRC50 of {asked.frequency:.2f} of Nyquist)"
+    low, high = (f"{found[k].nphotons:.3g} photons per pattern" for k in (0, -1))
     if asked.reached == "below":
-        sentences.append(
-            f"For {aim} the lowest dose of the study is enough: {found[0].nphotons:.3g} photons per pattern or fewer."
-        )
+        answer = f"the lowest dose of the study is enough: {low} or fewer."
     elif asked.reached == "above":
-        sentences.append(
-            f"For {aim} the highest dose of the study is not enough: more than {found[-1].nphotons:.3g} photons per "
-            "pattern are needed, if it can be reached at all."
+        answer = (
+            f"the highest dose of the study is not enough: more than {high} are needed, if it can be reached at all."
         )
     else:
         assert asked.nphotons is not None
         ends = f" [{_end(asked.low, 'fewer')}, {_end(asked.high, 'more')}]" if asked.n > 1 else " (no interval)"
-        sentences.append(
-            f"For {aim} {asked.nphotons:.2g}{ends} photons per pattern are needed, "
-            f"{asked.nphotons * asked.fluence_per_photon:.3g} per object pixel."
-        )
+        fluence = asked.nphotons * asked.fluence_per_photon
+        answer = f"{asked.nphotons:.2g}{ends} photons per pattern are needed, {fluence:.3g} per object pixel."
     interval = f"The interval is of 95 %, over {asked.n} thinnings of the same photons; b" if asked.n > 1 else "B"
-    sentences.append(
-        f"{interval}etween neighbouring doses the resolution is taken as straight over the logarithm of the dose."
-    )
-    return sentences
+    straight = "etween neighbouring doses the resolution is taken as straight over the logarithm of the dose."
+    return [*sentences, f"For {aim} {answer}", interval + straight]
 
 
 def _end(value: float | None, otherwise: str) -> str:

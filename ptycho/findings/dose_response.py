@@ -11,22 +11,31 @@ Intervals are of 95 %, each by itself; :mod:`ptycho.findings.intervals` says how
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from functools import partial
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.config import DIRECT
-from ptycho.findings.arm_table import STATUSES, Cell, arms_by_key, first_cell
+from ptycho.findings.arm_table import STATUSES, Cell, MeanFRC, Method, arms_by_key, first_cell
 from ptycho.findings.dose_factor import Factor, factors
 from ptycho.findings.intervals import Interval, geometric_interval, mean_interval
 from ptycho.scans.reconstruction import SPLITS
 
 REFERENCE = "nll"
 """The loss that the others are compared with, where it is among them: the likelihood of the counts."""
+
+CURVES: dict[str, tuple[str, Callable[[NDArray[np.float64]], Interval]]] = {
+    "curves": ("resolution", partial(mean_interval, possible=(0, 1))),
+    "errors": ("error", geometric_interval),
+    "efficiencies": ("efficiency", partial(mean_interval, possible=(0, np.inf))),
+    "attained": ("attained", partial(mean_interval, possible=(0, np.inf))),
+}
+"""Of a study: which number of a cell each curve shows, and the interval of its mean."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class Point:
 class Curve:
     """A quantity against the dose. method: (an architecture, or 'direct' for the fit without a network; the split)."""
 
-    method: tuple[str, str]
+    method: Method
     loss: str
     points: tuple[Point, ...]
 
@@ -55,7 +64,7 @@ class Curve:
 class Difference:
     """FRC50 of `first` less that of `second` at one dose, over the seeds that have both."""
 
-    method: tuple[str, str]
+    method: Method
     nphotons: float
     first: str
     second: str
@@ -81,7 +90,7 @@ class Limit:
     """The least relative mean-square error at one dose, mean over the arms, on the scan of a method: by counting
     photons (M/n), and by Cramér and Rao for this probe, scan and object. None where no arm tells it."""
 
-    method: tuple[str, str]
+    method: Method
     nphotons: float
     counting: float | None
     information: float | None
@@ -138,23 +147,19 @@ def dose_response_of(
             raise ValueError(f"resolution is {value}; expected a fraction of Nyquist in (0, 1)")
     arms, faults = arms_by_key(entries)
     architectures = list(dict.fromkeys(key[0] for key in arms))
-    doses = sorted({key[1] for key in arms})
+    doses, seeds = sorted({key[1] for key in arms}), sorted({key[3] for key in arms})
     losses = sorted(dict.fromkeys(key[2] for key in arms), key=lambda loss: loss != REFERENCE)
-    seeds = sorted({key[3] for key in arms})
-    for architecture in architectures:
-        for dose in doses:
-            for loss in losses:
-                faults += [
-                    f"{architecture or DIRECT}, {loss}, {dose:.3g} photons per pattern, seed {one}: missing"
-                    for one in seeds
-                    if (architecture, dose, loss, one) not in arms
-                ]
-    methods: list[tuple[tuple[str, str], list[str | None]]]
-    methods = [((name, split), [name]) for name in architectures if name for split in ("train", "heldout")]
+    faults += [
+        f"{key[0] or DIRECT}, {key[2]}, {key[1]:.3g} photons per pattern, seed {key[3]}: missing"
+        for key in product(architectures, doses, losses, seeds)
+        if key not in arms
+    ]
+    methods: list[tuple[Method, list[str | None]]]
+    methods = [((name, split), [name]) for name in architectures if name for split in SPLITS]
     if any(arm.get(DIRECT) for arm in arms.values()):  # one fit, whichever network was trained beside it
         methods.append(((DIRECT, "train"), architectures))
 
-    curves, differences, found_factors, errors, limits, efficiencies, attained = [], [], [], [], [], [], []
+    parts: dict[str, list[Any]] = {name: [] for name in (*CURVES, "differences", "factors", "limits")}
     rng = np.random.default_rng(seed)
     for method, owners in methods:
         part = DIRECT if method[0] == DIRECT else method[1]
@@ -162,35 +167,23 @@ def dose_response_of(
             loss: [[first_cell(arms, owners, dose, loss, one, part, quantity) for one in seeds] for dose in doses]
             for loss in losses
         }
-        tables = {loss: _table(rows, "resolution") for loss, rows in cells.items()}
-        for loss, rows in cells.items():
-            curves.append(_curve(method, loss, doses, rows, tables[loss], (0, 1)))
-            errors.append(_curve(method, loss, doses, rows, _table(rows, "error"), None))
-            efficiencies.append(_curve(method, loss, doses, rows, _table(rows, "efficiency"), (0, np.inf)))
-            attained.append(_curve(method, loss, doses, rows, _table(rows, "attained"), (0, np.inf)))
-        for k, dose in enumerate(doses):
-            at = [cell for rows in cells.values() for cell in rows[k]]
-            limits.append(Limit(method, dose, _mean(c.counting for c in at), _mean(c.information for c in at)))
-        for first, second in combinations(losses, 2):
-            for k, dose in enumerate(doses):
-                found = mean_interval(tables[first][:, k] - tables[second][:, k])
-                differences.append(Difference(method, dose, first, second, found))
-            pair = (tables[first], tables[second])
-            found_factors += factors(method, (first, second), np.array(doses), pair, resolutions, rng)
-    if not any(point.interval.n for curve in curves for point in curve.points):
+        for (name, (field, interval)), (loss, rows) in product(CURVES.items(), cells.items()):
+            points = (_point(dose, row, field, interval) for dose, row in zip(doses, rows, strict=True))
+            parts[name].append(Curve(method, loss, tuple(points)))
+        for dose, *rows in zip(doses, *cells.values(), strict=True):
+            at = [cell for row in rows for cell in row]
+            least = _mean(cell.counting for cell in at), _mean(cell.information for cell in at)
+            parts["limits"].append(Limit(method, dose, *least))
+        tables = {loss: np.array([[cell.resolution for cell in row] for row in rows]).T for loss, rows in cells.items()}
+        for pair in combinations(losses, 2):
+            first, second = (tables[loss] for loss in pair)  # (seeds, doses), NaN where there is no value
+            for dose, apart in zip(doses, (first - second).T, strict=True):
+                parts["differences"].append(Difference(method, dose, *pair, mean_interval(apart)))
+            parts["factors"] += factors(method, pair, np.array(doses), (first, second), resolutions, rng)
+    if not any(point.interval.n for curve in parts["curves"] for point in curve.points):
         raise ValueError(f"no arm has {quantity}; found {len(entries)} entries, faults: {'; '.join(faults) or 'none'}")
-    return DoseResponse(
-        quantity,
-        tuple(seeds),
-        tuple(curves),
-        tuple(differences),
-        tuple(found_factors),
-        tuple(errors),
-        tuple(limits),
-        tuple(efficiencies),
-        tuple(attained),
-        tuple(faults),
-    )
+    told = {name: tuple(found) for name, found in parts.items()}
+    return DoseResponse(quantity, tuple(seeds), faults=tuple(faults), **told)
 
 
 def _mean(values: Iterable[float]) -> float | None:
@@ -198,34 +191,21 @@ def _mean(values: Iterable[float]) -> float | None:
     return sum(there) / len(there) if there else None
 
 
-def _table(rows: Sequence[Sequence[Cell]], field: str) -> NDArray[np.float64]:
-    """(seeds, doses), NaN where there is no value."""
-    return np.array([[getattr(cell, field) for cell in row] for row in rows], np.float64).T
+def _point(
+    dose: float, cells: Sequence[Cell], field: str, interval: Callable[[NDArray[np.float64]], Interval]
+) -> Point:
+    values = np.array([getattr(cell, field) for cell in cells], np.float64)
+    told = tuple(None if math.isnan(value) else float(value) for value in values)
+    return Point(dose, interval(values), told, *(sum(cell.status == status for cell in cells) for status in STATUSES))
 
 
-def _curve(
-    method: tuple[str, str],
-    loss: str,
-    doses: Sequence[float],
-    rows: Sequence[Sequence[Cell]],
-    table: NDArray[np.float64],
-    possible: tuple[float, float] | None,
-) -> Curve:
-    """Of means, which lie within what is `possible`; without it of geometric means."""
-    points = []
-    for k, (dose, row) in enumerate(zip(doses, rows, strict=True)):
-        counts = [sum(cell.status == status for cell in row) for status in STATUSES]
-        values = tuple(None if math.isnan(value) else float(value) for value in table[:, k])
-        interval = mean_interval(table[:, k], possible) if possible else geometric_interval(table[:, k])
-        points.append(Point(dose, interval, values, *counts))
-    return Curve(method, loss, tuple(points))
-
-
-def method_label(method: tuple[str, str]) -> str:
+def method_label(method: Method) -> str:
+    """'unrolled, held-out scan'."""
     return f"{method[0]}, {SPLITS[method[1]]}"
 
 
-def _methods(curves: Sequence[Any]) -> list[tuple[str, str]]:
+def methods_of(curves: Iterable[Curve | MeanFRC]) -> list[Method]:
+    """Those of the curves, in their order."""
     return list(dict.fromkeys(curve.method for curve in curves))
 
 
@@ -233,10 +213,9 @@ def response_caption(study: DoseResponse) -> str:
     """The figure of resolution against dose in words, for those who cannot see it."""
     told = []
     for curve in study.curves:
-        ends = [point for point in curve.points if point.interval.mean is not None]
+        ends = [f"{one.interval.mean:.2f} at {one.nphotons:.3g}" for one in curve.points if one.interval.n]
         if ends:
-            values = ", ".join(f"{point.interval.mean:.2f} at {point.nphotons:.3g}" for point in ends)
-            told.append(f"{method_label(curve.method)}, {curve.loss}: {values}")
+            told.append(f"{method_label(curve.method)}, {curve.loss}: {', '.join(ends)}")
     return f"FRC50 against photons per pattern, means over {len(study.seeds)} seeds. {'; '.join(told)}."
 
 
@@ -244,45 +223,27 @@ def response_rows(study: DoseResponse) -> list[dict[str, Any]]:
     """The numbers beside `resolution_response` and `error_response`: a row a method, loss and dose; None is unknown."""
     limits = {(limit.method, limit.nphotons): limit for limit in study.limits}
     others = {"relative_mse": study.errors, "efficiency": study.efficiencies, "attained": study.attained}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number, curve in enumerate(study.curves):
         for k, point in enumerate(curve.points):
-            limit = limits[curve.method, point.nphotons]
-            row = {
-                "method": curve.method[0],
-                "split": curve.method[1],
-                "loss": curve.loss,
-                "nphotons": point.nphotons,
-                **{name: getattr(point, f"n_{name}") for name in ("ok", "collapsed", "failed", "missing")},
-                **_ends("frc50", point.interval),
-            }
+            method, split = curve.method
+            row = {"method": method, "split": split, "loss": curve.loss, "nphotons": point.nphotons}
+            row |= {status: getattr(point, f"n_{status}") for status in STATUSES} | point.interval.row(
+                "frc50", "frc50_"
+            )
             for name, curves in others.items():
-                row |= _ends(name, curves[number].points[k].interval)
-            row |= {"counting_limit": limit.counting, "cramer_rao_limit": limit.information}
-            rows.append(row)
+                row |= curves[number].points[k].interval.row(name, f"{name}_")
+            limit = limits[curve.method, point.nphotons]
+            rows.append(row | {"counting_limit": limit.counting, "cramer_rao_limit": limit.information})
     return rows
-
-
-def _ends(name: str, interval: Any) -> dict[str, float | None]:
-    return {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def factor_rows(study: DoseResponse) -> list[dict[str, Any]]:
     """The numbers beside `factor_response`: a row a method, pair of losses and resolution."""
-    return [
-        {
-            "method": factor.method[0],
-            "split": factor.method[1],
-            "resolution": factor.resolution,
-            "reference": factor.reference,
-            "other": factor.other,
-            "reference_dose": factor.doses[0],
-            "other_dose": factor.doses[1],
-            "factor": factor.value,
-            "low": factor.low,
-            "high": factor.high,
-            "seeds": factor.n,
-            "reason": factor.reason,
-        }
-        for factor in study.factors
-    ]
+    rows = []
+    for one in study.factors:
+        row = {"method": one.method[0], "split": one.method[1], "resolution": one.resolution}
+        row |= {"reference": one.reference, "other": one.other}
+        row |= {"reference_dose": one.doses[0], "other_dose": one.doses[1], "factor": one.value}
+        rows.append(row | {"low": one.low, "high": one.high, "seeds": one.n, "reason": one.reason})
+    return rows

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
+from ptycho.findings.arm_table import Method
 from ptycho.findings.dose_factor import Factor
-from ptycho.findings.dose_response import Curve, Difference, DoseResponse, Point
+from ptycho.findings.dose_response import Curve, Difference, DoseResponse, Point, method_label, methods_of
 from ptycho.findings.intervals import Interval, share_interval
-from ptycho.scans.reconstruction import SPLITS
 
 CLAIMED = 10.0
 """The published factor: how many times the photons of the Poisson likelihood an absolute error is said to need."""
@@ -21,12 +21,11 @@ def verdict_in_words(study: DoseResponse) -> list[str]:
     """
     sentences = []
     points = {(c.method, c.loss, p.nphotons): p for c in study.curves for p in c.points}
-    for method in dict.fromkeys(curve.method for curve in study.curves):
-        where = f"{method[0]}, {SPLITS[method[1]]}"
-        for difference in study.differences:
-            if difference.method == method:
-                pair = [points[method, loss, difference.nphotons] for loss in (difference.first, difference.second)]
-                sentences.append(f"{where}: {_difference(difference, *pair)}")
+    for method in methods_of(study.curves):
+        where = method_label(method)
+        for found in (difference for difference in study.differences if difference.method == method):
+            pair = [points[method, loss, found.nphotons] for loss in (found.first, found.second)]
+            sentences.append(f"{where}: {_difference(found, *pair)}")
         sentences += [f"{where}: {_factor(factor)}" for factor in study.factors if factor.method == method]
         sentences += [f"{where}: {_efficiency(curve)}" for curve in study.efficiencies if curve.method == method]
     return sentences + caveats(study)
@@ -35,7 +34,8 @@ def verdict_in_words(study: DoseResponse) -> list[str]:
 def caveats(study: DoseResponse) -> list[str]:
     """Which arms tell nothing, and what the intervals rest on."""
     sentences = [f"Left out: {fault}." for fault in study.faults]
-    gap = _widest_gap(study)
+    decades = [math.log10(point.nphotons) for point in study.curves[0].points]
+    gap = max((b - a for a, b in pairwise(decades)), default=0.0)
     if study.factors and gap > 1:
         sentences.append(
             f"Neighbouring doses lie up to {gap:.1f} decades apart: the factors rest on straight lines between them."
@@ -49,16 +49,9 @@ def caveats(study: DoseResponse) -> list[str]:
     return sentences
 
 
-def _widest_gap(study: DoseResponse) -> float:
-    """Decades between the two neighbouring doses that lie farthest apart; 0 for a single dose."""
-    doses = [math.log10(point.nphotons) for point in study.curves[0].points]
-    return max((b - a for a, b in pairwise(doses)), default=0.0)
-
-
 def _interval(found: Interval, form: str = ".3f") -> str:
-    if found.mean is None:
-        return "unknown"
-    return format(found, form) + (" (one seed, no interval)" if found.low is None else "")
+    words = "unknown" if found.mean is None else format(found, form)
+    return words + (" (one seed, no interval)" if found.n == 1 else "")
 
 
 def _seeds(n: int) -> str:
@@ -69,10 +62,8 @@ def _lost(loss: str, point: Point) -> str:
     """What became of the arms that did not end well, to be added to a sentence."""
     told = []
     if point.n_collapsed:
-        low, high = share_interval(point.n_collapsed, point.n_collapsed + point.n_ok)
-        told.append(
-            f"{point.n_collapsed} collapsed (95 % interval of their share: {100 * low:.0f} to {100 * high:.0f} %)"
-        )
+        low, high = (100 * end for end in share_interval(point.n_collapsed, point.n_collapsed + point.n_ok))
+        told.append(f"{point.n_collapsed} collapsed (95 % interval of their share: {low:.0f} to {high:.0f} %)")
     told += [f"{n} {word}" for n, word in ((point.n_failed, "failed"), (point.n_missing, "missing")) if n]
     return f" Of {len(point.values)} {loss} arms: {', '.join(told)}." if told else ""
 
@@ -83,9 +74,8 @@ def _difference(found: Difference, first: Point, second: Point) -> str:
     interval = found.interval
     if interval.mean is None:
         return f"{dose} no seed has both {found.first} and {found.second}.{lost}"
-    means = (
-        f"FRC50 is {_interval(first.interval)} with {found.first} and {_interval(second.interval)} with {found.second}"
-    )
+    one, other = _interval(first.interval), _interval(second.interval)
+    means = f"FRC50 is {one} with {found.first} and {other} with {found.second}"
     paired = f"the paired difference is {_interval(interval)} over {_seeds(interval.n)}"
     if found.differ is None:
         claim = "it supports no claim"
@@ -99,23 +89,21 @@ def _difference(found: Difference, first: Point, second: Point) -> str:
 
 
 def _factor(found: Factor) -> str:
-    at = f"for an FRC50 of {found.resolution:.2f} of Nyquist"
-    low, high = (None if end is None else f"{end:.3g}" for end in (found.low, found.high))
-    needs = f"{found.other} needs"
+    needs = f"for an FRC50 of {found.resolution:.2f} of Nyquist {found.other} needs"
     times = f"times the photons of {found.reference}"
     if found.value is not None:
         reference, other = found.doses
         doses = f"({other:.3g} against {reference:.3g} per pattern; {_seeds(found.n)})"
         if found.n < 2:
-            return f"{at} {needs} {found.value:.3g} {times} {doses}; {found.reason}, and no claim."
-        ends = f"[{low or '0'}, {high or 'unbounded'}]"
+            return f"{needs} {found.value:.3g} {times} {doses}; {found.reason}, and no claim."
         contains_one = (found.low or 0) <= 1 and (found.high is None or found.high >= 1)
         claim = "; the interval contains 1, the losses are not shown to differ" if contains_one else ""
-        return f"{at} {needs} {found.value:.3g} {ends} {times} {doses}{claim}."
-    bounds = [f"more than {low}"] * (low is not None) + [f"less than {high}"] * (high is not None)
-    if not bounds:
-        return f"{at} no factor can be given: {found.reason}."
-    return f"{at} {needs} {' and '.join(bounds)} {times} (ends of the interval; {_seeds(found.n)}): {found.reason}."
+        return f"{needs} {found.value:.3g} {_ends(found)} {times} {doses}{claim}."
+    if not _known(found):
+        return f"for an FRC50 of {found.resolution:.2f} of Nyquist no factor can be given: {found.reason}."
+    ends = (("more", found.low), ("less", found.high))
+    bounds = [f"{word} than {end:.3g}" for word, end in ends if end is not None]
+    return f"{needs} {' and '.join(bounds)} {times} (ends of the interval; {_seeds(found.n)}): {found.reason}."
 
 
 def _efficiency(curve: Curve) -> str:
@@ -131,8 +119,8 @@ def verdict_in_short(study: DoseResponse) -> list[str]:
     """The verdict in short: for each method and pair of losses the dose factors, and at which doses one resolves finer;
     how far each loss stays from the photon limit; what collapsed; then caveats."""
     sentences = []
-    for method in dict.fromkeys(curve.method for curve in study.curves):
-        where = f"{method[0]}, {SPLITS[method[1]]}"
+    for method in methods_of(study.curves):
+        where = method_label(method)
         for pair in dict.fromkeys((d.first, d.second) for d in study.differences if d.method == method):
             sentences.append(f"{where}: {_short_factors(study, method, pair)}")
             sentences.append(f"{where}: {_short_differences(study, method, pair)}")
@@ -141,7 +129,7 @@ def verdict_in_short(study: DoseResponse) -> list[str]:
     return sentences + caveats(study)
 
 
-def _collapses(study: DoseResponse, method: tuple[str, str]) -> list[str]:
+def _collapses(study: DoseResponse, method: Method) -> list[str]:
     told = []
     for curve in study.curves:
         at = [point for point in curve.points if point.n_collapsed]
@@ -151,41 +139,44 @@ def _collapses(study: DoseResponse, method: tuple[str, str]) -> list[str]:
     return told
 
 
-def _short_factors(study: DoseResponse, method: tuple[str, str], pair: tuple[str, str]) -> str:
+def _short_factors(study: DoseResponse, method: Method, pair: tuple[str, str]) -> str:
     told: list[str] = []
     claim: dict[str, list[str]] = {"excluded, it is more": [], "excluded, it is less": [], "not excluded": []}
-    found = [f for f in study.factors if f.method == method and (f.reference, f.other) == pair]
-    for factor in found:
-        low, high = factor.low, factor.high
-        if factor.value is None and low is None and high is None:
+    for factor in study.factors:
+        low, high, at = factor.low, factor.high, f"{factor.resolution:.2f}"
+        if (factor.method, factor.reference, factor.other) != (method, *pair) or not _known(factor):
             continue
-        ends = f"[{'0' if low is None else f'{low:.3g}'}, {'unbounded' if high is None else f'{high:.3g}'}]"
         value = "" if factor.value is None else f"{factor.value:.3g} "
-        told.append(f"{value}{ends if factor.n > 1 else '(one seed, no interval)'} at {factor.resolution:.2f}")
+        told.append(f"{value}{_ends(factor) if factor.n > 1 else '(one seed, no interval)'} at {at}")
         if factor.n > 1:
             less, more = high is not None and high < CLAIMED, low is not None and low > CLAIMED
-            word = "excluded, it is less" if less else "excluded, it is more" if more else "not excluded"
-            claim[word].append(f"{factor.resolution:.2f}")
+            claim["excluded, it is less" if less else "excluded, it is more" if more else "not excluded"].append(at)
     if not told:
         return f"no dose factor of {pair[1]} over {pair[0]} can be given: their curves do not cross the resolutions."
     words = f"{pair[1]} needs, for an FRC50 in fractions of Nyquist, these times the photons of {pair[0]}: "
-    words += ", ".join(told) + "."
-    claims = [f"{word} at {', '.join(at)}" for word, at in claim.items() if at]
-    return words + (f" A factor of {CLAIMED:g} is {'; '.join(claims)}." if claims else "")
+    claims = "; ".join(f"{word} at {', '.join(at)}" for word, at in claim.items() if at)
+    return words + ", ".join(told) + "." + (f" A factor of {CLAIMED:g} is {claims}." if claims else "")
 
 
-def _short_differences(study: DoseResponse, method: tuple[str, str], pair: tuple[str, str]) -> str:
+def _known(factor: Factor) -> bool:
+    return any(number is not None for number in (factor.value, factor.low, factor.high))
+
+
+def _ends(factor: Factor) -> str:
+    low = "0" if factor.low is None else f"{factor.low:.3g}"
+    return f"[{low}, {'unbounded' if factor.high is None else f'{factor.high:.3g}'}]"
+
+
+def _short_differences(study: DoseResponse, method: Method, pair: tuple[str, str]) -> str:
     at: dict[str, list[str]] = {}
     for found in study.differences:
-        if found.method != method or (found.first, found.second) != pair:
-            continue
-        if found.differ is None:
-            word = "there is too little to compare"
-        elif found.finer:
-            word = f"{found.finer} resolves finer"
-        else:
+        if (found.method, found.first, found.second) == (method, *pair):
             word = f"{found.first} and {found.second} are not shown to differ"
-        at.setdefault(word, []).append(f"{found.nphotons:.3g}")
+            if found.differ is None:
+                word = "there is too little to compare"
+            elif found.finer:
+                word = f"{found.finer} resolves finer"
+            at.setdefault(word, []).append(f"{found.nphotons:.3g}")
     return "; ".join(f"{word} at {', '.join(doses)}" for word, doses in at.items()) + " photons per pattern."
 
 

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho.findings.dose_response import Curve, DoseResponse
+from ptycho.findings.dose_response import Curve, DoseResponse, method_label
 from ptycho.findings.intervals import Interval, crossing, isotonic, mean_interval
-from ptycho.scans.reconstruction import SPLITS
 
 AXES = ("photons per pattern", "photons per object pixel")
 
@@ -56,28 +55,27 @@ def _crossings(study: DoseResponse, curve: Curve, axis: str) -> NDArray[np.float
             continue
         rising = isotonic(one[seen], np.ones(int(seen.sum())))
         for k, resolution in enumerate(RESOLUTIONS):
-            low, high = crossing(x[seen], rising, resolution)
-            if np.isfinite(low) and np.isfinite(high):
-                found[seed, k] = (low + high) / 2
+            middle = np.mean(crossing(x[seen], rising, resolution))
+            found[seed, k] = middle if np.isfinite(middle) else np.nan
     return found
 
 
 def shifts(studies: Mapping[str, DoseResponse]) -> list[Shift]:
     """Of every study after the first, for each method and loss that it shares with the first, along both axes."""
     (first, reference), *others = studies.items()
+    partners = {(curve.method, curve.loss): curve for curve in reference.curves}
     found = []
     for name, study in others:
         for curve in study.curves:
-            partner = next((c for c in reference.curves if (c.method, c.loss) == (curve.method, curve.loss)), None)
-            if partner is None:
+            if (partner := partners.get((curve.method, curve.loss))) is None:
                 continue
             for axis in AXES:
                 theirs, ours = _crossings(reference, partner, axis), _crossings(study, curve, axis)
                 seeds = min(len(theirs), len(ours))
                 apart = ours[:seeds] - theirs[:seeds]
-                reached = np.isfinite(apart).any(axis=1)
-                means = np.nanmean(apart[reached], axis=1) if reached.any() else np.array([])
-                found.append(Shift(curve.method, curve.loss, axis, first, name, mean_interval(means)))
+                reached = apart[np.isfinite(apart).any(axis=1)]
+                decades = mean_interval(np.nanmean(reached, axis=1))
+                found.append(Shift(curve.method, curve.loss, axis, first, name, decades))
     return found
 
 
@@ -85,33 +83,22 @@ def fluence_in_words(found: Sequence[Shift]) -> list[str]:
     """In words, for each pair of curves: how far apart along both axes, and along which they are closer."""
     told = []
     for first, second in zip(found[::2], found[1::2], strict=True):
-        where = f"{first.method[0]}, {SPLITS[first.method[1]]}, {first.loss}"
+        where = f"{method_label(first.method)}, {first.loss}"
         if first.decades.mean is None or second.decades.mean is None:
             told.append(f"{where}: {first.first} and {first.second} reach no resolution in common.")
             continue
-        words = [f"{one.decades:.2f} decades against {one.axis}" for one in (first, second)]
-        closer = min((first, second), key=lambda one: abs(one.decades.mean or 0.0)).axis
-        told.append(
-            f"{where}: {first.second} lies {' and '.join(words)} to the right of {first.first}: {closer} unify."
-        )
+        words = " and ".join(f"{one.decades:.2f} decades against {one.axis}" for one in (first, second))
+        closer = (first if abs(first.decades.mean) <= abs(second.decades.mean) else second).axis
+        told.append(f"{where}: {first.second} lies {words} to the right of {first.first}: {closer} unify.")
     return told
 
 
 def fluence_rows(studies: Mapping[str, DoseResponse]) -> list[dict[str, Any]]:
     """The numbers of the figure, a row a point."""
     return [
-        {
-            "sweep": name,
-            "method": curve.method[0],
-            "split": curve.method[1],
-            "loss": curve.loss,
-            "photons_per_pattern": dose,
-            "photons_per_object_pixel": fluence,
-            "frc50": point.interval.mean,
-            "low": point.interval.low,
-            "high": point.interval.high,
-            "seeds": point.interval.n,
-        }
+        {"sweep": name, "method": curve.method[0], "split": curve.method[1], "loss": curve.loss}
+        | {"photons_per_pattern": dose, "photons_per_object_pixel": fluence}
+        | {**point.interval.row("frc50"), "seeds": point.interval.n}
         for name, study in studies.items()
         for curve in study.curves
         for point, dose, fluence in zip(curve.points, *(doses_along(study, curve, axis) for axis in AXES), strict=True)

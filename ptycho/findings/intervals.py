@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import optimize, stats
 
 LEVEL = 0.95
 
@@ -49,6 +49,10 @@ class Interval:
         if self.low is None or self.high is None:
             return mean
         return f"{mean} [{self.low:{form}}, {self.high:{form}}]"
+
+    def row(self, mean: str, prefix: str = "") -> dict[str, float | None]:
+        """Three columns of a table: the mean by its name, and the ends of the interval."""
+        return {mean: self.mean, f"{prefix}low": self.low, f"{prefix}high": self.high}
 
 
 def reach(intervals: Sequence[Interval]) -> NDArray[np.float64]:
@@ -81,11 +85,6 @@ def geometric_interval(values: NDArray[np.floating]) -> Interval:
 
 DRAWS = 4000
 """Of the mean curves that an interval of a dose is read off."""
-
-
-def dose_ends(low: float, high: float) -> tuple[float | None, float | None]:
-    """The ends of an interval of log10 of a dose, or of a ratio of doses, as numbers: None where it has no end."""
-    return (float(10**low) if np.isfinite(low) else None, float(10**high) if np.isfinite(high) else None)
 
 
 def share_interval(k: int, n: int) -> tuple[float, float]:
@@ -124,21 +123,8 @@ def mean_draws(values: NDArray[np.floating], draws: int, rng: np.random.Generato
 
 
 def isotonic(values: NDArray[np.floating], weights: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The non-decreasing sequences closest to (..., D) in least squares with weights (D,): (..., D).
-
-    The max-min formula x_i = max_{a <= i} min_{b >= i} mean(a..b), weighted means (Barlow, Bartholomew, Bremner &
-    Brunk 1972, Statistical Inference under Order Restrictions, ch. 1), for all sequences at once; D is small.
-    """
-    values, weights = np.asarray(values, np.float64), np.asarray(weights, np.float64)
-    D = values.shape[-1]
-    sums = np.cumsum(np.concatenate([np.zeros((*values.shape[:-1], 1)), values * weights], axis=-1), axis=-1)
-    total = np.cumsum(np.concatenate([[0.0], weights]))
-    fitted = np.full(values.shape, -np.inf)
-    for a in range(D):
-        means = (sums[..., a + 1 :] - sums[..., a : a + 1]) / (total[a + 1 :] - total[a])  # of a..b, b = a to D - 1
-        least = np.minimum.accumulate(means[..., ::-1], axis=-1)[..., ::-1]  # over b >= i
-        fitted[..., a:] = np.maximum(fitted[..., a:], least)
-    return fitted
+    """The non-decreasing sequences closest to (..., D) in least squares with weights (D,): (..., D)."""
+    return np.apply_along_axis(lambda one: optimize.isotonic_regression(one, weights=weights).x, -1, values)
 
 
 def crossing(
@@ -157,7 +143,7 @@ def crossing(
     x, curves = np.asarray(x, np.float64), np.asarray(curves, np.float64)
     D = len(x)
     below = np.sum(curves < value, axis=-1)  # index of the first point that reaches the value
-    j = np.clip(below, 1, D - 1) if D > 1 else np.zeros_like(below)
+    j = np.clip(below, min(1, D - 1), D - 1)
     i = np.maximum(j - 1, 0)
     y0, y1 = (np.take_along_axis(curves, k[..., np.newaxis], -1)[..., 0] for k in (i, j))
     rise = np.where(y1 > y0, y1 - y0, 1)
@@ -175,3 +161,9 @@ def quantile_bounds(low: NDArray[np.floating], high: NDArray[np.floating]) -> tu
     """The 95 % interval of a quantity that each draw confines to [low, high], infinite where a draw does not."""
     tail = (1 - LEVEL) / 2
     return float(np.quantile(low, tail, method="lower")), float(np.quantile(high, 1 - tail, method="higher"))
+
+
+def dose_ends(low: NDArray[np.floating], high: NDArray[np.floating]) -> tuple[float | None, float | None]:
+    """The 95 % interval of a dose, or ratio of doses, whose log10 each draw confines to [low, high]; None: no end."""
+    first, last = (float(10**end) if np.isfinite(end) else None for end in quantile_bounds(low, high))
+    return first, last

@@ -18,8 +18,8 @@ from statistics import fmean
 from ptycho.config import DIRECT
 from ptycho.files import read_json
 from ptycho.findings import arm_table
-from ptycho.findings.arm_table import without_numbers
 from ptycho.study import layout
+from ptycho.study.text import text_table
 
 TOLERANCE = 0.01
 """Of Nyquist: about the width of a ring of these objects' spectrum, 1/128, which a seed's noise can move a rate by."""
@@ -58,33 +58,22 @@ def read_trials(out: str | os.PathLike[str], rates: Sequence[str]) -> list[Trial
         path = Path(out) / rate / layout.ARMS
         entries = read_json(path)["arms"]
         for arm in entries:
-            if without_numbers(arm):
+            if arm_table.without_numbers(arm):
                 raise ValueError(f"{path}: {arm['name']} is {arm['status']}; expected every arm trained")
         shown = f"{arm_table.mean_curves(path.parent, entries).contrast}_frc50"
         for arm in entries:
             own = "train" if arm["architecture"] else DIRECT
             frc50 = {part: judged[shown] or 0.0 for part in (own, "heldout") if (judged := arm[part])}
-            trials.append(
-                Trial(
-                    arm["loss"],
-                    arm["nphotons"],
-                    arm["seed"],
-                    float(rate),
-                    frc50[own],
-                    frc50.get("heldout"),
-                    arm["status"],
-                )
-            )
+            trial = (arm["loss"], arm["nphotons"], arm["seed"], float(rate), frc50[own], frc50.get("heldout"))
+            trials.append(Trial(*trial, arm["status"]))
     return trials
 
 
 def mean_frc50(trials: Sequence[Trial]) -> dict[str, dict[float, float]]:
     """For each loss and learning rate the FRC50, held-out where there is a network, averaged over doses and seeds."""
-    means: dict[str, dict[float, float]] = {}
-    for loss in dict.fromkeys(trial.loss for trial in trials):
-        for rate in sorted({trial.learning_rate for trial in trials}):
-            means.setdefault(loss, {})[rate] = fmean(t.frc50 for t in trials_of(trials, loss, rate))
-    return means
+    rates = sorted({trial.learning_rate for trial in trials})
+    losses = dict.fromkeys(trial.loss for trial in trials)
+    return {loss: {rate: fmean(t.frc50 for t in trials_of(trials, loss, rate)) for rate in rates} for loss in losses}
 
 
 def trials_of(trials: Sequence[Trial], loss: str, rate: float, nphotons: float | None = None) -> list[Trial]:
@@ -106,15 +95,14 @@ def rates_table(trials: Sequence[Trial], chosen: Mapping[str, float]) -> str:
 
     A line a loss and dose and one for the mean, where a star marks the rate `chosen`; a column a learning rate.
     """
-    rates = sorted({trial.learning_rate for trial in trials})
-    lines = [f"{'loss':5s} {'photons per pattern':>19s} " + " ".join(f"{rate:>9.3g}" for rate in rates)]
+    rates, rows = sorted({trial.learning_rate for trial in trials}), []
     for loss, means in mean_frc50(trials).items():
         for nphotons in dict.fromkeys(trial.nphotons for trial in trials):
             words = []
             for found in (trials_of(trials, loss, rate, nphotons) for rate in rates):
                 collapsed = sum(trial.status == "collapsed" for trial in found)
                 words.append(f"{fmean(t.frc50 for t in found):.3f}" + (f" ({collapsed})" if collapsed else ""))
-            lines.append(f"{loss:5s} {nphotons:19.3g} " + " ".join(f"{word:>9s}" for word in words))
-        told = [f"{means[rate]:.3f}{'*' if rate == chosen[loss] else ''}" for rate in rates]
-        lines.append(f"{loss:5s} {'mean':>19s} " + " ".join(f"{word:>9s}" for word in told))
-    return "\n".join(lines)
+            rows.append([loss, nphotons, *words])
+        rows.append([loss, "mean", *(f"{means[rate]:.3f}{'*' if rate == chosen[loss] else ''}" for rate in rates)])
+    columns = [("loss", "<5", ""), ("photons per pattern", ">19", ".3g")]
+    return text_table(columns + [(f"{rate:.3g}", ">9", "") for rate in rates], rows)

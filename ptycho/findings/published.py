@@ -29,6 +29,7 @@ from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import load_reconstructions
 from ptycho.study import layout, sweep
 from ptycho.study.config import Arm
+from ptycho.study.text import text_table
 
 SETTING = {"object_kind": "lines", "object_size": 392, "N": 64, "phase": 0.0, "illumination": "disk", "scan": None}
 
@@ -72,7 +73,7 @@ def beside_published(out: str | os.PathLike[str], entries: Sequence[Any], study:
     plan = sweep.planned(out)
     assert plan is not None
     points = {(c.method, c.loss, p.nphotons): p.interval for c in study.curves for p in c.points}
-    networks = [method for method in dict.fromkeys(c.method for c in study.curves) if method[0] != DIRECT]
+    trained = next((curve.method[0] for curve in study.curves if curve.method[0] != DIRECT), "")
     words = {Arm(dose, "").nphotons: dose for dose in plan["doses"]}
     rows = []
     for loss in dict.fromkeys(c.loss for c in study.curves):
@@ -89,17 +90,10 @@ def beside_published(out: str | os.PathLike[str], entries: Sequence[Any], study:
                 counted.append(first_ring(without_window(judged)))
                 if "information_bound" in entry["train"]:
                     limits.append(frc50(limited(judged, entry["train"]["information_bound"])))
-            rows.append(
-                Row(
-                    loss,
-                    nphotons,
-                    None if rings is None else rings / RINGS,
-                    points.get(((networks[0][0], "train"), loss, nphotons)) if networks else None,
-                    points.get(((DIRECT, "train"), loss, nphotons)),
-                    float(np.mean(limits)) if limits else None,
-                    mean_interval(np.array(counted), (0, 1)) if counted else None,
-                )
-            )
+            network, direct = (points.get(((name, "train"), loss, nphotons)) for name in (trained, DIRECT))
+            limit = float(np.mean(limits)) if limits else None
+            as_published = mean_interval(np.array(counted), (0, 1)) if counted else None
+            rows.append(Row(loss, nphotons, rings and rings / RINGS, network, direct, limit, as_published))
     return rows
 
 
@@ -128,14 +122,14 @@ def limited(judged: Evaluation, bound: float) -> FRCCurve:
 def without_window(judged: Evaluation) -> FRCCurve:
     """The amplitudes correlated as they are cut from the largest square that the scan covers, edges and all."""
     aligned = judged.aligned
-    height, width = aligned.mask.shape
-    middle, half = (height // 2, width // 2), min(height, width) // 2
-    while half > 1:
-        box = tuple(slice(centre - half, centre + half) for centre in middle)
-        if aligned.mask[box].all():
-            break
+    half = min(aligned.mask.shape) // 2
+
+    def square() -> tuple[slice, ...]:
+        return tuple(slice(size // 2 - half, size // 2 + half) for size in aligned.mask.shape)
+
+    while half > 2 and not aligned.mask[square()].all():
         half -= 1
-    image, truth = (np.abs(one)[box] for one in (aligned.object, aligned.truth))
+    image, truth = (np.abs(one)[square()] for one in (aligned.object, aligned.truth))
     return frc(image, truth, np.ones(image.shape))
 
 
@@ -150,22 +144,10 @@ def first_ring(curve: FRCCurve) -> float:
 
 def published_table(rows: Sequence[Row]) -> str:
     """A line a dose and loss, frequencies as fractions of Nyquist."""
-
-    def cell(value: Interval | float | None) -> str:
-        return "-" if value is None else f"{value:.3f}"
-
-    head = f"{'loss':5s} {'photons':>8s} {'published':>9s} {'limit':>6s}"
-    head += "".join(f" {label:>21s}" for label in METHODS.values())
-    return "\n".join(
-        [
-            head,
-            *(
-                f"{row.loss:5s} {row.nphotons:8.2g} {cell(row.published):>9s} {cell(row.limit):>6s}"
-                + "".join(f" {cell(getattr(row, name)):>21s}" for name in METHODS)
-                for row in rows
-            ),
-        ]
-    )
+    columns = [("loss", "<5", ""), ("photons", ">8", ".2g"), ("published", ">9", ".3f"), ("limit", ">6", ".3f")]
+    columns += [(label, ">21", ".3f") for label in METHODS.values()]
+    names = ("loss", "nphotons", "published", "limit", *METHODS)
+    return text_table(columns, ([getattr(row, name) for name in names] for row in rows))
 
 
 def published_in_words(rows: Sequence[Row]) -> list[str]:
@@ -206,10 +188,9 @@ def published_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The numbers of the figure."""
     found = []
     for row in rows:
-        flat = {k: v for k, v in asdict(row).items() if k not in METHODS}
+        flat = {name: value for name, value in asdict(row).items() if name not in METHODS}
         for name in METHODS:
-            interval = getattr(row, name)
-            for end in ("mean", "low", "high"):
-                flat[f"{name}_{end}"] = None if interval is None else getattr(interval, end)
+            interval = getattr(row, name) or Interval(0, None, None, None)
+            flat |= interval.row(f"{name}_mean", f"{name}_")
         found.append(flat)
     return found
