@@ -151,7 +151,8 @@ def crossing(
     i = np.maximum(j - 1, 0)
     y0, y1 = (np.take_along_axis(curves, k[..., np.newaxis], -1)[..., 0] for k in (i, j))
     rise = np.where(y1 > y0, y1 - y0, 1)
-    at = np.where(below == 0, x[0], x[i] + (value - y0) / rise * (x[j] - x[i]))
+    share = (np.clip(value, y0, y1) - y0) / rise  # beyond the ends, where it says nothing, it must not overflow
+    at = np.where(below == 0, x[0], x[i] + share * (x[j] - x[i]))
     low, high = at.copy(), at.copy()
     if leaps is not None:
         leapt = leaps[i] & (y0 < value) & (value <= y1)

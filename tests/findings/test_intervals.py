@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -100,6 +100,7 @@ def test_a_crossing_within_a_leap_is_anywhere_in_it():
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=6, unique=True), st.floats(0.01, 0.99))
+@example([0.0, 5e-324], 0.5)
 def test_crossing_inverts_linear_interpolation(values, value):
     x, curve = np.arange(len(values), dtype=float), np.sort(values)
     low, high = crossing(x, curve, value)
