@@ -10,11 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-PACKAGE = Path(__file__).resolve().parent
-ROOT = PACKAGE.parent
+ROOT = Path(__file__).resolve().parents[1]
 """The checkout, where the package lies in one."""
 NOTEBOOKS = next(
-    (folder for folder in (ROOT / "notebooks", PACKAGE / "notebooks") if (folder / "train-arm.ipynb").exists()),
+    (folder for folder in (ROOT / "notebooks", ROOT / "ptycho" / "notebooks") if (folder / "train-arm.ipynb").exists()),
     ROOT / "notebooks",
 )
 """Those of the checkout, or of an installed package."""

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ptycho.cores import usable_cores
 from ptycho.errors import ConfigError
-from ptycho.files import NOTEBOOKS, PACKAGE, write_if_changed
+from ptycho.files import NOTEBOOKS, write_if_changed
 from ptycho.run import stage as runner
 from ptycho.run.rules import ALL, rules
 from ptycho.study import layout, plan, status
@@ -160,7 +160,7 @@ def _run_make(path: Path, jobs: int, goals: str) -> int:
     words += ["-j" if jobs == ALL else f"-j{jobs}", "-f", str(path), *goals.split()]
     hidden = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PACKAGE), os.environ.get("PYTHONPATH"))))
+    environment["PYTHONPATH"] = runner.python_path()
     got: list[int] = []
     with subprocess.Popen(words, env=environment) as child:
 

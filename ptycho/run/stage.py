@@ -66,16 +66,20 @@ class Log:
         os.close(self._file)
 
 
+def python_path() -> str:
+    """The PYTHONPATH under which a child process finds this package."""
+    return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+
+
 def kernel_environment(jobs: int) -> dict[str, str]:
     """Return the environment of a notebook that runs beside ``jobs - 1`` others: its cores, the package."""
     threads = str(max(1, usable_cores() // jobs))
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     folder = compilation_cache()
     cache = f"--tf_xla_persistent_cache_directory={folder}" if folder else ""
     return {
         **os.environ,
         **dict.fromkeys(THREADS, threads),
-        "PYTHONPATH": path,
+        "PYTHONPATH": python_path(),
         "TF_XLA_FLAGS": " ".join(filter(None, (os.environ.get("TF_XLA_FLAGS"), cache))),
         # what TensorFlow's C++ has to say raises in Python too; it calls every use of the cache an error besides
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ptycho.errors import ConfigError
 from ptycho.files import NOTEBOOKS, write_if_changed, write_json
 from ptycho.study.layout import SOURCES, source
 
@@ -55,24 +56,44 @@ def write(out: Path, stems: Iterable[str], scan: Sequence[Path] | None) -> list[
 
 
 def _digest_of_files(paths: Sequence[Path], known: Path) -> str:
-    """The SHA-256 of the files' content, read again only where a file's size or a time of it differs from `known`."""
-    seen = {os.fspath(path): _mark(path) for path in paths}
+    """The SHA-256 of the files' content, read again only where a file's size or a time of it differs from `known`.
+
+    Raises ConfigError where a file cannot be read.
+    """
     try:
-        before: dict[str, Any] = json.loads(known.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        before = {}
-    if before.get("files") == seen:
-        return str(before["digest"])
+        marks = {os.fspath(path): _mark(path) for path in paths}
+        seen = {"files": {name: list(mark) for name, mark in marks.items()}}
+        before = _read(known)
+        if before.get("files") == seen["files"]:
+            return str(before["digest"])
+        digest = _sha256(tuple(marks.items()))
+    except OSError as error:
+        raise ConfigError(
+            f"SCAN: {error.filename} cannot be read ({error.strerror}); expected a scan's file"
+        ) from error
+    write_json(known, {**seen, "digest": digest})
+    return digest
+
+
+def _read(known: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(known.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+@cache
+def _sha256(marks: tuple[tuple[str, tuple[int, ...]], ...]) -> str:
+    """Of the files as they are while they have these marks: the seeds of a sweep share one reading."""
     total = hashlib.sha256()
-    for path in paths:
-        with open(path, "rb") as file:
+    for name, _ in marks:
+        with open(name, "rb") as file:
             while chunk := file.read(CHUNK):
                 total.update(chunk)
-    write_json(known, {"files": seen, "digest": total.hexdigest()})
     return total.hexdigest()
 
 
-def _mark(path: Path) -> list[int]:
+def _mark(path: Path) -> tuple[int, ...]:
     # the time of the last change of the entry itself: a file put back with its old time has a new one
     found = path.stat()
-    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino

@@ -107,8 +107,12 @@ def test_the_makefile_repeats_no_default_and_stays_short():
     ],
 )
 def test_a_wrong_parameter_is_refused_before_anything_is_made(root, words, message):
+    refuses(root, "study", words, message)
+
+
+def refuses(root: Path, target: str, words: tuple[str, ...], message: str) -> None:
     before = snapshot(root)
-    done = make("study", *words, cwd=root)
+    done = make(target, *words, cwd=root)
     assert done.returncode != 0
     assert message in done.stderr, done.stderr
     assert "Traceback" not in done.stderr

@@ -12,7 +12,7 @@ from ptycho import files
 from ptycho.errors import ConfigError
 from ptycho.findings import arm_table, intervals
 from ptycho.run.verdict import verify_sweep
-from ptycho.study import layout, plan, sweep
+from ptycho.study import layout, plan, sources, sweep
 from ptycho.study.arms import check_arm
 from ptycho.study.campaigns import ask
 from ptycho.study.config import StudyConfig
@@ -72,6 +72,23 @@ def test_each_seed_is_a_study_of_its_own_and_a_changed_parameter_touches_what_de
     sweep.write_sweep(tmp_path, CONFIG, (1, 2, 3))  # one seed more
     new = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.yaml") if path.stat().st_mtime != 1}
     assert {name for name in new if not name.startswith("seed-3/")} == {"sweep.yaml"}
+
+
+def test_the_seeds_of_a_sweep_read_a_measured_scan_once_and_one_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    scan = tmp_path / "scan.npz"
+    scan.write_bytes(b"content")
+    config = StudyConfig(doses=("1e4",), losses=("nll",), scan=str(scan), N=None)
+    before = sources._sha256.cache_info().misses
+    sweep.write_sweep(tmp_path / "out", config, (1, 2, 3))
+    assert sources._sha256.cache_info().misses == before + 1
+    assert len({path.read_text() for path in tmp_path.glob("out/seed-*/sources/scan.sha256")}) == 1
+
+    def denied(marks):
+        raise PermissionError(13, "Permission denied", str(scan))
+
+    monkeypatch.setattr(sources, "_sha256", denied)
+    with pytest.raises(ConfigError, match=r"^SCAN: .*scan\.npz cannot be read \(Permission denied\)"):
+        sweep.write_sweep(tmp_path / "other", config, (1,))
 
 
 def test_the_entries_are_the_arms_own_with_the_bound_of_their_scan(out):
