@@ -61,11 +61,9 @@ def write_if_changed(path: str | os.PathLike[str], text: str) -> bool:
 
     Returns whether it was written. Raises OSError.
     """
-    try:
+    with suppress(OSError, UnicodeDecodeError):
         if Path(path).read_text(encoding="utf-8") == text:
             return False
-    except (OSError, UnicodeDecodeError):
-        pass
     write_text(path, text)
     return True
 
@@ -94,3 +92,12 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:
         raise ValueError(f"{path}: not valid JSON: {error}") from error
+
+
+def json_if_any(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a JSON object; an empty one where the file is missing or holds something else."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ptycho.files import read_json, write_json
+from ptycho.files import json_if_any, write_json
 from ptycho.judge.cramer_rao import information_bound
 from ptycho.judge.parts import truth
 from ptycho.scans.rawdata import RawData
@@ -22,27 +22,20 @@ def write(out: str | os.PathLike[str]) -> Path:
     """
     out = Path(out)
     dose = plan.planned(out)["doses"][0]
-    try:
-        known = read_json(out / layout.BOUND)
-    except ValueError:
-        known = {}
-    bounds = {}
+    known, bounds = json_if_any(out / layout.BOUND), {}
     for split in layout.SPLITS:
-        scan = RawData.load(out / layout.scan_file(dose, split))
-        bounds[split] = _bound(scan, known.get(split, {}))
+        bounds[split] = _bound(RawData.load(out / layout.scan_file(dose, split)), known.get(split, {}))
     write_json(out / layout.BOUND, bounds)
     return out / layout.BOUND
 
 
 def _bound(scan: RawData, known: dict[str, Any]) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    for array in (truth(scan), scan.probeGuess, scan.xcoords, scan.ycoords):
-        digest.update(array.tobytes())
-    if known.get("of") == digest.hexdigest():
+    given = (truth(scan), scan.probeGuess, scan.xcoords, scan.ycoords)
+    digest = hashlib.sha256(b"".join(array.tobytes() for array in given)).hexdigest()
+    if known.get("of") == digest:
         return known
-    found: dict[str, Any] = {"of": digest.hexdigest()}
     try:
-        bound = information_bound(truth(scan), scan.probeGuess, scan.xcoords, scan.ycoords)
+        bound = information_bound(*given)
     except (ValueError, ArithmeticError) as error:  # a scan that leaves its object, or does not determine it
-        return found | {"reason": str(error)}
-    return found | {"at_one_photon": bound.at_one_photon, "standard_error": bound.standard_error}
+        return {"of": digest, "reason": str(error)}
+    return {"of": digest, "at_one_photon": bound.at_one_photon, "standard_error": bound.standard_error}

@@ -119,68 +119,55 @@ class StudyConfig:
     )
 
     def __post_init__(self) -> None:
-        require(isinstance(self.nepochs, int) and 1 <= self.nepochs <= 10_000, "NEPOCHS", self.nepochs, "1 to 10000")
-        require(
-            self.N in PATTERN_SIZES or (self.N is None and self.scan is not None),
-            "N",
-            self.N,
-            f"one of {PATTERN_SIZES}",
-        )
-        require(isinstance(self.gridsize, int) and 1 <= self.gridsize <= 5, "GRIDSIZE", self.gridsize, "1 to 5")
-        for name in ("n_train", "n_test"):
-            least = self.gridsize**2
-            require(getattr(self, name) >= least, name.upper(), getattr(self, name), f"at least GRIDSIZE**2 = {least}")
-        require(bool(self.doses) and len(set(self.doses)) == len(self.doses), "DOSES", self.doses, "distinct doses")
+        for name, most in (("nepochs", 10_000), ("gridsize", 5), ("probe_modes", LARGEST_PROBE)):
+            value = getattr(self, name)
+            require(isinstance(value, int) and 1 <= value <= most, name.upper(), value, f"1 to {most}")
+        known = self.N in PATTERN_SIZES or (self.N is None and self.scan is not None)
+        require(known, "N", self.N, f"one of {PATTERN_SIZES}")
+        least = self.gridsize**2
+        for name, value in (("N_TRAIN", self.n_train), ("N_TEST", self.n_test)):
+            require(value >= least, name, value, f"at least GRIDSIZE**2 = {least}")
+        for name, values in (("DOSES", self.doses), ("LOSSES", self.losses), ("METHODS", self.methods)):
+            accepted = "distinct doses" if name == "DOSES" else "distinct"
+            require(bool(values) and len(set(values)) == len(values), name, values, accepted)
         for dose in self.doses:
             good = bool(_DOSE.fullmatch(dose)) or (dose == "full" and self.scan is not None)
             require(good, "DOSES", dose, "photons per pattern written like 1e4 or 2.5e6, or 'full' with SCAN")
-        require(bool(self.losses) and len(set(self.losses)) == len(self.losses), "LOSSES", self.losses, "distinct")
         for loss in self.losses:
             require(loss in LOSSES, "LOSSES", loss, f"among {LOSSES}")
         require(isinstance(self.seed, int) and self.seed >= 0, "SEED", self.seed, "an integer >= 0")
         require(self.architecture in ARCHITECTURES, "ARCH", self.architecture, f"one of {ARCHITECTURES}")
-        methods, known = self.methods, (self.architecture, DIRECT)
-        require(bool(methods) and len(set(methods)) == len(methods), "METHODS", methods, "distinct")
-        for method in methods:
-            require(method in known, "METHODS", method, f"among {known}, the network being that of ARCH")
+        methods = (self.architecture, DIRECT)
+        for method in self.methods:
+            require(method in methods, "METHODS", method, f"among {methods}, the network being that of ARCH")
         rate = self.learning_rate
         require(rate is None or 0 < rate <= 1, "LEARNING_RATE", rate, "a number > 0, 1 at most")
-        self._require_simulated()
-        require(self.probe in ("fixed", "trainable"), "PROBE", self.probe, "fixed or trainable")
-        self._require_measured()
-
-    def _require_simulated(self) -> None:
-        """Refuse what is not accepted of the parameters that a simulated scan alone has."""
-        require(self.object in OBJECTS, "OBJECT", self.object, f"one of {', '.join(OBJECTS)}")
-        require(self.illumination in PROBES, "ILLUMINATION", self.illumination, f"one of {', '.join(PROBES)}")
+        for name in ("OBJECT", "ILLUMINATION", "ORIENTATION", "POSITIONS", "PROBE"):
+            value, choices = getattr(self, name.lower()), PARAMETERS[name].metadata["choices"]
+            accepted = " or ".join(choices) if len(choices) == 2 else f"one of {', '.join(choices)}"
+            require(value in choices, name, value, accepted)
         require(0 <= self.phase <= 3, "PHASE", self.phase, "the object's phase range in radians, 0 to 3")
         size, least = self.object_size, 2 * (self.N or 0)
         require(size is None or least <= size <= 4096, "OBJECT_SIZE", size, f"2N = {least} to 4096 pixels")
-        if self.scan is not None:
-            why = "it is of a simulated scan, and SCAN names a measured one"
-            self._require_defaults("object", "object_size", "phase", "illumination", why=why)
-
-    def _require_defaults(self, *names: str, why: str) -> None:
-        for name in names:
-            value, default = getattr(self, name), type(self).__dataclass_fields__[name].default
-            require(value == default, name.upper(), value, why)
-
-    def _require_measured(self) -> None:
-        """Refuse what is not accepted of the parameters that a measured scan alone has."""
-        accepted = ("auto", *ORIENTATIONS)
-        require(self.orientation in accepted, "ORIENTATION", self.orientation, f"one of {', '.join(accepted)}")
-        modes, most = self.probe_modes, LARGEST_PROBE
-        require(isinstance(modes, int) and 1 <= modes <= most, "PROBE_MODES", modes, f"1 to {most}")
-        require(self.positions in ("given", "refine"), "POSITIONS", self.positions, "given or refine")
         if self.resolution is not None:
             period(self.resolution)
         if self.scan is None:
-            why = "it is of a measured scan, which SCAN names"
-            self._require_defaults("orientation", "probe_modes", "positions", "resolution", why=why)
+            others, why = ("ORIENTATION", "PROBE_MODES", "POSITIONS", "RESOLUTION"), "a measured scan, which SCAN names"
+        else:
+            others = ("OBJECT", "OBJECT_SIZE", "PHASE", "ILLUMINATION")
+            why = "a simulated scan, and SCAN names a measured one"
+        for name in others:
+            value = getattr(self, name.lower())
+            require(value == PARAMETERS[name].default, name, value, f"it is of {why}")
 
     @property
     def arms(self) -> tuple[Arm, ...]:
         return arms(self.doses, self.losses)
+
+    def values(self, *names: str) -> dict[str, Any]:
+        """These fields as a YAML file has them: tuples as lists."""
+        found = {name: getattr(self, name) for name in names}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
     def learning_rates(self, loss: str) -> dict[str, float]:
         """The learning rate of each method, for one loss."""
@@ -218,13 +205,11 @@ def _parse(name: str, word: str, kind: str) -> Any:
         return tuple(word.split())
     if kind.startswith("str"):
         return word
-    convert = float if kind.startswith("float") else int
+    convert, accepted = (float, "a number") if kind.startswith("float") else (int, "an integer")
     try:
         return convert(word)
     except ValueError:
-        raise ConfigError(
-            f"{name}={word!r} is not accepted: {'a number' if convert is float else 'an integer'}"
-        ) from None
+        raise ConfigError(f"{name}={word!r} is not accepted: {accepted}") from None
 
 
 PARAMETERS: dict[str, Field[Any]] = {

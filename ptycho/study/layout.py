@@ -18,9 +18,8 @@ from ptycho.study.config import Arm, arms
 SIMULATE, RESOLVE, STUDY, SWEEP = "simulate.yaml", "resolution.yaml", "study.yaml", "sweep.yaml"
 """The parameters of notebooks; the last two, of what compares the arms, tell the folder of a study and of a sweep."""
 STATUS, LOG, INDEX = "status.txt", "run.log", "index.html"
-METRICS, HISTORY, FRC, RECONSTRUCTION, MODEL = (
-    *("metrics.json", "history.csv", "frc.json", "reconstruction.npz", "model.keras"),
-)
+METRICS, HISTORY, FRC = "metrics.json", "history.csv", "frc.json"
+RECONSTRUCTION, MODEL = "reconstruction.npz", "model.keras"
 """Of an arm, in its folder; a study's own METRICS holds those of all its arms. HISTORY and BACKUP are called so by
 :func:`ptycho.reconstruct.training.fit`, which writes them."""
 PROGRESS, BACKUP, PROVENANCE = "progress.json", "backup", "provenance.json"
@@ -119,19 +118,9 @@ class Stage:
 def study_stages(plan: Mapping[str, Any]) -> list[Stage]:
     """The stages of a study in their order: `plan` holds doses, losses, methods, and whether the scan is measured."""
     scans = [scan_file(dose, split) for dose in plan["doses"] for split in SPLITS]
-    measured = plan["measured"]
-    stages = [
-        Stage(
-            "simulate",
-            "simulate",
-            "",
-            SIMULATE,
-            (source("scan"),) if measured else (),
-            (*scans, MEASURED) if measured else (*scans,),
-            "The scans",
-        )
-    ]
-    if measured:
+    digest, whole = ((source("scan"),), (MEASURED,)) if plan["measured"] else ((), ())
+    stages = [Stage("simulate", "simulate", "", SIMULATE, digest, (*scans, *whole), "The scans")]
+    if plan["measured"]:
         outputs = (f"{RESOLUTION}.json", *drawn(RESOLUTION))
         stages.append(Stage("resolution", "resolution", "", RESOLVE, (MEASURED,), outputs, shows="The resolution"))
     stages += [_arm(arm, plan["methods"]) for arm in arms(plan["doses"], plan["losses"])]
@@ -148,12 +137,8 @@ def _arm(arm: Arm, methods: Sequence[str]) -> Stage:
 
 def sweep_stages(plan: Mapping[str, Any]) -> list[Stage]:
     """The stages of a sweep as far as its arms: `plan` has seeds, too."""
-    return [
-        stage.within(seed_folder(seed))
-        for seed in plan["seeds"]
-        for stage in study_stages(plan)
-        if stage.notebook in ("simulate", "train-arm")
-    ]
+    stages = [stage for stage in study_stages(plan) if stage.notebook in ("simulate", "train-arm")]
+    return [stage.within(seed_folder(seed)) for seed in plan["seeds"] for stage in stages]
 
 
 def gathering() -> Stage:
@@ -165,13 +150,10 @@ def gathering() -> Stage:
 
 def leavings(out: Path) -> Iterator[Path]:
     """The files and folders that a study or sweep in `out` may have made, whether or not they are there."""
-    for arm in out.glob("*/arm.yaml"):
-        yield arm.parent
+    yield from (arm.parent for arm in out.glob("*/arm.yaml"))
     fixed = (STATUS, LOG, INDEX, METRICS, BOUND, ARMS, STUDY, SWEEP, RULES, SOURCES, "data", WORDS)
     yield from (out / name for name in fixed)
     notebooks = ("simulate", "compare", "resolution", "dose-response")
     figures = (COMPARISON, RESPONSE, "error_response", "frc_response", "dose_factor", "published", "spokes", "arms")
-    for stem in (*notebooks, *figures):
-        yield from out.glob(f"{stem}.*")
-    for pattern in ("blocked_*.md", ".partial.*"):
+    for pattern in (*(f"{stem}.*" for stem in (*notebooks, *figures)), "blocked_*.md", ".partial.*"):
         yield from out.glob(pattern)

@@ -7,7 +7,7 @@ from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
-from ptycho.config import STAR
+from ptycho.config import STAR, require
 from ptycho.errors import ConfigError
 from ptycho.files import write_if_changed
 from ptycho.study import layout, sources
@@ -21,56 +21,25 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
     A notebook runs in the folder of its output, so the paths it gets are relative to that: nothing depends on where
     the study lies.
     """
-    scan = config.scan
+    of, scan = config.values, config.scan
     if scan is not None and scan != STAR:
         scan = os.path.relpath(scan, out)
-    files: dict[str, dict[str, Any]] = {
+    files = {
         layout.SIMULATE: {
-            "out": ".",
-            "N": config.N,
-            "n_train": config.n_train,
-            "n_test": config.n_test,
-            "doses": list(config.doses),
-            "seed": config.seed,
-            "object_kind": config.object,
-            "object_size": config.object_size,
-            "phase": config.phase,
-            "illumination": config.illumination,
-            "scan": scan,
-            "orientation": config.orientation,
-            "probe_modes": config.probe_modes,
-            "positions": config.positions,
+            **{"out": ".", **of("N", "n_train", "n_test", "doses", "seed"), "object_kind": config.object},
+            **{**of("object_size", "phase", "illumination"), "scan": scan},
+            **of("orientation", "probe_modes", "positions"),
         }
     }
     if scan is not None:
-        files[layout.RESOLVE] = {
-            "out": ".",
-            "doses": list(config.doses),
-            "seed": config.seed,
-            "scan": scan,
-            "resolution": config.resolution,
-        }
+        files[layout.RESOLVE] = {"out": ".", **of("doses", "seed"), "scan": scan, **of("resolution")}
     for arm in config.arms:
         files[layout.arm_parameters(arm)] = {
-            "out": "..",
-            "arm": arm.name,
-            "dose": arm.dose,
-            "loss": arm.loss,
-            "nepochs": config.nepochs,
-            "gridsize": config.gridsize,
-            "architecture": config.architecture,
-            "learning_rates": config.learning_rates(arm.loss),
-            "methods": list(config.methods),
-            "seed": config.seed,
-            "probe": config.probe,
+            **{"out": "..", "arm": arm.name, "dose": arm.dose, "loss": arm.loss},
+            **of("nepochs", "gridsize", "architecture"),
+            **{"learning_rates": config.learning_rates(arm.loss), **of("methods", "seed", "probe")},
         }
-    files[layout.STUDY] = {
-        "out": ".",
-        "doses": list(config.doses),
-        "losses": list(config.losses),
-        "nepochs": config.nepochs,
-        "measured": scan is not None,
-    }
+    files[layout.STUDY] = {"out": ".", **of("doses", "losses", "nepochs"), "measured": scan is not None}
     return files
 
 
@@ -83,11 +52,9 @@ def check_scan(config: StudyConfig) -> None:
         return
     from ptycho.scans import formats
 
-    if scan in (None, STAR) or formats.read(str(scan)).pixel is None:
-        raise ConfigError(
-            f"RESOLUTION={config.resolution!r} is not accepted: {scan} does not tell the size of an object pixel; "
-            "expected a period in object pixels, like 4.5"
-        )
+    told = scan not in (None, STAR) and formats.read(str(scan)).pixel is not None
+    why = f"{scan} does not tell the size of an object pixel; expected a period in object pixels, like 4.5"
+    require(told, "RESOLUTION", config.resolution, why)
 
 
 def _scan_files(scan: str | None) -> list[Path] | None:
@@ -112,12 +79,11 @@ def write_plan(out: str | os.PathLike[str], config: StudyConfig) -> list[Path]:
     check_scan(config)
     changed, files = [], parameters(config, out)
     try:
-        for name, values in files.items():
-            path = out / name
+        for path, values in ((out / name, values) for name, values in files.items()):
             path.parent.mkdir(parents=True, exist_ok=True)
             if write_if_changed(path, yaml.safe_dump(values, sort_keys=False)):
                 changed.append(path)
-        stages = layout.study_stages({**files[layout.STUDY], "methods": list(config.methods)})
+        stages = layout.study_stages({**files[layout.STUDY], **config.values("methods")})
         changed += sources.write(out, (stage.notebook for stage in stages), _scan_files(config.scan))
         mark_unfinished(out, after_success=False)
         if changed:

@@ -11,10 +11,9 @@ import os
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from ptycho.errors import ConfigError
-from ptycho.files import NOTEBOOKS, write_if_changed, write_json
+from ptycho.files import NOTEBOOKS, json_if_any, write_if_changed, write_json
 from ptycho.study.layout import SOURCES, source
 
 CHUNK = 2**24
@@ -62,24 +61,15 @@ def _digest_of_files(paths: Sequence[Path], known: Path) -> str:
     """
     try:
         marks = {os.fspath(path): _mark(path) for path in paths}
-        seen = {"files": {name: list(mark) for name, mark in marks.items()}}
-        before = _read(known)
-        if before.get("files") == seen["files"]:
+        seen, before = {name: list(mark) for name, mark in marks.items()}, json_if_any(known)
+        if before.get("files") == seen:
             return str(before["digest"])
         digest = _sha256(tuple(marks.items()))
     except OSError as error:
-        raise ConfigError(
-            f"SCAN: {error.filename} cannot be read ({error.strerror}); expected a scan's file"
-        ) from error
-    write_json(known, {**seen, "digest": digest})
+        told = f"SCAN: {error.filename} cannot be read ({error.strerror}); expected a scan's file"
+        raise ConfigError(told) from error
+    write_json(known, {"files": seen, "digest": digest})
     return digest
-
-
-def _read(known: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(known.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}
 
 
 @cache

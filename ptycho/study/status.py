@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import time
@@ -11,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ptycho.files import write_if_changed, write_json
+from ptycho.files import json_if_any, write_if_changed, write_json
 from ptycho.study import sources
 from ptycho.study.layout import FAILED, PROGRESS, RUNNING, STATUS, Stage
+from ptycho.study.text import text_table
 
 
 def write_progress(
@@ -39,14 +39,6 @@ class Row:
     step: str = ""
     elapsed: float | None = None
     eta: float | None = None
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _alive(marker: Mapping[str, Any]) -> bool:
@@ -76,12 +68,12 @@ def state_of(out: Path, stage: Stage, now: float) -> Row:
     its notebook is still that of which the digest was taken.
     """
     notebook = out / stage.rendered
-    running, told = _read(notebook.with_suffix(RUNNING)), notebook.with_name(PROGRESS)
-    progress = _read(told)
+    running, progress_file = json_if_any(notebook.with_suffix(RUNNING)), notebook.with_name(PROGRESS)
+    progress = json_if_any(progress_file)
     step = f"{progress['stage']} {progress['epoch']}/{progress['nepochs']}" if progress else ""
     if _alive(running):
         elapsed = now - running["started"]
-        if not progress or _time(told) < running["started"]:
+        if not progress or _time(progress_file) < running["started"]:
             return Row(stage.name, "running", "", elapsed)
         left, seconds = progress["nepochs"] - progress["epoch"], progress.get("seconds_per_epoch")
         return Row(stage.name, "running", step, elapsed, left * seconds if seconds is not None else None)
@@ -91,8 +83,9 @@ def state_of(out: Path, stage: Stage, now: float) -> Row:
         return Row(stage.name, "failed")
     whole = notebook.exists() and all((out / path).exists() for path in stage.outputs)
     if whole and made >= needed and sources.is_current(out / stage.code, stage.notebook):
-        return Row(stage.name, "done", "", _read(notebook).get("metadata", {}).get("papermill", {}).get("duration"))
-    if progress and _time(told) > needed > made:
+        metadata = json_if_any(notebook).get("metadata", {})
+        return Row(stage.name, "done", "", metadata.get("papermill", {}).get("duration"))
+    if progress and _time(progress_file) > needed > made:
         return Row(stage.name, "stopped", step)
     return Row(stage.name, "stopped" if running else "pending")
 
@@ -151,12 +144,10 @@ def status_summary(rows: Sequence[Row], beside: int = 0) -> str:
 
 def status_table(rows: Sequence[Row]) -> str:
     """Return `rows` as text, a line each under a heading; times as minutes:seconds."""
-    width = max(14, *(len(row.name) for row in rows)) if rows else 14
-    lines = [f"{'stage':{width}s} {'state':8s} {'step':18s} {'elapsed':>8s} {'ETA':>8s}"]
-    for row in rows:
-        times = f"{_duration(row.elapsed):>8s} {_duration(row.eta):>8s}"
-        lines.append(f"{row.name:{width}s} {row.state:8s} {row.step:18s} {times}")
-    return "\n".join(lines)
+    width = max([14, *(len(row.name) for row in rows)])
+    widths = {"stage": f"<{width}", "state": "<8", "step": "<18", "elapsed": ">8", "ETA": ">8"}
+    cells = ((row.name, row.state, row.step, _duration(row.elapsed), _duration(row.eta)) for row in rows)
+    return text_table([(title, width, "") for title, width in widths.items()], cells)
 
 
 def write_status(out: str | os.PathLike[str], ok: bool, lines: Iterable[str]) -> str:
@@ -166,10 +157,15 @@ def write_status(out: str | os.PathLike[str], ok: bool, lines: Iterable[str]) ->
     return text
 
 
+def told(out: str | os.PathLike[str]) -> list[str]:
+    """The lines of `out`/status.txt; none where there is none."""
+    path = Path(out) / STATUS
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
 def mark_unfinished(out: str | os.PathLike[str], after_success: bool) -> None:
     """Withdraw a verdict that new work makes void: one of success, or (`after_success` False) one of failure."""
-    path = Path(out) / STATUS
-    if path.exists() and path.read_text(encoding="utf-8").startswith("VERIFIED") == after_success:
+    if (lines := told(out)) and lines[0].startswith("VERIFIED") == after_success:
         write_status(out, False, ["the study has not finished"])
 
 
@@ -179,6 +175,4 @@ def add_failure(out: str | os.PathLike[str], line: str) -> None:
 
 
 def _failures(out: str | os.PathLike[str]) -> list[str]:
-    path = Path(out) / STATUS
-    known = path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else []
-    return [line.removeprefix("- ") for line in known if " failed: " in line]
+    return [line.removeprefix("- ") for line in told(out)[1:] if " failed: " in line]

@@ -10,7 +10,7 @@ from typing import Any
 
 from ptycho.config import DIRECT
 from ptycho.errors import ConfigError
-from ptycho.files import read_json, write_if_changed, write_json
+from ptycho.files import json_if_any, read_json, write_if_changed, write_json
 from ptycho.study import layout, plan, sources, status
 from ptycho.study.arms import read_arm
 from ptycho.study.config import Arm, StudyConfig, arms
@@ -34,11 +34,9 @@ def write_sweep(out: str | os.PathLike[str], config: StudyConfig, seeds: tuple[i
     changed += sources.write(Path(out), [layout.gathering().notebook], None)
     values = {
         "out": ".",
-        "doses": list(config.doses),
-        "losses": list(config.losses),
+        **config.values("doses", "losses"),
         "seeds": list(seeds),
-        "methods": list(config.methods),
-        "nepochs": config.nepochs,
+        **config.values("methods", "nepochs"),
     }
     if write_if_changed(Path(out) / layout.SWEEP, yaml.safe_dump(values, sort_keys=False)) or changed:
         mark_unfinished(out, after_success=True)
@@ -109,20 +107,15 @@ def collect(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
     network = next((method for method in plan["methods"] if method != DIRECT), None)
     entries = []
     for (seed, arm), row in zip(members(plan), survey(out, plan), strict=True):
-        entry: dict[str, Any] = {
-            "name": row.name,
-            "nphotons": arm.nphotons,
-            "loss": arm.loss,
-            "seed": seed,
-            "architecture": network,
-        }
+        own, lost = folder(out, seed), "failed" if row.state == "failed" else "missing"
+        entry: dict[str, Any] = {"name": row.name, "nphotons": arm.nphotons, "loss": arm.loss, "seed": seed}
+        entry |= {"architecture": network}
         try:
-            if row.state != "done":
-                lost = "failed" if row.state == "failed" else "missing"
-                entry |= {"status": lost, "reason": _reason(folder(out, seed), arm.name, row.state)}
+            if row.state == "done":
+                entry = {**read_arm(own, arm.name), "name": row.name}
+                _add_bounds(entry, own)
             else:
-                entry = {**read_arm(folder(out, seed), arm.name), "name": row.name}
-                _add_bounds(entry, folder(out, seed))
+                entry |= {"status": lost, "reason": _reason(own, arm.name, row.state)}
         except ValueError as error:
             entry |= {"status": "missing", "reason": str(error)}
         entries.append((arm, entry))
@@ -131,22 +124,16 @@ def collect(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
     for arm, entry in entries:
         entry["nphotons"] = entry["nphotons"] or known.get(arm.dose)
     found = [entry for _, entry in entries]
-    path = out / layout.ARMS
-    try:
-        same = read_json(path) == {"schema": 1, "arms": found}
-    except ValueError:
-        same = False
-    if not same:
-        write_json(path, {"schema": 1, "arms": found})
+    content = {"schema": 1, "arms": found}
+    if json_if_any(out / layout.ARMS) != content:
+        write_json(out / layout.ARMS, content)
     return found
 
 
 def _reason(seed_folder: Path, name: str, state: str) -> str:
     """Why an arm has no result, from what its runs left in the seed's status.txt."""
-    path = seed_folder / layout.STATUS
-    lines = path.read_text(encoding="utf-8").splitlines()[1:] if path.exists() else []
     for stage in (name, "simulate"):
-        for line in lines:
+        for line in status.told(seed_folder)[1:]:
             if line.startswith(f"- {stage}: "):
                 return line.removeprefix(f"- {name}: ").removeprefix("- ")
     return {"failed": "see run.log", "running": "still running"}.get(state, "not made yet")
