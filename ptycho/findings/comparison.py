@@ -16,7 +16,7 @@ from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import PARTS, SPLITS, load_reconstructions
 from ptycho.study import layout
 from ptycho.study.config import Arm
-from ptycho.study.text import text_table
+from ptycho.text import text_table
 
 INDISTINCT = 0.02
 """FRC50 of one seed that differ by less, as fractions of Nyquist, are not told apart."""

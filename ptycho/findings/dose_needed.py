@@ -19,7 +19,7 @@ from ptycho.findings.intervals import DRAWS, Interval, crossing, dose_ends, isot
 from ptycho.judge.frc import period_px
 from ptycho.judge.halves import Thinning
 from ptycho.study.config import period
-from ptycho.study.text import text_table
+from ptycho.text import text_table
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from ptycho.config import DIRECT
 from ptycho.files import read_json
 from ptycho.findings import arm_table
 from ptycho.study import layout
-from ptycho.study.text import text_table
+from ptycho.text import text_table
 
 TOLERANCE = 0.01
 """Of Nyquist: about the width of a ring of these objects' spectrum, 1/128, which a seed's noise can move a rate by."""

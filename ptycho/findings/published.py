@@ -29,7 +29,7 @@ from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import load_reconstructions
 from ptycho.study import layout, sweep
 from ptycho.study.config import Arm
-from ptycho.study.text import text_table
+from ptycho.text import text_table
 
 SETTING = {"object_kind": "lines", "object_size": 392, "N": 64, "phase": 0.0, "illumination": "disk", "scan": None}
 

@@ -17,10 +17,8 @@ BAND = 0.1  # of Nyquist: the rings that decide together whether a curve has cro
 
 @dataclass(frozen=True, eq=False)
 class FRCCurve:
-    """Correlation by ring. frequency: (rings,) ring centres as fractions of Nyquist (1/2 cycle per pixel).
-
-    correlation: (rings,) float64 in [-1, 1]. n: (rings,) int64, Fourier pixels in each ring.
-    """
+    """By ring, each (rings,): its centre as a fraction of Nyquist (1/2 cycle per pixel), the correlation, float64 in
+    [-1, 1], and how many Fourier pixels it has, int64."""
 
     frequency: np.ndarray
     correlation: np.ndarray
@@ -91,11 +89,13 @@ def frc(a: np.ndarray, b: np.ndarray, window: np.ndarray) -> FRCCurve:
     return FRCCurve(frequency, np.divide(cross, power, out=np.zeros(n.shape), where=power > 0), n)
 
 
-def ring_power(image: np.ndarray, window: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean power per Fourier pixel in each ring of `frc`: frequency, power and number of pixels, each (rings,).
+def masked_frc(a: np.ndarray, b: np.ndarray, mask: np.ndarray) -> FRCCurve:
+    """`frc` of two images (h, w) over a mask, bool (h, w): tapered at its outline, its holes filled."""
+    return frc(fill_holes(a, mask), fill_holes(b, mask), evaluation_window(mask))
 
-    image, window: (h, w), as of frc.
-    """
+
+def ring_power(image: np.ndarray, window: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Frequency, mean power per Fourier pixel and number of pixels of each ring of `frc`, (rings,); images as there."""
     frequency, n, sums = _rings(image.shape)
     return frequency, sums(np.abs(_spectrum(image, window)) ** 2) / n, n
 
@@ -106,15 +106,14 @@ def _spectrum(image: np.ndarray, window: np.ndarray) -> np.ndarray:
 
 def _rings(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     """Of the rings of a spectrum of `shape`: their frequencies, how many pixels each has, and what sums over them."""
-    size, rings = min(shape), min(shape) // 2
-    radius = np.hypot(fft.fftfreq(shape[0])[:, None], fft.fftfreq(shape[1])[None, :])
+    size, rings = min(shape), slice(1, min(shape) // 2 + 1)
+    radius = np.hypot(*np.ix_(*map(fft.fftfreq, shape)))
     ring = np.rint(radius * size).astype(np.int64).ravel()
 
     def sums(values: np.ndarray) -> np.ndarray:
-        return np.bincount(ring, values.ravel(), minlength=rings + 1)[1 : rings + 1]
+        return np.bincount(ring, values.ravel())[rings]
 
-    n = np.bincount(ring, minlength=rings + 1)[1 : rings + 1]
-    return 2 * np.arange(1, rings + 1) / size, n, sums
+    return 2 * np.arange(rings.start, rings.stop) / size, np.bincount(ring)[rings], sums
 
 
 def threshold(n: np.ndarray, kind: str) -> np.ndarray:
@@ -123,14 +122,19 @@ def threshold(n: np.ndarray, kind: str) -> np.ndarray:
     kind: 'half-bit' (the halves of one scan; van Heel and Schatz 2005, eq. 17), 'one-bit' (two full reconstructions;
     eq. 14), or '0.5', the fixed value. n: (rings,). Returns float64 (rings,). Raises ValueError on another kind.
     """
+    if kind not in _THRESHOLDS:
+        raise ValueError(f"unknown FRC threshold {kind!r}; accepted are '0.5', 'half-bit' and 'one-bit'")
+    a, b, c, d = _THRESHOLDS[kind]
     root = np.sqrt(np.asarray(n, np.float64))
-    if kind == "half-bit":
-        return (0.2071 + 1.9102 / root) / (1.2071 + 0.9102 / root)
-    if kind == "one-bit":
-        return (0.5 + 2.4142 / root) / (1.5 + 1.4142 / root)
-    if kind == "0.5":
-        return np.full(root.shape, 0.5)
-    raise ValueError(f"unknown FRC threshold {kind!r}; accepted are '0.5', 'half-bit' and 'one-bit'")
+    return (a + b / root) / (c + d / root)
+
+
+_THRESHOLDS = {
+    "0.5": (0.5, 0, 1, 0),
+    "half-bit": (0.2071, 1.9102, 1.2071, 0.9102),
+    "one-bit": (0.5, 2.4142, 1.5, 1.4142),
+}
+"""(a, b, c, d) of (a + b / sqrt(n)) / (c + d / sqrt(n))."""
 
 
 def running_median(values: np.ndarray) -> np.ndarray:
@@ -169,10 +173,7 @@ def threshold_crossing(curve: FRCCurve, kind: str) -> float:
 
 
 def frc50(curve: FRCCurve) -> float:
-    """The first frequency at which the correlation's running median over a tenth of Nyquist falls below one half.
-
-    As a fraction of Nyquist; 1.0 when it never does. See threshold_crossing.
-    """
+    """The `threshold_crossing` of one half, as a fraction of Nyquist; 1.0 when there is none."""
     return threshold_crossing(curve, "0.5")
 
 

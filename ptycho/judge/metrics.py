@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
-from ptycho.judge.frc import FRCCurve, evaluation_window, fill_holes, frc, frc50
+from ptycho.judge.frc import FRCCurve, frc50, masked_frc
 from ptycho.judge.gauge import Aligned, flatten_phase, remove_gauge
 from ptycho.scans.reconstruction import Reconstruction
 
@@ -18,29 +18,15 @@ RECOVERED_PEARSON = 0.35  # an unfitted start reaches 0 to 0.2, an honest recons
 RECOVERED_CONTRAST = 0.1  # of the truth's standard deviation: less is a flat image
 SSIM_WINDOW = 7  # pixels, the default of Wang et al. 2004 as implemented by scikit-image
 
-NAMES = (
-    "amplitude_frc50",
-    "phase_frc50",
-    "amplitude_psnr_db",
-    "amplitude_ssim",
-    "amplitude_pearson",
-    "phase_pearson",
-    "relative_mse",
-    "photon_bound",
-    "deviance",
-)
-
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
-    """A reconstruction judged against the truth; every number is over the mask of `aligned`, on amplitude or phase.
+class Numbers:
+    """What metrics.json tells of every reconstruction, over the evaluated pixels.
 
     A value is None where it does not exist: FRC50 of what was not recovered, anything of a contrast the truth lacks.
-    amplitude_frc50, phase_frc50: fraction of Nyquist. amplitude_psnr_db: dB, amplitude_ssim: both at data_range, the
-    range of the truth's amplitude. *pearson: correlation coefficients. contrast_ratio: standard deviation of the
-    amplitude over the truth's. relative_mse: sum |R - O|^2 / sum |O|^2 of the complex object; photon_bound: its least
-    value by photon counting. deviance*: passed on. collapsed: neither amplitude nor phase was recovered. *_frc: whole
-    curves, kept also when collapsed. phase, truth_phase: float64 (h, w), radians.
+    *frc50: fraction of Nyquist. amplitude_psnr_db: dB, amplitude_ssim: both at the range of the truth's amplitude.
+    *pearson: correlation coefficients. relative_mse: sum |R - O|^2 / sum |O|^2 of the complex object; photon_bound: its
+    least value by photon counting.
     """
 
     amplitude_frc50: float | None
@@ -52,6 +38,20 @@ class Evaluation:
     relative_mse: float
     photon_bound: float
     deviance: float | None
+
+
+NAMES = tuple(field.name for field in fields(Numbers))
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation(Numbers):
+    """A reconstruction judged against the truth, over the mask of `aligned`, on amplitude or phase.
+
+    collapsed: neither amplitude nor phase was recovered. data_range: of the truth's amplitude. contrast_ratio: standard
+    deviation of the amplitude over the truth's. *_frc: whole curves, kept also when collapsed. phase, truth_phase:
+    float64 (h, w), radians.
+    """
+
     collapsed: bool
     data_range: float
     contrast_ratio: float | None
@@ -71,9 +71,8 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, float | None]:
         """The numbers of one split of metrics.json, plain Python floats or None."""
-        unseen = self.deviance_heldout_pixels
-        numbers = {name: getattr(self, name) for name in NAMES}
-        return numbers if unseen is None else {**numbers, "deviance_heldout_pixels": unseen}
+        names = NAMES if self.deviance_heldout_pixels is None else (*NAMES, "deviance_heldout_pixels")
+        return {name: getattr(self, name) for name in names}
 
 
 def psnr(image: np.ndarray, truth: np.ndarray, mask: np.ndarray, *, data_range: float) -> float:
@@ -148,19 +147,15 @@ def evaluate(
     Raises NonFiniteError on NaN or infinity in the reconstruction, ValueError on other bad input.
     """
     aligned = remove_gauge(reconstruction, truth)
-    mask, window = aligned.mask, evaluation_window(aligned.mask)
+    mask, data_range = aligned.mask, aligned.data_range
     image, true = np.abs(aligned.object), np.abs(aligned.truth)
     phase, true_phase = (np.angle(o) for o in flatten_phase(aligned))
-    data_range = aligned.data_range
-
-    def curve(a: np.ndarray, b: np.ndarray) -> FRCCurve:
-        return frc(fill_holes(a, mask), fill_holes(b, mask), window)
 
     def compare(a: np.ndarray, b: np.ndarray, level: float) -> tuple[Any, ...]:
         """Pearson r, contrast ratio, FRC and FRC50; None where the truth has no contrast or nothing was recovered."""
         if not np.std(b[mask]) > NO_CONTRAST * level:
             return (None,) * 4
-        r, contrast, found = pearson(a, b, mask), contrast_ratio(a, b, mask), curve(a, b)
+        r, contrast, found = pearson(a, b, mask), contrast_ratio(a, b, mask), masked_frc(a, b, mask)
         return r, contrast, found, frc50(found) if r >= RECOVERED_PEARSON and contrast >= RECOVERED_CONTRAST else None
 
     r, contrast, amplitude_frc, amplitude_frc50 = compare(image, true, true[mask].mean())
@@ -183,7 +178,7 @@ def evaluate(
         contrast_ratio=contrast,
         amplitude_frc=amplitude_frc,
         phase_frc=phase_frc,
-        complex_frc=curve(aligned.object, aligned.truth),
+        complex_frc=masked_frc(aligned.object, aligned.truth, mask),
         aligned=aligned,
         phase=phase,
         truth_phase=true_phase,

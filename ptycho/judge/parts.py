@@ -14,6 +14,7 @@ from ptycho.judge.metrics import Evaluation, evaluate
 from ptycho.scans.dose import deviance
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
+from ptycho.text import text_table
 
 
 def truth(data: RawData) -> NDArray[np.complex64]:
@@ -32,10 +33,8 @@ def judge_parts(
 
     trained_probe: what the network made of the scans' probe, (N, N) or (L, N, N); its parts predict counts with it.
     """
-    judges = dict(scans)
-    if trained_probe is not None:
-        judges = {split: replace(scan, probeGuess=trained_probe) for split, scan in scans.items()}
-    judges["direct"] = scans["train"]
+    learned = {} if trained_probe is None else {"probeGuess": trained_probe}
+    judges = {split: replace(scan, **learned) for split, scan in scans.items()} | {"direct": scans["train"]}
     return {part: judge(reconstruction, judges[part]) for part, reconstruction in found.items()}
 
 
@@ -44,30 +43,26 @@ def judge(reconstruction: Reconstruction, data: RawData) -> Evaluation:
 
     On the pixels that fits see, and where the scan has a ``guard`` on those held out, too.
     """
-    found, origin = reconstruction.object, reconstruction.origin_yx
-    seen, unseen = deviance(data, found, origin), None
-    if data.guard is not None:
-        unseen = deviance(data, found, origin, data.guard)
+    found = data, reconstruction.object, reconstruction.origin_yx
+    seen, unseen = deviance(*found), None if data.guard is None else deviance(*found, data.guard)
     return evaluate(reconstruction, truth(data), float(data.counts().sum()), seen, unseen)
 
 
 def parts_table(judged: Mapping[str, Evaluation]) -> str:
     """The numbers of an arm's parts as text, a line each under a heading; ``-`` for what does not exist."""
-    lines = [
-        f"{'':8s} {'FRC50 amp.':>10s} {'FRC50 phase':>11s} {'PSNR dB':>8s} {'r':>6s} {'rel. MSE':>9s}"
-        f" {'deviance':>9s} {'unseen':>9s}"
+    columns = {
+        "amplitude_frc50": ("FRC50 amp.", ">10", ".2f"),
+        "phase_frc50": ("FRC50 phase", ">11", ".2f"),
+        "amplitude_psnr_db": ("PSNR dB", ">8", ".2f"),
+        "amplitude_pearson": ("r", ">6", ".2f"),
+        "relative_mse": ("rel. MSE", ">9", ".2g"),
+        "deviance": ("deviance", ">9", ".2f"),
+        "deviance_heldout_pixels": ("unseen", ">9", ".2f"),
+    }
+    rows = [
+        [part, *map(one.as_dict().get, columns), " collapsed" if one.collapsed else ""] for part, one in judged.items()
     ]
-    for part, judgement in judged.items():
-        numbers = judgement.as_dict()
-        cells = [numbers[k] for k in ("amplitude_frc50", "phase_frc50", "amplitude_psnr_db", "amplitude_pearson")]
-        cells.append(numbers.get("deviance_heldout_pixels"))
-        amp, phs, psnr, r, unseen = ["-" if cell is None else f"{cell:.2f}" for cell in cells]
-        word = "  collapsed" if judgement.collapsed else ""
-        mse, deviance = numbers["relative_mse"], numbers["deviance"]
-        lines.append(
-            f"{part:8s} {amp:>10s} {phs:>11s} {psnr:>8s} {r:>6s} {mse:9.2g} {deviance:9.2f} {unseen:>9s}{word}"
-        )
-    return "\n".join(lines)
+    return text_table([("", "<8", ""), *columns.values(), ("", "", "")], rows)
 
 
 def frc_record(judged: Mapping[str, Evaluation]) -> dict[str, Any]:
