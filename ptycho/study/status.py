@@ -13,7 +13,7 @@ from typing import Any
 from ptycho.files import json_if_any, write_if_changed, write_json
 from ptycho.study import sources
 from ptycho.study.layout import FAILED, PROGRESS, RUNNING, STATUS, Stage
-from ptycho.study.text import text_table
+from ptycho.text import text_table
 
 
 def write_progress(
@@ -147,7 +147,7 @@ def status_table(rows: Sequence[Row]) -> str:
     width = max([14, *(len(row.name) for row in rows)])
     widths = {"stage": f"<{width}", "state": "<8", "step": "<18", "elapsed": ">8", "ETA": ">8"}
     cells = ((row.name, row.state, row.step, _duration(row.elapsed), _duration(row.eta)) for row in rows)
-    return text_table([(title, width, "") for title, width in widths.items()], cells)
+    return text_table([(title, form, "") for title, form in widths.items()], cells)
 
 
 def write_status(out: str | os.PathLike[str], ok: bool, lines: Iterable[str]) -> str:
