@@ -3,7 +3,7 @@
 import os
 import sys
 
-from ptycho.run.stage import compilation_cache
+from ptycho.run.environment import compilation_cache
 
 # what a test compiles, the next one and the next run find; using that cache is logged as an error, hence the level
 if cache := compilation_cache():

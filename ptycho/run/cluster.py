@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from ptycho.errors import ConfigError
+from ptycho.run.stage import interruptions
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -94,11 +94,10 @@ def submit(scheduler: str, command: Sequence[str]) -> int:
         else:
             ended.set()
 
-    def interrupt(number: int, frame: Any) -> NoReturn:
+    def leave(number: int) -> NoReturn:
         raise SystemExit(128 + number)
 
-    with connect(scheduler) as client:
-        previous = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    with connect(scheduler) as client, interruptions(leave):
         client.subscribe_topic(name, hear)
         tethered = [sys.executable, "-m", __name__, *command]
         environment = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
@@ -117,9 +116,6 @@ def submit(scheduler: str, command: Sequence[str]) -> int:
             future.cancel()
             ended.wait(PATIENCE)
             raise
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
     return 1
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from ptycho.cores import usable_cores
 from ptycho.errors import ConfigError
 from ptycho.files import NOTEBOOKS, write_if_changed
 from ptycho.run import stage as runner
+from ptycho.run.environment import python_path
 from ptycho.run.rules import ALL, rules
 from ptycho.study import layout, plan, status
 from ptycho.study.campaigns import CAMPAIGNS, Request
@@ -160,18 +160,9 @@ def _run_make(path: Path, jobs: int, goals: str) -> int:
     words += ["-j" if jobs == ALL else f"-j{jobs}", "-f", str(path), *goals.split()]
     hidden = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
-    environment["PYTHONPATH"] = runner.python_path()
-    got: list[int] = []
-    with subprocess.Popen(words, env=environment) as child:
-
-        def forward(number: int, frame: object) -> None:
-            got.append(number)
-            child.send_signal(signal.SIGTERM)
-
-        previous = {number: signal.signal(number, forward) for number in runner.INTERRUPTIONS}
+    environment["PYTHONPATH"] = python_path()
+    with subprocess.Popen(words, env=environment) as child, runner.interruptions(lambda _: child.terminate()) as got:
         made = child.wait()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
     return 128 + got[0] if got else made
 
 

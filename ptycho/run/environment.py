@@ -1,13 +1,20 @@
-"""Are the packages that the project needs here? Standard library only, for it runs before they are installed."""
+"""The environment of a notebook's process, and whether it has the packages that the project needs.
+
+Standard library only, for it runs before they are installed.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import platform
 import re
 import sys
 from importlib import metadata
 from pathlib import Path
 
-from ptycho.files import ROOT
+from ptycho.cores import THREADS, processor, usable_cores
+from ptycho.files import ROOT, user_cache
 
 _REQUIREMENT = re.compile(r'^\s+"([A-Za-z0-9._-]+)>=([0-9.]+)",', re.MULTILINE)
 
@@ -34,6 +41,43 @@ def first_missing(needed: dict[str, str]) -> str | None:
         if _numbers(found) < _numbers(least):
             return f"{name} is {found}, {least} or later is needed"
     return None
+
+
+def python_path() -> str:
+    """The PYTHONPATH under which a child process finds this package."""
+    return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+
+
+def kernel_environment(jobs: int) -> dict[str, str]:
+    """Return the environment of a notebook that runs beside ``jobs - 1`` others: its cores, the package."""
+    folder = compilation_cache()
+    cache = f"--tf_xla_persistent_cache_directory={folder}" if folder else ""
+    return {
+        **os.environ,
+        **dict.fromkeys(THREADS, str(max(1, usable_cores() // jobs))),
+        "PYTHONPATH": python_path(),
+        "TF_XLA_FLAGS": " ".join(filter(None, (os.environ.get("TF_XLA_FLAGS"), cache))),
+        # what TensorFlow's C++ has to say raises in Python too; it calls every use of the cache an error besides
+        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
+        # else the first of several arms at a time takes all of a GPU's memory
+        "TF_FORCE_GPU_ALLOW_GROWTH": os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH", "true"),
+        # a kernel of the same name in the user's home would run another Python than this one
+        "JUPYTER_PREFER_ENV_PATH": "1",
+    }
+
+
+def compilation_cache() -> Path | None:
+    """The folder of what XLA compiled before, for this very kind of processor and version: the next arm need not.
+
+    None where the user's cache cannot be written: every arm then compiles for itself.
+    """
+    kind = f"{platform.machine()} {processor('flags', 'Features')} {metadata.version('tensorflow')}"
+    folder = user_cache() / f"xla-{hashlib.sha256(kind.encode()).hexdigest()[:12]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return folder if os.access(folder, os.W_OK) else None
 
 
 def main() -> int:

@@ -18,14 +18,8 @@ STAGES = {
     "dose-response": "visualisation",
 }
 """What a notebook mainly does: the stage of a cell that has no `stage:` tag."""
-_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-
-_MEMORY = re.compile(
-    r"MemoryError|ResourceExhausted|out of memory|\bOOM\b|bad_alloc|Cannot allocate memory", re.IGNORECASE
-)
-
-_DISK = re.compile(r"No space left on device|Errno 28|Disk quota exceeded", re.IGNORECASE)
-
+_MEMORY = re.compile(r"(?i)MemoryError|ResourceExhausted|out of memory|\bOOM\b|bad_alloc|Cannot allocate memory")
+_DISK = re.compile(r"(?i)No space left on device|Errno 28|Disk quota exceeded")
 _WRITE = re.compile(r"PermissionError|Read-only file system|NotADirectoryError|Permission denied")
 
 
@@ -63,47 +57,32 @@ def advice(failure: Failure) -> str:
     return "Read the traceback and the failed notebook, which holds every output up to the failure."
 
 
-def _source(cell: Mapping[str, Any]) -> str:
-    source = cell.get("source", "")
-    return source if isinstance(source, str) else "".join(source)
-
-
-def _tags(cell: Mapping[str, Any]) -> list[str]:
-    return list(cell.get("metadata", {}).get("tags", []))
-
-
-def _stage(cell: Mapping[str, Any], stem: str) -> str:
-    tags = (tag.partition(":")[2] for tag in _tags(cell) if tag.startswith("stage:"))
-    return next(tags, STAGES.get(stem, stem))
-
-
 def diagnose(notebook: Mapping[str, Any], stem: str, fallback: tuple[str, str, str]) -> Failure:
     """Say where and why the partly executed `notebook` (nbformat 4, as JSON), rendered from `stem`.ipynb, stopped.
 
     `fallback` is (name, message, traceback) for the case that no cell holds an error: the process was killed.
     """
-    heading, last_step, stage = "the notebook's beginning", "none", STAGES.get(stem, stem)
-    name, message, traceback = fallback
+    heading, last_step, mainly = "the notebook's beginning", "none", STAGES.get(stem, stem)
     for cell in notebook.get("cells", []):
-        if "papermill-error-cell-tag" in _tags(cell):
+        metadata = cell.get("metadata", {})
+        tags = metadata.get("tags", [])
+        if "papermill-error-cell-tag" in tags:
             continue
         if cell.get("cell_type") == "markdown":
-            headings = [line.lstrip("# ") for line in _source(cell).splitlines() if line.startswith("#")]
-            heading = headings[0] if headings else heading
+            lines = "".join(cell.get("source", "")).splitlines()
+            heading = next((line.lstrip("# ") for line in lines if line.startswith("#")), heading)
         if cell.get("cell_type") != "code":
             continue
+        stage = next((tag.partition(":")[2] for tag in tags if tag.startswith("stage:")), mainly)
         errors = [output for output in cell.get("outputs", []) if output.get("output_type") == "error"]
-        status = cell.get("metadata", {}).get("papermill", {}).get("status")
         if errors:
-            error = errors[-1]
-            name, message = error["ename"], error["evalue"]
-            traceback = _ANSI.sub("", "\n".join(error["traceback"]))
-        if errors or status != "completed":
-            stage = _stage(cell, stem)
-            break
-        if "injected-parameters" not in _tags(cell) and "parameters" not in _tags(cell):
-            last_step = f"{heading} ({_stage(cell, stem)})"
-    return Failure(stage, last_step, name, message, traceback)
+            traceback = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", "\n".join(errors[-1]["traceback"]))  # without its colours
+            return Failure(stage, last_step, errors[-1]["ename"], errors[-1]["evalue"], traceback)
+        if metadata.get("papermill", {}).get("status") != "completed":
+            return Failure(stage, last_step, *fallback)
+        if not {"injected-parameters", "parameters"}.intersection(tags):
+            last_step = f"{heading} ({stage})"
+    return Failure(mainly, last_step, *fallback)
 
 
 def report(failure: Failure, label: str, notebook: Path | str, when: str) -> str:

@@ -17,8 +17,6 @@ from typing import Any
 from ptycho.errors import ConfigError
 from ptycho.files import ROOT
 
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-
 
 def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
     """Raise ConfigError for a parameter that the `parameters` cell of `notebook` does not declare.
@@ -51,7 +49,7 @@ def anonymous(text: str) -> str:
     host = socket.gethostname()
     if len(host) > 3 and host != "localhost":
         text = re.sub(rf"\b{re.escape(host)}\b", "<host>", text)
-    return _ADDRESS.sub("", text)
+    return re.sub(r" at 0x[0-9a-f]+", "", text)
 
 
 def clean(notebook: Any) -> None:
@@ -59,8 +57,7 @@ def clean(notebook: Any) -> None:
 
     The duration of the whole stays, for `make status`.
     """
-    duration = notebook.metadata.get("papermill", {}).get("duration")
-    notebook.metadata["papermill"] = {"duration": duration}
+    notebook.metadata["papermill"] = {"duration": notebook.metadata.get("papermill", {}).get("duration")}
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
@@ -125,11 +122,8 @@ def main(notebook: str, output: str, parameters_file: str, sockets: str, outcome
         execute(Path(notebook), Path(output), Path(parameters_file), Path(sockets))
     except BaseException as error:
         # no more than a pipe holds, for the runner reads it when this process has ended
-        told = {
-            "name": type(error).__name__,
-            "message": str(error)[:4_000],
-            "traceback": traceback.format_exc()[-6_000:],
-        }
+        message, trace = str(error)[:4_000], traceback.format_exc()[-6_000:]
+        told = {"name": type(error).__name__, "message": message, "traceback": trace}
         os.write(int(outcome), json.dumps(told).encode())
         return 1
     return 0

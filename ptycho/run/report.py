@@ -72,13 +72,8 @@ def _verdict(out: Path) -> str:
 
 
 def _write_sweep(out: Path) -> Path:
-    files = [
-        layout.ARMS,
-        layout.TABLE,
-        f"{layout.RESPONSE}.json",
-        *layout.drawn(layout.RESPONSE)[1:],
-        "dose_factor.csv",
-    ]
+    response = (f"{layout.RESPONSE}.json", *layout.drawn(layout.RESPONSE)[1:])
+    files = (layout.ARMS, layout.TABLE, *response, "dose_factor.csv")
     before = f"{_links({name: name for name in files})}\n\n{_verdict(out)}"
     rows: dict[str, dict[str, str]] = {}
     for entry in read_json(out / layout.ARMS)["arms"]:  # as the verdict has just collected them
@@ -89,6 +84,5 @@ def _write_sweep(out: Path) -> Path:
     lines = [f"| arm | {' | '.join(seeds)} |", "|---" * (len(seeds) + 1) + "|"]
     lines += [f"| {name} | {' | '.join(row.values())} |" for name, row in rows.items()]
     after = "\n".join(["## The arms", "", *lines])
-    stage = layout.gathering()
-    write_text(out / layout.INDEX, render(out / stage.rendered, "Dose-response", before, after))
+    write_text(out / layout.INDEX, render(out / layout.gathering().rendered, "Dose-response", before, after))
     return out / layout.INDEX

@@ -33,23 +33,18 @@ def rules(request: Request, jobs: int) -> str:
     """
     out, seeds, config = request.out, request.seeds, request.config
     python = f"{shlex.quote(sys.executable)} -m ptycho"
+    notebooks = NOTEBOOKS.relative_to(Path.cwd()) if NOTEBOOKS.is_relative_to(Path.cwd()) else NOTEBOOKS
     # where a command runs does not change the command
     there = f"{python} submit {shlex.quote(request.scheduler)} {python}" if request.scheduler else python
-    asked = {
-        **{"doses": config.doses, "losses": config.losses, "methods": config.methods, "seeds": seeds},
-        "measured": config.scan is not None,
-    }
+    asked = {**config.values("doses", "losses", "methods"), "seeds": seeds, "measured": config.scan is not None}
     stages = layout.sweep_stages(asked) if seeds else layout.study_stages(asked)
     arms = [stage.rendered for stage in stages if stage.notebook == "train-arm"]
-    at_once = "'{jobs}'" if request.scheduler else min(jobs, len(arms))
-    share = f" --jobs {at_once}"
+    share = " --jobs '{jobs}'" if request.scheduler else f" --jobs {min(jobs, len(arms))}"
 
     def run(stage: Stage, where: str = there) -> str:
-        notebook = shlex.quote(_shown(NOTEBOOKS / f"{stage.notebook}.ipynb"))
-        command = (
-            f"{where} run {notebook} $@ --parameters {out}/{stage.parameters} --log {out}/{stage.seed}{layout.LOG}"
-        )
-        command += f" --sweep {out}" if stage.seed else ""
+        notebook = shlex.quote(str(notebooks / f"{stage.notebook}.ipynb"))
+        command = f"{where} run {notebook} $@ --parameters {out}/{stage.parameters}"
+        command += f" --log {out}/{stage.seed}{layout.LOG}" + (f" --sweep {out}" if stage.seed else "")
         return command + (share if stage.notebook in ("train-arm", "resolution") else "")
 
     made = {stage.rendered: (stage.needs, run(stage), stage.outputs) for stage in stages}
@@ -86,9 +81,3 @@ def rules(request: Request, jobs: int) -> str:
 
 def _paths(out: str, names: Iterable[str]) -> str:
     return " ".join(name if name == "FORCE" else f"{out}/{name}" for name in names)
-
-
-def _shown(path: Path) -> str:
-    """A path as short as it can be told from here."""
-    here = Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)

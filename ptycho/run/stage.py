@@ -7,7 +7,6 @@ The parent, here, is nothing but the standard library, so that it survives what 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import platform
@@ -17,14 +16,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from ptycho.cores import THREADS, usable_cores
-from ptycho.files import ROOT, user_cache, write_json, write_text
+from ptycho.files import json_if_any, write_json, write_text
+from ptycho.run.environment import kernel_environment
 from ptycho.run.failures import Failure, advice, diagnose, report
 from ptycho.study.layout import FAILED, PARTIAL, RUNNING
 from ptycho.study.provenance import utc_now
@@ -34,6 +33,23 @@ DRAIN = 10.0
 """Seconds to wait, when the child has ended, for the last of what its kernel prints."""
 
 INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def interruptions(act: Callable[[int], object]) -> Iterator[list[int]]:
+    """While it lasts, a signal to end this process calls `act` with its number; those that came are in the list."""
+    got: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        got.append(number)
+        act(number)
+
+    previous = {number: signal.signal(number, note) for number in INTERRUPTIONS}
+    try:
+        yield got
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 class Log:
@@ -53,10 +69,8 @@ class Log:
         marked = f"{self.label} | {text.rstrip()}\n"
         with self._lock:
             for target in self._targets:
-                try:
+                with suppress(OSError):
                     os.write(target, marked.encode(errors="replace"))
-                except OSError:
-                    continue
 
     def copy(self, stream: IO[str]) -> None:
         for text in stream:
@@ -64,55 +78,6 @@ class Log:
 
     def close(self) -> None:
         os.close(self._file)
-
-
-def python_path() -> str:
-    """The PYTHONPATH under which a child process finds this package."""
-    return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-
-
-def kernel_environment(jobs: int) -> dict[str, str]:
-    """Return the environment of a notebook that runs beside ``jobs - 1`` others: its cores, the package."""
-    threads = str(max(1, usable_cores() // jobs))
-    folder = compilation_cache()
-    cache = f"--tf_xla_persistent_cache_directory={folder}" if folder else ""
-    return {
-        **os.environ,
-        **dict.fromkeys(THREADS, threads),
-        "PYTHONPATH": python_path(),
-        "TF_XLA_FLAGS": " ".join(filter(None, (os.environ.get("TF_XLA_FLAGS"), cache))),
-        # what TensorFlow's C++ has to say raises in Python too; it calls every use of the cache an error besides
-        "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
-        # else the first of several arms at a time takes all of a GPU's memory
-        "TF_FORCE_GPU_ALLOW_GROWTH": os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH", "true"),
-        # a kernel of the same name in the user's home would run another Python than this one
-        "JUPYTER_PREFER_ENV_PATH": "1",
-    }
-
-
-def compilation_cache() -> Path | None:
-    """The folder of what XLA compiled before, for this very kind of processor and version: the next arm need not.
-
-    None where the user's cache cannot be written: every arm then compiles for itself.
-    """
-    try:
-        described = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-        instructions = next(line for line in described.splitlines() if line.startswith(("flags", "Features")))
-    except (OSError, StopIteration):
-        instructions = platform.processor()
-    kind = hashlib.sha256(f"{platform.machine()} {instructions} {version('tensorflow')}".encode()).hexdigest()
-    folder = user_cache() / f"xla-{kind[:12]}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return folder if os.access(folder, os.W_OK) else None
-
-
-def _told(pipe: int) -> Mapping[str, str]:
-    with open(pipe, encoding="utf-8") as stream:
-        text = stream.read()
-    return json.loads(text) if text else {}
 
 
 def _sockets() -> tempfile.TemporaryDirectory[str]:
@@ -126,7 +91,6 @@ def _start(
 ) -> tuple[int, Mapping[str, str], int]:
     """Run the child to its end; return its exit status, what it told of a failure, and the signal this process got."""
     receive, send = os.pipe()
-    got: list[int] = []
     with subprocess.Popen(
         [sys.executable, "-m", "ptycho.run.kernel", *map(str, (notebook, partial, parameters, sockets, send))],
         stdout=subprocess.PIPE,
@@ -138,25 +102,21 @@ def _start(
         start_new_session=True,  # the terminal's interrupt comes here only, and is passed on once
     ) as child:
         os.close(send)
-
-        def forward(number: int, frame: Any) -> None:
-            got.append(number)
-            child.kill()  # a kernel whose parent is gone ends itself within a second, whatever its cell is doing
-
-        previous = {number: signal.signal(number, forward) for number in INTERRUPTIONS}
         streams = (child.stdout, child.stderr)
         copies = [threading.Thread(target=log.copy, args=(stream,), daemon=True) for stream in streams]
-        # threads inherit what is blocked: only a signal to this one interrupts the wait, and lets the handler run
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
-        for copy in copies:
-            copy.start()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        status = child.wait()
-        for copy in copies:
-            copy.join(DRAIN)
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    return status, _told(receive), got[0] if got else 0
+        # a kernel whose parent is gone ends itself within a second, whatever its cell is doing
+        with interruptions(lambda _: child.kill()) as got:
+            # threads inherit what is blocked: only a signal to this one interrupts the wait, and lets the handler run
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
+            for copy in copies:
+                copy.start()
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            status = child.wait()
+            for copy in copies:
+                copy.join(DRAIN)
+    with open(receive, encoding="utf-8") as pipe:
+        told = json.loads(pipe.read() or "{}")
+    return status, told, got[0] if got else 0
 
 
 def _fallback(status: int, told: Mapping[str, str]) -> tuple[str, str, str]:
@@ -174,16 +134,15 @@ def _write_report(out: Path, failure: Failure, label: str, failed: Path) -> Path
     text = report(failure, label, os.path.relpath(failed, out), utc_now())
     while True:
         path = out / f"blocked_{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%fZ}.md"
-        try:
+        with suppress(FileExistsError):
             path.touch(exist_ok=False)
-        except FileExistsError:
-            continue
-        try:
-            write_text(path, text)
-        except OSError:
-            path.unlink()
-            raise
-        return path
+            break
+    try:
+        write_text(path, text)
+    except OSError:
+        path.unlink()
+        raise
+    return path
 
 
 def claim(folder: Path) -> int:
@@ -199,10 +158,6 @@ def claim(folder: Path) -> int:
     return descriptor
 
 
-def _older(path: Path, *others: Path) -> bool:
-    return path.exists() and any(path.stat().st_mtime < other.stat().st_mtime for other in others)
-
-
 def _fail(failure: Failure, label: str, notebook: Path, output: Path, parameters: Path, out: Path) -> None:
     """Leave behind what tells of `failure`; a result that is older than what it was made from goes."""
     failed, partial = output.with_suffix(FAILED), output.with_suffix(PARTIAL)
@@ -210,7 +165,7 @@ def _fail(failure: Failure, label: str, notebook: Path, output: Path, parameters
     try:
         if partial.exists():
             os.replace(partial, failed)
-        if _older(output, notebook, parameters):
+        if output.exists() and output.stat().st_mtime < max(notebook.stat().st_mtime, parameters.stat().st_mtime):
             output.unlink()
         path = _write_report(out, failure, label, failed)
         add_failure(out, f"{label}: {failure.stage} failed: {failure.summary} (see {path.name})")
@@ -225,9 +180,9 @@ def run(notebook: Path, output: Path, parameters: Path, log_file: Path, jobs: in
 
     `output` appears only when all went well, dated to the start of the run: what changed meanwhile is newer. The folder
     of `log_file` is the study's; `jobs` is how many notebooks share the cores; with `quiet` what they print goes to the
-    log alone. After a failure there are
-    X.failed.ipynb, blocked_<UTC time>.md and status.txt; after an interruption there is nothing to clear away. While
-    another run is at work on `output`, nothing is done and the status is EX_TEMPFAIL: later it can be.
+    log alone. After a failure there are X.failed.ipynb, blocked_<UTC time>.md and status.txt; after an interruption
+    there is nothing to clear away. While another run is at work on `output`, nothing is done and the status is
+    EX_TEMPFAIL: later it can be.
     """
     out = log_file.parent
     label = output.stem if output.parent.resolve() == out.resolve() else output.parent.name
@@ -258,7 +213,7 @@ def run(notebook: Path, output: Path, parameters: Path, log_file: Path, jobs: in
             output.with_suffix(FAILED).unlink(missing_ok=True)
             log.line(f"=== {notebook.name} done in {time.time() - started:.1f} s")
             return 0
-        failure = diagnose(_load(partial), notebook.stem, _fallback(status, told))
+        failure = diagnose(json_if_any(partial), notebook.stem, _fallback(status, told))
         log.line(f"=== {notebook.name} failed: {failure.summary}")
         _fail(failure, label, notebook, output, parameters, out)
         return 1
@@ -267,10 +222,3 @@ def run(notebook: Path, output: Path, parameters: Path, log_file: Path, jobs: in
         marker.unlink(missing_ok=True)
         log.close()
         os.close(held)
-
-
-def _load(path: Path) -> Mapping[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}

@@ -32,8 +32,6 @@ _SHAPE_ERROR = re.compile(
     re.IGNORECASE,
 )
 
-_LOG_START = re.compile(r"^(\S+) \| === .* started")
-
 
 def history_fault(path: Path, nepochs: int) -> str | None:
     """Say what is wrong with the history of a training of `nepochs` epochs, or return None."""
@@ -68,7 +66,7 @@ def shape_errors(log: Path) -> list[str]:
     found: dict[str, list[str]] = {}
     for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
         stage = line.split(" | ", 1)[0]
-        if _LOG_START.match(line):
+        if re.match(r"\S+ \| === .* started", line):
             found[stage] = []
         elif _SHAPE_ERROR.search(line):
             found.setdefault(stage, []).append(line)

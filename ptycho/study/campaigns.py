@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ptycho.config import DIRECT
+from ptycho.config import DIRECT, require
 from ptycho.errors import ConfigError
 from ptycho.study.config import PARAMETERS, StudyConfig
 
@@ -122,23 +122,19 @@ def ask(target: str, given: Mapping[str, str]) -> Request:
             raise ConfigError(why)
     words = {**CAMPAIGNS[target].defaults, **given}
     engine, scheduler = words.get("ENGINE") or "local", words.get("SCHEDULER", "").strip()
-    if engine not in ("local", "dask"):
-        raise ConfigError(f"ENGINE={engine!r} is not accepted: local or dask")
-    if (engine == "dask") != bool(scheduler):
-        accepted = "with ENGINE=dask the address of its scheduler, without it nothing"
-        raise ConfigError(f"SCHEDULER={scheduler!r} is not accepted: {accepted}")
+    require(engine in ("local", "dask"), "ENGINE", engine, "local or dask")
+    accepted = "with ENGINE=dask the address of its scheduler, without it nothing"
+    require((engine == "dask") == bool(scheduler), "SCHEDULER", scheduler, accepted)
     if words.get("SCAN", "").strip() and "DOSES" not in given:
         words["DOSES"] = "full 1e5 1e4 1e3 1e2" if target == "sweep" else "full 1e4"
     if target == "rates" and not words.get("METHODS", "").strip():
         words["METHODS"] = words.get("ARCH", "").strip() or StudyConfig.architecture
     config = StudyConfig.from_strings({name: word for name, word in words.items() if name in PARAMETERS})
     # a study takes one arm at a time, on a cluster as many as it has threads
-    jobs = _jobs(given if scheduler else words)
-    request = Request(target, given, config, folder(words["OUT"]), scheduler=scheduler or None, jobs=jobs)
-    if target == "study":
-        return request
-    request = replace(request, seeds=_seeds(words["SEEDS"]))
-    return replace(request, rates=_rates(words["RATES"], config)) if target == "rates" else request
+    jobs, out = _jobs(given if scheduler else words), folder(words["OUT"])
+    seeds = () if target == "study" else _seeds(words["SEEDS"])
+    rates = _rates(words["RATES"], config) if target == "rates" else ()
+    return Request(target, given, config, out, seeds, rates, jobs, scheduler or None)
 
 
 def refused(target: str, name: str) -> str:
@@ -169,43 +165,36 @@ _OWNERS = {"SEEDS": "sweep", "RATES": "rates"}
 
 def folder(word: str) -> str:
     """The study's folder, as OUT names it. Raises ConfigError for a path that make or a shell would misread."""
-    if len(word.split()) != 1:
-        raise ConfigError(f"OUT={word!r} is not accepted: the study's folder, a path without spaces")
+    require(len(word.split()) == 1, "OUT", word, "the study's folder, a path without spaces")
     path = word.strip().rstrip("/") or "/"
-    if path in (".", "..", "/"):
-        raise ConfigError(f"OUT={word!r} is not accepted: a folder of the study's own")
-    if unfit := re.sub(r"[\w./+,@-]", "", path):
-        raise ConfigError(f"OUT={word!r} is not accepted: a path without {' '.join(dict.fromkeys(unfit))}")
+    require(path not in (".", "..", "/"), "OUT", word, "a folder of the study's own")
+    unfit = re.sub(r"[\w./+,@-]", "", path)
+    require(not unfit, "OUT", word, f"a path without {' '.join(dict.fromkeys(unfit))}")
     return path
 
 
 def _jobs(words: Mapping[str, str]) -> int | None:
     word = words.get("JOBS", "").strip()
-    if not word:
-        return None
-    if not word.isdecimal() or int(word) < 1:
-        raise ConfigError(f"JOBS={word!r} is not accepted: an integer >= 1")
-    return int(word)
+    require(not word or (word.isdecimal() and int(word) >= 1), "JOBS", word, "an integer >= 1")
+    return int(word) if word else None
 
 
 def _seeds(word: str) -> tuple[int, ...]:
     words = word.split()
-    if not words or not all(seed.isdecimal() for seed in words) or len({int(seed) for seed in words}) < len(words):
-        raise ConfigError(f"SEEDS={word!r} is not accepted: distinct integers >= 0")
-    return tuple(map(int, words))
+    seeds = tuple(int(seed) for seed in words if seed.isdecimal())
+    require(0 < len(words) == len(set(seeds)), "SEEDS", word, "distinct integers >= 0")
+    return seeds
 
 
 def _rates(word: str, config: StudyConfig) -> tuple[str, ...]:
     rates = tuple(word.split())
     try:
-        values = [float(rate) for rate in rates]
+        values = {float(rate) for rate in rates}
     except ValueError:
-        values = []
-    if not values or len(set(values)) < len(values):
-        raise ConfigError(f"RATES={word!r} is not accepted: distinct numbers > 0")
-    if len(config.methods) != 1:
-        accepted = f"one, {config.architecture} or {DIRECT}"
-        raise ConfigError(f"METHODS={' '.join(config.methods)!r} is not accepted: {accepted}")
+        values = set()
+    require(0 < len(rates) == len(values), "RATES", word, "distinct numbers > 0")
+    methods, accepted = config.methods, f"one, {config.architecture} or {DIRECT}"
+    require(len(methods) == 1, "METHODS", " ".join(methods), accepted)
     for value in values:
-        replace(config, learning_rate=value)
+        replace(config, learning_rate=value)  # refuses one out of range
     return rates

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ptycho import __version__
-from ptycho.cores import THREADS, gpus, usable_cores
+from ptycho.cores import THREADS, gpus, processor, usable_cores
 from ptycho.files import ROOT, write_json
 from ptycho.study.layout import PROVENANCE
 
@@ -41,7 +41,7 @@ def provenance(arm_dir: str | os.PathLike[str], parameters: Mapping[str, Any]) -
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "platform": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu(),
+        "cpu": processor("model name").split(":", 1)[-1].strip(),
         "cpu_count": usable_cores(),
         "gpus": gpus() if "tensorflow" in sys.modules else [],  # not imported for this: it takes seconds
         "threads": {name: os.environ.get(name) for name in THREADS},
@@ -69,8 +69,7 @@ def git_state(root: Path = ROOT) -> dict[str, Any] | None:
 
 
 def _git(root: Path, *words: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *words], check=True, capture_output=True, text=True)
-    return done.stdout
+    return subprocess.run(["git", "-C", str(root), *words], check=True, capture_output=True, text=True).stdout
 
 
 def _version(name: str) -> str | None:
@@ -78,13 +77,3 @@ def _version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )

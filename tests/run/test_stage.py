@@ -15,7 +15,9 @@ import nbformat
 import pytest
 from standins import ROOT, SIMULATE, TRAIN, environment, gone, notebook
 
+from ptycho.cores import usable_cores
 from ptycho.run import failures, kernel, stage
+from ptycho.run.environment import kernel_environment
 from ptycho.run.failures import Failure
 from ptycho.study import plan
 from ptycho.study.config import StudyConfig
@@ -90,7 +92,7 @@ def test_rendered_notebook_names_no_folder_no_host_and_no_user(out):
     host = socket.gethostname()
     assert len(host) <= 3 or host not in text
     assert 'arm = \\"high_nll\\"' in text  # the parameters it was run with
-    threads = max(1, stage.usable_cores() // 2)
+    threads = max(1, usable_cores() // 2)
     assert f"threads {threads} in the arm's folder: True" in text
 
 
@@ -315,7 +317,7 @@ def test_told_failures_fit_in_a_pipe(tmp_path):
 
 def test_a_notebook_finds_what_was_compiled_before_and_keeps_the_users_flags(monkeypatch):
     monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_clustering_debug")
-    first, second = (stage.kernel_environment(jobs)["TF_XLA_FLAGS"] for jobs in (1, 2))
+    first, second = (kernel_environment(jobs)["TF_XLA_FLAGS"] for jobs in (1, 2))
     user, cache = first.split()
     assert first == second and user == "--tf_xla_clustering_debug"
     assert cache.startswith("--tf_xla_persistent_cache_directory=") and "/xla-" in cache
@@ -325,4 +327,4 @@ def test_a_cache_that_cannot_be_written_is_done_without(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PTYCHO_CACHE", str(tmp_path / "file"))
     monkeypatch.delenv("TF_XLA_FLAGS", raising=False)
-    assert stage.kernel_environment(1)["TF_XLA_FLAGS"] == ""
+    assert kernel_environment(1)["TF_XLA_FLAGS"] == ""
