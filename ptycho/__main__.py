@@ -7,19 +7,20 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ptycho import __version__
 from ptycho.errors import ConfigError
 from ptycho.files import NOTEBOOKS, ROOT
+from ptycho.run import engine, environment, report, stage
+from ptycho.study import status, sweep
 from ptycho.study.campaigns import CAMPAIGNS, HOW, ask, folder, refused, variables
 from ptycho.study.config import PARAMETERS
 
 
 def _perform(options: argparse.Namespace) -> int:
-    from ptycho.run import engine
-
     words = {}
     for assignment in options.words:
         name, equals, value = assignment.partition("=")
@@ -34,32 +35,20 @@ def _perform(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from ptycho.run.stage import run
-    from ptycho.study.status import mark_unfinished
-
-    of_sweep = options.sweep is not None
-    if of_sweep:
-        mark_unfinished(options.sweep, after_success=True)
-    status = run(options.notebook, options.output, options.parameters, options.log, options.jobs, quiet=of_sweep)
-    if of_sweep and status < 128:  # not for what was interrupted
-        _print_progress(options.sweep, options.output, status)
-    return status
-
-
-def _print_progress(out: Path, output: Path, status: int) -> None:
-    from ptycho.study import sweep
-    from ptycho.study.status import status_summary
-
-    if (plan := sweep.planned(out)) is not None:
+    out, output = options.sweep, options.output
+    if out is not None:
+        status.mark_unfinished(out, after_success=True)
+    ended = stage.run(options.notebook, output, options.parameters, options.log, options.jobs, quiet=out is not None)
+    plan = sweep.planned(out) if out is not None and ended < 128 else None  # not for what was interrupted
+    if plan is not None:
         name = output.relative_to(out).with_suffix("") if output.stem == "simulate" else output.parent.relative_to(out)
-        rows = sweep.survey(out, plan)
-        print(f"{name} {'failed' if status else 'done'}: {status_summary(rows, beside=1)}", flush=True)
+        told = status.status_summary(sweep.survey(out, plan), beside=1)
+        print(f"{name} {'failed' if ended else 'done'}: {told}", flush=True)
+    return ended
 
 
 def _bound(options: argparse.Namespace) -> None:
-    from ptycho.run.stage import kernel_environment
-
-    os.environ.update(kernel_environment(options.jobs))
+    os.environ.update(environment.kernel_environment(options.jobs))
     # what TensorFlow's C++ writes to descriptor 2 goes to the log, Python's own messages to where they went before
     sys.stderr = os.fdopen(os.dup(2), "w")
     with open(options.log, "ab") as log:
@@ -76,33 +65,7 @@ def _submit(options: argparse.Namespace) -> int:
 
 
 def _gather(options: argparse.Namespace) -> None:
-    from ptycho.study import sweep
-
     sweep.collect(options.out)
-
-
-def _report(options: argparse.Namespace) -> None:
-    from ptycho.run import report
-
-    print(report.write(folder(options.out)))
-
-
-def _verify(options: argparse.Namespace) -> int:
-    from ptycho.run import engine
-
-    return engine.verify(options.out)
-
-
-def _status(options: argparse.Namespace) -> None:
-    from ptycho.study import sweep
-
-    print(sweep.tell(folder(options.out)))
-
-
-def _clean(options: argparse.Namespace) -> None:
-    from ptycho.run import engine
-
-    engine.clean(Path(folder(options.out)))
 
 
 def _variables(options: argparse.Namespace) -> None:
@@ -149,12 +112,12 @@ def _lab(options: argparse.Namespace) -> int:
     os.execv(sys.executable, [sys.executable, "-m", "jupyter", "lab", str(notebooks)])
 
 
-def _add_requests(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_requests(add: Callable[..., argparse.ArgumentParser]) -> None:
     """A command for each of CAMPAIGNS; parameters are options, or words as the Makefile's variables."""
     for target, campaign in CAMPAIGNS.items():
         words = f"{campaign.meaning}; the same as `make {target}`"
-        command = commands.add_parser(target, help=campaign.meaning, description=words, allow_abbrev=False)
-        command.set_defaults(do=_perform, target=target)
+        command = add(target, _perform, help=campaign.meaning, description=words, allow_abbrev=False)
+        command.set_defaults(target=target)
         for name, (default, meaning) in variables(target).items():
             if refused(target, name):
                 continue
@@ -174,74 +137,68 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"ptycho {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND", title="commands")
-    _add_requests(commands)
 
-    for name, do, words in (
-        ("status", _status, "show how far a study or sweep is"),
-        ("report", _report, "write its report for a browser, and its verdict, anew"),
-        ("clean", _clean, "remove it; what it did not make stays"),
-    ):
-        command = commands.add_parser(name, help=words, description=words)
-        default = CAMPAIGNS["study"].defaults["OUT"]
-        command.add_argument("out", nargs="?", default=default, help=f"its folder (default: {default})")
+    def add(name: str, do: Callable[[argparse.Namespace], int | None], **how: Any) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, **how)
         command.set_defaults(do=do)
+        return command
 
-    command = commands.add_parser("inspect", help="say what a scan's file holds, what is missing and what looks wrong")
+    _add_requests(add)
+    for name, do, words in (
+        ("status", lambda given: print(sweep.tell(folder(given.out))), "show how far a study or sweep is"),
+        (
+            "report",
+            lambda given: print(report.write(folder(given.out))),
+            "write its report for a browser, and its verdict, anew",
+        ),
+        ("clean", lambda given: engine.clean(Path(folder(given.out))), "remove it; what it did not make stays"),
+    ):
+        default = CAMPAIGNS["study"].defaults["OUT"]
+        command = add(name, do, help=words, description=words)
+        command.add_argument("out", nargs="?", default=default, help=f"its folder (default: {default})")
+
+    command = add("inspect", _inspect, help="say what a scan's file holds, what is missing and what looks wrong")
     command.add_argument("file", type=Path, metavar="FILE")
     command.add_argument("--png", type=Path, help="where its picture goes (default: FILE.inspect.png)")
     command.add_argument("--json", action="store_true", help="print it as JSON, and draw only where --png asks for it")
-    command.set_defaults(do=_inspect)
 
-    command = commands.add_parser("convert", help="write a scan or a reconstruction in another format")
+    command = add("convert", _convert, help="write a scan or a reconstruction in another format")
     command.add_argument("source", type=Path, metavar="IN")
     command.add_argument("target", type=Path, metavar="OUT", help="its suffix names the format")
     command.add_argument("--to", metavar="NAME", help="the format, where the suffix of OUT does not name it")
-    command.add_argument(
-        "--drop", nargs="+", default=[], metavar="PART", help="what to go without: patterns, probe ..."
-    )
+    parts = "what to go without: patterns, probe ..."
+    command.add_argument("--drop", nargs="+", default=[], metavar="PART", help=parts)
     command.add_argument("--pixel-size", type=float, metavar="METRES", help="object pixel, where IN does not tell")
     command.add_argument("--of", type=Path, metavar="SCAN", help="the scan of an arm's reconstruction.npz")
     command.add_argument("--part", default="train", help="of an arm's reconstruction: train, heldout or direct")
-    command.set_defaults(do=_convert)
 
-    command = commands.add_parser("lab", help="open JupyterLab on the notebooks")
-    command.set_defaults(do=_lab)
-    _add_stages(commands)
+    add("lab", _lab, help="open JupyterLab on the notebooks")
+    _add_stages(add)
     return top
 
 
-def _add_stages(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_stages(add: Callable[..., argparse.ArgumentParser]) -> None:
     """What make calls; without a line in the help, where users look."""
-    command = commands.add_parser("run", description="execute one notebook")
-    command.add_argument("notebook", type=Path)
-    command.add_argument("output", type=Path)
-    command.add_argument("--parameters", type=Path, required=True, help="YAML file")
-    command.add_argument("--log", type=Path, required=True)
-    command.add_argument("--jobs", type=int, default=1, help="notebooks that share the cores")
-    command.add_argument("--sweep", type=Path, metavar="OUT", help="of a sweep: print its progress, and log the rest")
-    command.set_defaults(do=_run)
+    run = add("run", _run, description="execute one notebook")
+    run.add_argument("notebook", type=Path)
+    run.add_argument("output", type=Path)
+    run.add_argument("--parameters", type=Path, required=True, help="YAML file")
+    bound = add("bound", _bound, description="compute the Cramér-Rao bounds of a study's scans")
+    bound.add_argument("out", type=Path)
+    for command in (run, bound):
+        command.add_argument("--log", type=Path, required=True)
+        command.add_argument("--jobs", type=int, default=1, help="notebooks that share the cores")
+    run.add_argument("--sweep", type=Path, metavar="OUT", help="of a sweep: print its progress, and log the rest")
 
-    command = commands.add_parser("bound", description="compute the Cramér-Rao bounds of a study's scans")
-    command.add_argument("out", type=Path)
-    command.add_argument("--log", type=Path, required=True)
-    command.add_argument("--jobs", type=int, default=1, help="notebooks that share the cores")
-    command.set_defaults(do=_bound)
-
-    command = commands.add_parser("submit", description="run a command on a dask cluster")
+    command = add("submit", _submit, description="run a command on a dask cluster")
     command.add_argument("scheduler", metavar="ADDRESS")
     command.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
-    command.set_defaults(do=_submit)
 
-    for name, do, words in (
-        ("gather", _gather, "put the arms of a sweep together in arms.json"),
-        ("verify", _verify, "judge a study and print the verdict"),
-    ):
-        command = commands.add_parser(name, description=words)
-        command.add_argument("out", type=Path)
-        command.set_defaults(do=do)
-
-    command = commands.add_parser("variables", description="print what `make help` says of a study's variables")
-    command.set_defaults(do=_variables)
+    gather = add("gather", _gather, description="put the arms of a sweep together in arms.json")
+    gather.add_argument("out", type=Path)
+    verify = add("verify", lambda given: engine.verify(given.out), description="judge a study and print the verdict")
+    verify.add_argument("out", type=Path)
+    add("variables", _variables, description="print what `make help` says of a study's variables")
 
 
 def main(words: Sequence[str] | None = None) -> int:
