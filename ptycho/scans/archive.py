@@ -1,4 +1,4 @@
-"""Reading NPZ archives, and naming the file that is at fault."""
+"""Files: naming the one that is at fault, writing one whole or not at all, and reading NPZ archives."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.errors import DataError
+from ptycho.files import replacing
 
 
 @contextmanager
@@ -24,6 +26,20 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
         if str(error).startswith(f"{path}: "):
             raise
         raise DataError(f"{path}: {error}") from error.__cause__
+
+
+@contextmanager
+def written(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A file beside `path` that takes its place once it is written without error; else nothing remains.
+
+    Raises DataError where it cannot be written.
+    """
+    try:
+        with replacing(path) as partial:
+            yield partial
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error  # HDF5 says it in three lines
+        raise DataError(f"{path}: cannot be written ({reason}); expected a writable path") from error
 
 
 def read_npz(path: str | os.PathLike[str], known: Collection[str]) -> dict[str, NDArray[Any]]:
@@ -54,7 +70,6 @@ def stack_first(key: str, patterns: NDArray[Any], xcoords: NDArray[Any]) -> NDAr
         return patterns
     H, W, M = patterns.shape
     if H != W or len(xcoords) != M:
-        raise DataError(
-            f"{key} has shape {patterns.shape} for {len(xcoords)} positions; expected (M, N, N), or a stack (N, N, M)"
-        )
+        found = f"{key} has shape {patterns.shape} for {len(xcoords)} positions"
+        raise DataError(f"{found}; expected (M, N, N), or a stack (N, N, M)")
     return np.ascontiguousarray(np.moveaxis(patterns, -1, 0))

@@ -54,8 +54,7 @@ def thin_to_dose(data: RawData, nphotons: float, rng: np.random.Generator) -> Ra
     mean = counts.sum() / len(counts)
     if not 0 < nphotons <= mean:
         raise ValueError(f"nphotons is {nphotons:.6g}; expected a number in (0, {mean:.6g}], what the scan measured")
-    fraction = nphotons / mean
-    return _with_counts(data, thin(counts, fraction, rng), fraction, nphotons)
+    return _with_counts(data, thin(counts, nphotons / mean, rng), nphotons / mean, nphotons)
 
 
 def halve(data: RawData, rng: np.random.Generator) -> tuple[RawData, RawData]:
@@ -85,10 +84,7 @@ def measured_dose(data: RawData, probe: NDArray[np.complexfloating]) -> Dose:
 
 
 def normalise(
-    counts: NDArray[np.number],
-    x: NDArray[np.floating],
-    y: NDArray[np.floating],
-    probe: NDArray[np.complexfloating],
+    counts: NDArray[np.number], x: NDArray[np.float64], y: NDArray[np.float64], probe: NDArray[np.complexfloating]
 ) -> RawData:
     """Bring a measured scan to the units of a simulated one: object and probe of order one, the photons in one scale s.
 
@@ -98,7 +94,7 @@ def normalise(
     break the contract, or a scan without a photon.
     """
     counts = as_counts(counts)
-    nphotons = counts.sum() / max(1, len(counts))
+    nphotons = float(counts.sum() / max(1, len(counts)))
     if not nphotons > 0:
         raise DataError(f"counts of shape {counts.shape} hold no photon; expected a mean > 0 per pattern")
     energy = float(np.square(np.abs(probe), dtype=np.float64).sum())
@@ -107,14 +103,9 @@ def normalise(
     except ValueError as error:
         raise DataError(f"probeGuess: {error}") from error
     s = float(np.sqrt(nphotons) / n)
-    return RawData(
-        diff3d=(np.sqrt(counts) / s).astype(np.float32),
-        xcoords=np.asarray(x, np.float64),
-        ycoords=np.asarray(y, np.float64),
-        probeGuess=(probe * (n / np.sqrt(energy))).astype(np.complex64),
-        nphotons=float(nphotons),
-        intensity_scale=s,
-    )
+    scaled = (probe * (n / np.sqrt(energy))).astype(np.complex64)
+    amplitude = (np.sqrt(counts) / s).astype(np.float32)
+    return RawData(amplitude, x, y, scaled, nphotons=nphotons, intensity_scale=s)
 
 
 def predicted_rate(

@@ -14,13 +14,12 @@ from ptycho.config import PATTERN_SIZES
 from ptycho.errors import DataError
 from ptycho.physics import photons
 from ptycho.scans.formats.scan import ELECTRONVOLT, PLANCK_LIGHT, Scan
+from ptycho.scans.rawdata import outside
 from ptycho.scans.statistics import Statistics
 
 LEAST_OVERLAP = 0.5
-
 LIT = 30
 """Photons over the scan where the chance that none arrives is nil."""
-
 WITNESSES = 16
 """Patterns that are predicted from object and probe to tell how positions are turned."""
 
@@ -90,8 +89,7 @@ def of_pixels(scan: Scan, found: Statistics) -> Iterator[str]:
     photons = mean * M / found.unit  # of each pixel over the whole scan
     dark, steady = found.high <= 0, found.variance <= 0.1 * mean * found.unit
     labels, _ = ndimage.label(dark & valid, np.ones((3, 3)))
-    middle_label = labels[H // 2, W // 2]
-    stop = (labels == middle_label) & (middle_label > 0)
+    stop = (labels == labels[H // 2, W // 2]) & (labels > 0)
     if stop.sum() >= 9 and stop[1:-1, 1:-1].sum() == stop.sum():
         rim = ndimage.binary_dilation(stop, iterations=2) & ~stop
         if np.median(photons[rim]) > LIT:
@@ -118,8 +116,7 @@ def of_pixels(scan: Scan, found: Statistics) -> Iterator[str]:
         y, x = np.argwhere(hot)[0]
         yield f"pixels: {hot.sum()} hot, the first at (y, x) = ({y}, {x}) with {mean[y, x]:.3g} in every pattern"
     if not shifted:
-        light = np.where(valid & ~hot, mean, 0)
-        y, x = ndimage.center_of_mass(light)
+        y, x = ndimage.center_of_mass(np.where(valid & ~hot, mean, 0))
         if max(abs(y - H // 2), abs(x - W // 2)) > 0.1 * H:
             yield f"patterns: centred on ({y:.1f}, {x:.1f}); expected (N//2, N//2) = ({H // 2}, {W // 2})"
 
@@ -156,29 +153,21 @@ def of_positions(scan: Scan) -> Iterator[str]:
         yield f"positions: they span {span:.3g} pixels; expected pixels, found metres?"
     elif scan.metres and span > 0.1:
         yield f"positions: they span {span:.3g} m; expected metres, found pixels or micrometres?"
-    else:
-        yield from _on_the_object(scan)
+    elif scan.object is not None and scan.object.ndim == 2 and scan.object_center and (places := in_pixels(scan)):
+        shape = scan.object.shape
+        if (beyond := outside(*places, shape)).any():
+            fits = [name for name, turned in _turned(*places, 0, 0).items() if not outside(*turned, shape).any()]
+            hint = f"; with {fits[0]} they would be inside" if fits else ""
+            yield f"positions: {beyond.sum()} of {len(x)} lie outside the object of shape {shape}{hint}"
 
 
-def in_pixels(scan: Scan) -> tuple[Scan, NDArray[np.float64], NDArray[np.float64]] | None:
-    """The scan with its positions in pixels, and these x and y; None where there are none to be had."""
+def in_pixels(scan: Scan) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """The positions x, y (M,) in object pixels; None where there are none to be had."""
     try:
         placed = scan.in_pixels()
     except DataError:
         return None
-    return None if placed.x is None or placed.y is None else (placed, placed.x, placed.y)
-
-
-def _on_the_object(scan: Scan) -> Iterator[str]:
-    if scan.object is None or scan.object_center is None or scan.object.ndim != 2 or (found := in_pixels(scan)) is None:
-        return
-    _, x, y = found
-    H, W = scan.object.shape
-    outside = _outside(x, y, H, W)
-    if outside.any():
-        fits = [name for name, (u, v) in _turned(x, y, 0, 0).items() if not _outside(u, v, H, W).any()]
-        hint = f"; with {fits[0]} they would be inside" if fits else ""
-        yield f"positions: {outside.sum()} of {len(x)} lie outside the object of shape {(H, W)}{hint}"
+    return None if placed.x is None or placed.y is None else (placed.x, placed.y)
 
 
 def _turned(x: NDArray[np.float64], y: NDArray[np.float64], H: int, W: int) -> dict[str, tuple[Any, Any]]:
@@ -191,28 +180,22 @@ def _turned(x: NDArray[np.float64], y: NDArray[np.float64], H: int, W: int) -> d
     }
 
 
-def _outside(x: NDArray[np.float64], y: NDArray[np.float64], H: int, W: int) -> NDArray[np.bool_]:
-    return (x < 0) | (y < 0) | (x > W - 1) | (y > H - 1)
-
-
 def of_orientation(scan: Scan) -> Iterator[str]:
     """Whether object and probe explain the patterns better at the mirror images of the positions.
 
     The scan must be one in which nothing else looks wrong.
     """
-    if scan.patterns is None or scan.probe is None or scan.object is None or scan.object_center is None:
+    places = in_pixels(scan)
+    if scan.patterns is None or scan.probe is None or scan.object is None or not scan.object_center or not places:
         return
-    if (found := in_pixels(scan)) is None:
-        return
-    _, x, y = found
     N, (H, W) = scan.patterns.shape[-1], scan.object.shape
-    chosen = np.unique(np.linspace(0, len(x) - 1, WITNESSES).astype(int))
+    chosen = np.unique(np.linspace(0, len(places[0]) - 1, WITNESSES).astype(int))
     measured = np.sqrt(np.maximum(scan.intensity(chosen), 0).astype(np.float64))
-    x, y = x[chosen], y[chosen]
+    x, y = (line[chosen] for line in places)
     object = np.pad(scan.object, N, mode="edge")
     likeness = {}
     for name, (u, v) in {"as they are": (x, y), **_turned(x, y, H, W)}.items():
-        if not _outside(u, v, H, W).any():
+        if not outside(u, v, (H, W)).any():
             predicted = photons.ideal_amplitude(object, scan.probe, u + N, v + N)
             pairs = zip(measured, predicted, strict=True)
             likeness[name] = float(np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairs]))
@@ -228,13 +211,11 @@ def overlap(scan: Scan, probe: NDArray[np.complexfloating]) -> tuple[float, floa
     The step is the median distance to the nearest neighbour; the diameter that of a disk of the probe's area
     (sum I)^2 / sum I^2, I = |P|^2.
     """
-    if (found := in_pixels(scan)) is None:
+    places = in_pixels(scan)
+    if places is None or len(places[0]) != len(places[1]) or len(places[0]) < 2 or not np.isfinite(places).all():
         return None
-    _, x, y = found
-    if len(x) != len(y) or len(x) < 2 or not (np.isfinite(x).all() and np.isfinite(y).all()):
-        return None
-    places = np.stack([y, x], axis=1)
-    step = float(np.median(cKDTree(places).query(places, k=2)[0][:, 1]))
+    points = np.stack(places[::-1], axis=1)
+    step = float(np.median(cKDTree(points).query(points, k=2)[0][:, 1]))
     intensity = np.square(np.abs(probe.astype(np.complex128))).reshape(-1, *probe.shape[-2:]).sum(0)
     diameter = float(2 * np.sqrt(intensity.sum() ** 2 / np.square(intensity).sum() / np.pi))
     return 1 - step / diameter, step, diameter

@@ -21,10 +21,10 @@ COLUMNS, ROWS = 48, 16
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """A file's summary (name, value), what it lacks, and what looks wrong with it, in lines; the picture in
-    characters, and what a drawn one is made of: scan, statistics and probe; None of a file without light."""
+    """A file's summary, what it lacks, and what looks wrong with it, in lines; the picture in characters, and what a
+    drawn one is made of: scan, statistics and probe; None of a file without light."""
 
-    summary: list[tuple[str, str]]
+    summary: dict[str, str]
     missing: list[str]
     wrong: list[str]
     seen: tuple[Scan, Statistics, NDArray[np.complexfloating] | None] | None = None
@@ -32,10 +32,10 @@ class Inspection:
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain values: summary {name: value}, missing and wrong lists of lines."""
-        return {"summary": dict(self.summary), "missing": self.missing, "wrong": self.wrong}
+        return {"summary": self.summary, "missing": self.missing, "wrong": self.wrong}
 
     def __str__(self) -> str:
-        lines = [f"{name:<10s} {value}" for name, value in self.summary]
+        lines = [f"{name:<10s} {value}" for name, value in self.summary.items()]
         lines += [self.picture] if self.picture else []
         lines += [f"missing: {line}" for line in self.missing]
         lines += [f"looks wrong: {line}" for line in self.wrong] or ["nothing looks wrong"]
@@ -46,27 +46,27 @@ def inspect(path: str | os.PathLike[str]) -> Inspection:
     """Examine a file of any format. One that cannot be read is an Inspection too, with the one thing that is wrong."""
     path = Path(path)
     try:
-        kind, scan = formats.identify(path), formats.read(path)
-        return examine(scan, [("file", path.name), ("format", kind.NAME)])
+        kind = formats.identify(path)
+        return examine(kind.read(path), {"file": path.name, "format": kind.NAME})
     except DataError as error:
-        return Inspection([("file", path.name)], [], [str(error)])
+        return Inspection({"file": path.name}, [], [str(error)])
 
 
-def examine(scan: Scan, summary: list[tuple[str, str]]) -> Inspection:
+def examine(scan: Scan, summary: dict[str, str]) -> Inspection:
     """Examine a scan, reading its patterns once. Raises DataError for patterns that cannot be read."""
     wrong = [*faults.of_shapes(scan), *faults.of_geometry(scan), *faults.of_positions(scan)]
     shape = scan.patterns.shape if scan.patterns is not None else ()
     found = statistics_of(scan) if len(shape) == 3 and all(shape) else None
     probe, lit = scan.probe, found is not None and found.mean.sum() > 0
-    summary = [*summary, *_of_patterns(scan, found)]
+    summary = summary | _of_patterns(scan, found)
     if found is not None:
         wrong += faults.of_values(scan, found)
         wrong += faults.of_pixels(scan, found) if lit else ()
         H, W = found.mean.shape
         if lit and probe is None and H == W and H % 2 == 0 and H >= 16 and found.mean.min() >= 0:
             probe = probes.estimate(found.mean)
-    summary += _of_positions(scan, found, probe, wrong)
-    summary += _of_geometry(scan, found, lit)
+    summary |= _of_positions(scan, found, probe, wrong)
+    summary |= _of_geometry(scan, found, lit)
     if not wrong:
         wrong += faults.of_orientation(scan)
     missing = [] if scan.probe is not None else ["probe: it can be estimated from the mean pattern"]
@@ -94,44 +94,44 @@ def scatter(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
     return "\n".join("  |" + "".join(" .:::#"[min(n, 5)] for n in line).rstrip() for line in cells)
 
 
-def _of_patterns(scan: Scan, found: Statistics | None) -> list[tuple[str, str]]:
+def _of_patterns(scan: Scan, found: Statistics | None) -> dict[str, str]:
     if scan.patterns is None:
-        return [("patterns", "none")]
+        return {"patterns": "none"}
     counted = found is not None and (found.whole or scan.intensity_scale is not None)
     kind = f"{'amplitude' if scan.amplitude else 'intensity'}, {'photon counts' if counted else 'of unknown scale'}"
-    lines = [("patterns", f"{scan.patterns.shape} {scan.patterns.dtype}, {kind}")]
+    values = {"patterns": f"{scan.patterns.shape} {scan.patterns.dtype}, {kind}"}
     if found is not None and found.bad == 0:
-        lines.append(("brightest", f"{found.high.max():.4g} in a pixel, {found.totals.mean():.4g} per pattern"))
-    return lines
+        values["brightest"] = f"{found.high.max():.4g} in a pixel, {found.totals.mean():.4g} per pattern"
+    return values
 
 
 def _of_positions(
     scan: Scan, found: Statistics | None, probe: NDArray[np.complexfloating] | None, wrong: list[str]
-) -> list[tuple[str, str]]:
+) -> dict[str, str]:
     """Positions, overlap and dose; too little overlap is added to what is wrong."""
     if scan.x is None or scan.y is None:
-        return [("positions", "none")]
-    unit, lines = "m" if scan.metres else "pixels", []
+        return {"positions": "none"}
+    values = {}
     if np.isfinite(scan.x).any() and np.isfinite(scan.y).any():
         ranges = [f"{n} {np.nanmin(v):.5g} to {np.nanmax(v):.5g}" for n, v in (("x", scan.x), ("y", scan.y))]
-        lines.append(("positions", f"{len(scan.x)}, {', '.join(ranges)} {unit}"))
+        values["positions"] = f"{len(scan.x)}, {', '.join(ranges)} {'m' if scan.metres else 'pixels'}"
     if any(line.startswith("positions") for line in wrong) or probe is None or probe.ndim not in (2, 3):
-        return lines
+        return values
     if (measured := faults.overlap(scan, probe)) is not None:
         share, step, diameter = measured
         whose = "probe" if scan.probe is not None else "estimated probe"
-        lines.append(("overlap", f"{share:.0%}: step {step:.3g}, {whose} {diameter:.3g} object pixels across"))
+        values["overlap"] = f"{share:.0%}: step {step:.3g}, {whose} {diameter:.3g} object pixels across"
         if share < faults.LEAST_OVERLAP and scan.probe is not None:
             wrong.append(f"overlap: {share:.0%} of the probe's diameter; expected {faults.LEAST_OVERLAP:.0%} or more")
-        placed = faults.in_pixels(scan)
-        if placed and found is not None and found.bad == 0 and (found.whole or scan.intensity_scale is not None):
-            each, fluence = found.totals.mean(), found.totals.sum() / photons.illuminated_area(*placed[1:], probe)
+        places = faults.in_pixels(scan)
+        if places and found is not None and found.bad == 0 and (found.whole or scan.intensity_scale is not None):
+            each, fluence = found.totals.mean(), found.totals.sum() / photons.illuminated_area(*places, probe)
             words = f"{each:.4g} per pattern, {each / found.mean.size:.4g} per detector pixel"
-            lines.append(("dose", f"photons: {words}, {fluence:.4g} per object pixel"))
-    return lines
+            values["dose"] = f"photons: {words}, {fluence:.4g} per object pixel"
+    return values
 
 
-def _of_geometry(scan: Scan, found: Statistics | None, lit: bool) -> list[tuple[str, str]]:
+def _of_geometry(scan: Scan, found: Statistics | None, lit: bool) -> dict[str, str]:
     values = {
         "energy": scan.energy and f"{scan.energy / ELECTRONVOLT / 1e3:.5g} keV, {PLANCK_LIGHT / scan.energy:.4g} m",
         "distance": scan.distance and f"{scan.distance:.5g} m",
@@ -142,4 +142,4 @@ def _of_geometry(scan: Scan, found: Statistics | None, lit: bool) -> list[tuple[
         "mask": scan.mask is not None and f"{1 - scan.mask.mean():.2%} of the pixels left out",
         "zeros": found is not None and lit and f"{np.mean(found.high <= 0):.2%} of the pixels never lit",
     }
-    return [(name, text) for name, text in values.items() if text]
+    return {name: text for name, text in values.items() if text}

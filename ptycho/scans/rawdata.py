@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.errors import DataError
-from ptycho.files import replacing
-from ptycho.scans.archive import naming, read_npz, stack_first
+from ptycho.scans.archive import naming, read_npz, stack_first, written
 
 PATTERN_KEYS = ("diff3d", "diffraction", "counts")  # the contract's name, its alias, and photon counts
 SCALARS = ("nphotons", "intensity_scale", "pixel_size")
@@ -100,10 +99,10 @@ class RawData:
         if (self.xcoords_start is None) != (self.ycoords_start is None):
             yield "only one of xcoords_start and ycoords_start is there; expected both or neither"
         if self.objectGuess is not None:
-            (H, W), x, y = self.objectGuess.shape, self.xcoords, self.ycoords
-            if (outside := (x < 0) | (y < 0) | (x > W - 1) | (y > H - 1)).any():
-                k = int(np.argmax(outside))
-                place = f"position {k} (x = {x[k]:.6g}, y = {y[k]:.6g}) lies outside objectGuess of shape {(H, W)}"
+            shape, x, y = self.objectGuess.shape, self.xcoords, self.ycoords
+            if (beyond := outside(x, y, shape)).any():
+                k = int(np.argmax(beyond))
+                place = f"position {k} (x = {x[k]:.6g}, y = {y[k]:.6g}) lies outside objectGuess of shape {shape}"
                 yield f"{place}; expected xcoords and ycoords in its pixels"
 
     @property
@@ -152,13 +151,8 @@ class RawData:
         A full disk or a crash leaves the file that was there. Raises DataError if it cannot be written.
         """
         arrays = {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
-        try:
-            with replacing(path) as partial, open(partial, "wb") as file:
-                np.savez(file, **arrays)
-        except OSError as error:
-            raise DataError(
-                f"{path}: cannot be written ({error.strerror or error}); expected a writable path"
-            ) from error
+        with written(path) as partial, open(partial, "wb") as file:
+            np.savez(file, **arrays)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> RawData:
@@ -174,6 +168,11 @@ class RawData:
 
 
 KEYS = (*PATTERN_KEYS, *(field.name for field in fields(RawData) if field.name != "diff3d"))
+
+
+def outside(x: NDArray[Any], y: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which positions (M,) lie outside an object of `shape` (H, W)."""
+    return (x < 0) | (y < 0) | (x > shape[1] - 1) | (y > shape[0] - 1)
 
 
 def as_counts(values: NDArray[Any], name: str = "counts") -> NDArray[np.int64]:
@@ -203,8 +202,8 @@ def _interpret(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     if missing := [key for key in REQUIRED[1:] if key not in arrays]:
         raise DataError(f"{missing[0]} is missing; expected the keys diff3d, xcoords, ycoords and probeGuess")
     key = given[0]
-    arguments: dict[str, Any] = {name: array for name, array in arrays.items() if name != key}
-    arguments |= {name: _positive_scalar(name, arrays[name]) for name in SCALARS if name in arrays}
+    rest = {name: array for name, array in arrays.items() if name != key}
+    arguments: dict[str, Any] = {n: _positive_scalar(n, v) if n in SCALARS else v for n, v in rest.items()}
     patterns = stack_first(key, arrays[key], arrays["xcoords"])
     if key == "counts" or patterns.dtype.kind in "iu":
         patterns = np.sqrt(as_counts(patterns, key).astype(np.float64))

@@ -9,7 +9,7 @@ dose alone, so that every loss of a dose sees the same photons.
 from __future__ import annotations
 
 import filecmp
-import os
+import shutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +88,5 @@ def save_if_changed(data: RawData, path: Path) -> bool:
         data.save(fresh)
         same = path.exists() and filecmp.cmp(fresh, path, shallow=False)
         if same:
-            before = path.stat()
-            os.utime(fresh, ns=(before.st_atime_ns, before.st_mtime_ns))
+            shutil.copystat(path, fresh)
     return not same

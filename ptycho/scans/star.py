@@ -33,22 +33,17 @@ def fetch(cache_dir: str | os.PathLike[str]) -> Path:
     pip downloads the source distribution of tike 0.26.0 (26 MB); only the scan is kept, in `cache_dir`. No code of the
     package is imported. Raises DataError if the file has the wrong checksum or cannot be obtained.
     """
-    cached = Path(cache_dir) / NAME
-    if cached.exists():
-        _verify(cached, cached.read_bytes())
-        return cached
+    path = Path(cache_dir) / NAME
+    if path.exists():
+        _verified(path, path.read_bytes())
+        return path
     try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cached.parent) as work:
-            content = _download(Path(work))
-        _verify(PACKAGE, content)
-        with replacing(cached) as partial:
-            partial.write_bytes(content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as work, replacing(path) as partial:
+            partial.write_bytes(_verified(PACKAGE, _download(Path(work))))
     except OSError as error:
-        raise DataError(
-            f"{cached}: cannot be written ({error.strerror or error}); expected a writable cache"
-        ) from error
-    return cached
+        raise DataError(f"{path}: cannot be written ({error.strerror or error}); expected a writable cache") from error
+    return path
 
 
 def load_siemens_star(path: str | os.PathLike[str]) -> RawData:
@@ -76,21 +71,20 @@ def _download(work: Path) -> bytes:
     environment = {**os.environ, "TMPDIR": str(work.resolve()), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     command += ["--dest", str(work), PACKAGE]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    for archive in work.glob("tike-*.tar.gz"):
+    for sdist in work.glob("tike-*.tar.gz"):
         try:
-            with tarfile.open(archive) as tar, tar.extractfile(MEMBER) as member:  # type: ignore[union-attr]
+            with tarfile.open(sdist) as tar, tar.extractfile(MEMBER) as member:  # type: ignore[union-attr]
                 return member.read()
         except (KeyError, EOFError, zlib.error, tarfile.TarError) as error:
-            raise DataError(
-                f"{archive.name} as downloaded by pip: {error}; expected an archive with {MEMBER}"
-            ) from error
+            found = f"{sdist.name} as downloaded by pip: {error}"
+            raise DataError(f"{found}; expected an archive with {MEMBER}") from error
     for path in work.rglob(NAME):
         return path.read_bytes()
     reason = next((line for line in done.stderr.splitlines() if line.startswith("ERROR")), "it gave no reason")
     raise DataError(f"{NAME}: pip could not download {PACKAGE} ({reason}); expected network access")
 
 
-def _verify(source: str | os.PathLike[str], content: bytes) -> None:
-    found = hashlib.sha256(content).hexdigest()
-    if found != SHA256:
+def _verified(source: str | os.PathLike[str], content: bytes) -> bytes:
+    if (found := hashlib.sha256(content).hexdigest()) != SHA256:
         raise DataError(f"{source}: {NAME} has sha256 {found}; expected {SHA256}")
+    return content

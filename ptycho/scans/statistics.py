@@ -69,16 +69,7 @@ def statistics_of(scan: Scan) -> Statistics:
         totals[start : start + BATCH] = v.sum(axis=(1, 2))
         unit = min(unit, float(v.min(initial=np.inf, where=v > 0)))
     mean = total / M
-    return Statistics(
-        mean=mean,
-        variance=np.maximum(square / M - mean**2, 0),
-        low=low,
-        high=high,
-        totals=totals,
-        unit=unit if np.isfinite(unit) else 1.0,
-        whole=whole,
-        squares_whole=small > 0 and small_whole >= ALIKE * small,
-        bad=bad,
-        least=least,
-        repeated=repeated,
-    )
+    variance = np.maximum(square / M - mean**2, 0)
+    unit = unit if np.isfinite(unit) else 1.0
+    squares_whole = small > 0 and small_whole >= ALIKE * small
+    return Statistics(mean, variance, low, high, totals, unit, whole, squares_whole, bad, least, repeated)

@@ -11,15 +11,32 @@ from typing import Any
 
 from ptycho.errors import DataError
 from ptycho.scans.archive import naming
-from ptycho.scans.formats import cxi, h5, npz, ptychodus_diffraction, ptychodus_product, ptychovit, ptyd, reconstruction
+from ptycho.scans.formats import cxi, h5, npz, ptychodus_diffraction, ptychodus_product, ptychovit, ptyd
 from ptycho.scans.formats.scan import Scan
-from ptycho.scans.rawdata import RawData
+from ptycho.scans.rawdata import PATTERN_KEYS, RawData
+from ptycho.scans.reconstruction import PARTS, load_reconstructions
 
 FORMATS: tuple[ModuleType, ...] = (cxi, ptyd, ptychovit, ptychodus_diffraction, ptychodus_product, npz)
-"""Each with NAME, SUFFIXES, HOLDS, recognises(path), read(path), write(path, scan); the first to recognise, reads.
-One whose scans lie in several files has partners(path), too."""
+"""Each with NAME, SUFFIXES, HOLDS, read(path), write(path, scan). One whose scans lie in several files has
+partners(path), too."""
 
-PARTS = {"patterns": "patterns", "positions": "x", "probe": "probe", "object": "object", "mask": "mask"}
+CONTENTS = {"patterns": "patterns", "positions": "x", "probe": "probe", "object": "object", "mask": "mask"}
+"""What can be dropped, and the field of a Scan that tells whether it is there."""
+
+
+def recognised(path: Path) -> ModuleType | None:
+    """The first format that fits the names at the root of a file; None where none does."""
+    hdf5, arrays = h5.names(path), npz.names(path)
+    either = hdf5 | arrays  # one of them is empty
+    fits: dict[ModuleType, bool] = {
+        cxi: cxi.ENTRY in hdf5,
+        ptyd: {"chunks", "meta"} <= hdf5,
+        ptychovit: "dp" in hdf5 or (bool(hdf5) and path.stem.endswith("_para")),
+        ptychodus_diffraction: "patterns" in either,
+        ptychodus_product: ptychodus_product.recognises(either),
+        npz: not arrays.isdisjoint((*PATTERN_KEYS, "xcoords", "ycoords", "probeGuess")),
+    }
+    return next((kind for kind in FORMATS if fits[kind]), None)
 
 
 def identify(path: str | os.PathLike[str]) -> ModuleType:
@@ -30,9 +47,8 @@ def identify(path: str | os.PathLike[str]) -> ModuleType:
             head = file.read(8)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); expected a scan") from error
-    for kind in FORMATS:
-        if kind.recognises(path):
-            return kind
+    if kind := recognised(path):
+        return kind
     known = ", ".join(kind.NAME for kind in FORMATS)
     if head == h5.MAGIC:
         with h5.opened(path) as h5file:
@@ -60,8 +76,8 @@ def files_of(path: str | os.PathLike[str]) -> list[Path]:
     Of a file of no kind known here, itself. Raises DataError where it cannot be read.
     """
     path = Path(path)
-    kind = next((kind for kind in FORMATS if kind.recognises(path)), None)
-    found = [path, *(file for file in getattr(kind, "partners", lambda _: [])(path) if file.exists())]
+    beside: list[Path] = getattr(recognised(path), "partners", lambda _: [])(path)
+    found = [path, *(file for file in beside if file.exists())]
     found += [linked for file in found for linked in h5.linked(file)]
     return list(dict.fromkeys(found))
 
@@ -96,7 +112,7 @@ def convert(
 ) -> list[str]:
     """Read `source`, write `target` in the format `to` or that of its suffix, and return what was left aside.
 
-    What the target cannot hold is refused unless `drop` names it (of PARTS). `pixel_size`, metres, is for a source
+    What the target cannot hold is refused unless `drop` names it (of CONTENTS). `pixel_size`, metres, is for a source
     without its own. An arm's reconstruction.npz needs the scan `of` which it is, and which `part` of it is wanted.
     The target is there whole or not at all. Raises DataError.
     """
@@ -104,23 +120,40 @@ def convert(
     if source.exists() and target.exists() and source.samefile(target):
         raise DataError(f"{target}: this is the source itself; expected another path")
     kind = by_name(target, to)
-    if reconstruction.recognises(source):
+    if not npz.names(source).isdisjoint(f"{part}_object" for part in PARTS):
         if of is None:
             raise DataError(f"{source}: the reconstructions of an arm; expected their scan's file after --of")
-        scan = reconstruction.read(source, load(of), part)
+        scan = _reconstructed(source, load(of), part)
     else:
         scan = read(source)
-    if unknown := sorted(set(drop) - set(PARTS)):
-        raise DataError(f"--drop {' '.join(unknown)}: expected some of {', '.join(PARTS)}")
-    changes: dict[str, Any] = {PARTS[part]: None for part in drop}
+    if unknown := sorted(set(drop) - set(CONTENTS)):
+        raise DataError(f"--drop {' '.join(unknown)}: expected some of {', '.join(CONTENTS)}")
+    changes: dict[str, Any] = {CONTENTS[name]: None for name in drop}
     if "positions" in drop:
         changes |= dict.fromkeys(("y", "x_start", "y_start", "object_center", "indices"))
     if pixel_size is not None:
         changes["pixel_size"] = pixel_size
     scan = replace(scan, **changes)
-    lost = [part for part, field in PARTS.items() if getattr(scan, field) is not None and part not in kind.HOLDS]
-    if lost:
+    if lost := [n for n, field in CONTENTS.items() if getattr(scan, field) is not None and n not in kind.HOLDS]:
         raise DataError(f"{target}: {kind.NAME} cannot hold {', '.join(lost)}; name them after --drop to go without")
     with naming(target):
         kind.write(target, scan)
     return list(scan.notes)
+
+
+def _reconstructed(path: Path, data: RawData, part: str) -> Scan:
+    """One of an arm's reconstructions as a scan without patterns: with the probe and the positions of its scan."""
+    parts = load_reconstructions(path)
+    if (found := parts.get(part)) is None:
+        raise DataError(f"{path}: there is no part {part!r}; expected one of {', '.join(parts)}")
+    (H, W), (top, left) = found.object.shape, found.origin_yx
+    return Scan(
+        x=data.xcoords,
+        y=data.ycoords,
+        metres=False,
+        probe=data.probeGuess,
+        object=found.object,
+        object_center=(float(top + H / 2), float(left + W / 2)),
+        pixel_size=data.pixel_size,
+        nphotons=data.nphotons,
+    )

@@ -23,6 +23,7 @@ import h5py
 import numpy as np
 
 from ptycho.errors import DataError
+from ptycho.scans.archive import written
 from ptycho.scans.formats import h5
 from ptycho.scans.formats.scan import PLANCK_LIGHT, Scan
 
@@ -35,11 +36,6 @@ TRANSLATION = f"{ENTRY}/sample_1/geometry_1/translation"
 HAS_SIGNAL = 0x1000
 
 
-def recognises(path: Path) -> bool:
-    """Whether there is an entry_1."""
-    return ENTRY in h5.names(path)
-
-
 def read(path: Path) -> Scan:
     """Read the file, its patterns when they are indexed. Raises DataError for a wrong type or shape."""
     with h5.opened(path) as file:
@@ -47,12 +43,13 @@ def read(path: Path) -> Scan:
         translation = h5.array(file, place)
         if translation is not None and (translation.ndim != 2 or translation.shape[1] < 2):
             raise DataError(f"{place} has shape {translation.shape}; expected (M, 2) or (M, 3)")
+        x, y = (None, None) if translation is None else translation.T[:2]
         wavelength, energy = h5.scalar(file, f"{SOURCE}/wavelength"), h5.scalar(file, f"{SOURCE}/energy")
         bits = h5.array(file, f"{DETECTOR}/mask", "iub")
         return Scan(
             patterns=h5.stack(file, _first(file, DATA, f"{DETECTOR}/data")),
-            x=translation[:, 0] if translation is not None else None,
-            y=translation[:, 1] if translation is not None else None,
+            x=x,
+            y=y,
             indices=h5.array(file, f"{EXTRA}/probe_position_indexes", "iu"),
             probe=h5.modes(h5.array(file, _first(file, f"{ENTRY}/image_1/data", f"{SOURCE}/illumination"), "fc")),
             object=h5.layer(h5.array(file, f"{ENTRY}/image_2/data", "fc")),
@@ -95,7 +92,7 @@ def write(path: Path, scan: Scan) -> None:
     if scan.probe is not None:
         values[f"{ENTRY}/image_1/data"] = scan.probe.reshape(1, -1, *scan.probe.shape[-2:])
         links[f"{SOURCE}/illumination"] = f"{ENTRY}/image_1/data"
-    with h5.written(path) as partial, h5py.File(partial, "w") as file:
+    with written(path) as partial, h5py.File(partial, "w") as file:
         for group in (SOURCE, DETECTOR, f"{ENTRY}/data_1", EXTRA):
             file.create_group(group)
         if scan.patterns is not None:

@@ -1,19 +1,17 @@
-"""What the HDF5 formats share: opening, reading one dataset, and writing a file whole or not at all."""
+"""What the HDF5 formats share: opening, reading one dataset, and writing patterns."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ptycho.errors import DataError
-from ptycho.files import replacing
 from ptycho.scans.archive import naming
 from ptycho.scans.formats.scan import BATCH, Scan, Stack
 
@@ -103,17 +101,6 @@ def put_patterns(group: h5py.Group, name: str, scan: Scan) -> h5py.Dataset:
     return item
 
 
-@contextmanager
-def written(path: Path) -> Iterator[Path]:
-    """A file beside `path` that takes its place once it is written without error; else nothing remains."""
-    try:
-        with replacing(path) as partial:
-            yield partial
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else error  # HDF5 says it in three lines
-        raise DataError(f"{path}: cannot be written ({reason}); expected a writable path") from error
-
-
 def modes(probe: NDArray[Any] | None) -> NDArray[Any] | None:
     """A probe (coherent, incoherent, N, N) as (N, N) or (L, N, N): the first coherent mode."""
     if probe is None:
@@ -138,8 +125,11 @@ def center(y: Any, x: Any) -> tuple[float, float] | None:
     return None if y is None or x is None else (float(y), float(x))
 
 
-def side(sides: Sequence[float], complaint: str) -> float | None:
+def side(sides: ArrayLike, complaint: str) -> float | None:
     """The side of a square pixel, None where there is none. DataError with the complaint where sides differ."""
-    if len(sides) and not np.allclose(sides, sides[0], rtol=1e-3, atol=0):
+    sides = np.ravel(sides)
+    if not len(sides):
+        return None
+    if not np.allclose(sides, sides[0], rtol=1e-3, atol=0):
         raise DataError(complaint)
-    return float(sides[0]) if len(sides) else None
+    return float(sides[0])

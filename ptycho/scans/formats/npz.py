@@ -8,6 +8,7 @@ metres.
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,6 @@ def names(path: Path) -> set[str]:
         return set()
 
 
-def recognises(path: Path) -> bool:
-    """Whether the file has any of the contract's required keys."""
-    return bool(names(path).intersection((*PATTERN_KEYS, "xcoords", "ycoords", "probeGuess")))
-
-
 def read(path: Path) -> Scan:
     """Read the file. Patterns that were saved uncompressed stay in it until they are indexed.
 
@@ -48,10 +44,9 @@ def read(path: Path) -> Scan:
     with naming(path):
         if len(given) > 1:
             raise DataError(f"found {' and '.join(given)}; expected one of the keys {', '.join(PATTERN_KEYS)}")
-        unread = {key: array for key in given if (array := mapped(path, key)) is not None}
-        arrays = {**read_npz(path, [key for key in KEYS if key not in unread]), **unread}
-        found: dict[str, Any] = {name: _line(arrays, key) for name, key in LINES.items()}
-        found |= {key: _number(arrays, key) for key in SCALARS}
+        arrays = unread(path, given, KEYS)
+        found: dict[str, Any] = {name: _real(arrays, key) for name, key in LINES.items()}
+        found |= {name: _real(arrays, name, one=True) for name in SCALARS}
     patterns, guess, mask = (arrays.get(key) for key in (given[0] if given else "", "objectGuess", "mask"))
     if patterns is not None:
         found["amplitude"] = given[0] != "counts" and patterns.dtype.kind not in "iu"
@@ -75,14 +70,19 @@ def write(path: Path, scan: Scan) -> None:
     scan.rawdata().save(path)
 
 
-def mapped(path: Path, key: str) -> NDArray[Any] | None:
+def unread(path: Path, large: Collection[str], keys: Collection[str]) -> dict[str, NDArray[Any]]:
+    """The arrays of the file among `keys`, those among `large` mapped from it where they were saved uncompressed."""
+    mapped = {key: array for key in large if (array := _mapped(path, key)) is not None}
+    return {**read_npz(path, set(keys).difference(mapped)), **mapped}
+
+
+def _mapped(path: Path, key: str) -> NDArray[Any] | None:
     """The array mapped from the file, or None if it is compressed, pickled, or not to be had this way."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
             info = archive.getinfo(f"{key}.npy")
-        if info.compress_type != zipfile.ZIP_STORED:
-            return None
-        with open(path, "rb") as file:
+            if info.compress_type != zipfile.ZIP_STORED:
+                return None
             file.seek(info.header_offset + 26)  # the lengths of the name and of the extra field (APPNOTE 4.3.7)
             lengths = np.frombuffer(file.read(4), "<u2")
             file.seek(info.header_offset + 30 + int(lengths.sum()))
@@ -96,15 +96,11 @@ def mapped(path: Path, key: str) -> NDArray[Any] | None:
         return None  # read_npz says what is wrong
 
 
-def _line(arrays: dict[str, NDArray[Any]], key: str) -> NDArray[Any] | None:
-    found = arrays.get(key)
-    if found is not None and (found.ndim != 1 or found.dtype.kind not in "fiu"):
-        raise DataError(f"{key} is {found.dtype} {found.shape}; expected real numbers (M,)")
-    return found
-
-
-def _number(arrays: dict[str, NDArray[Any]], key: str) -> float | None:
-    found = arrays.get(key)
-    if found is not None and (found.size != 1 or found.dtype.kind not in "fiu"):
-        raise DataError(f"{key} is {found.dtype} {found.shape}; expected one number")
-    return None if found is None else float(found.item())
+def _real(arrays: dict[str, NDArray[Any]], key: str, one: bool = False) -> Any:
+    """The array (M,) of this key, or its `one` number as a float; None where there is none. DataError for another."""
+    if (found := arrays.get(key)) is None:
+        return None
+    fits, wanted = (found.size == 1, "one number") if one else (found.ndim == 1, "real numbers (M,)")
+    if not fits or found.dtype.kind not in "fiu":
+        raise DataError(f"{key} is {found.dtype} {found.shape}; expected {wanted}")
+    return float(found.item()) if one else found

@@ -18,18 +18,13 @@ import h5py
 import numpy as np
 
 from ptycho.errors import DataError
-from ptycho.scans.archive import naming, read_npz
+from ptycho.scans.archive import naming, written
 from ptycho.scans.formats import h5, npz, ptychodus_product
 from ptycho.scans.formats.scan import Scan
 
 NAME, SUFFIXES = "ptychodus-diffraction", ("diffraction.h5", "diffraction.hdf5", "diffraction.npz")
 HOLDS = frozenset({"patterns", "mask"})
 PIXEL = ("detector_pixel_width_m", "detector_pixel_height_m")
-
-
-def recognises(path: Path) -> bool:
-    """Whether `patterns` lies at the root."""
-    return "patterns" in h5.names(path) | npz.names(path)
 
 
 def read(path: Path) -> Scan:
@@ -39,7 +34,9 @@ def read(path: Path) -> Scan:
     belong together.
     """
     scan = _alone(path)
-    product = next((p for p in partners(path) if p.exists() and ptychodus_product.recognises(p)), None)
+    product = next(
+        (p for p in partners(path) if p.exists() and ptychodus_product.recognises(h5.names(p) | npz.names(p))), None
+    )
     return scan if product is None else join(path, scan, ptychodus_product.read(product))
 
 
@@ -58,7 +55,7 @@ def join(path: Path, scan: Scan, product: Scan) -> Scan:
             notes.append(f"{left} patterns or positions without a partner")
         a, b = np.sort(a), b[np.argsort(a)]
         if not np.array_equal(a, np.arange(len(mine))):
-            patterns = patterns[a] if isinstance(patterns, np.ndarray) else patterns.take(a)
+            patterns = patterns[a] if isinstance(patterns, np.ndarray) else replace(patterns, order=patterns.order[a])
         x, y, mine = x[b], y[b], mine[a]
     placed = replace(product, x=x, y=y, indices=mine, notes=tuple(notes))
     return replace(placed, patterns=patterns, mask=scan.mask, detector_pixel=scan.detector_pixel)
@@ -73,7 +70,7 @@ def write(path: Path, scan: Scan) -> None:
     assert scan.patterns is not None
     indices = scan.indices if scan.indices is not None else np.arange(len(scan.patterns))
     bad = ~scan.mask if scan.mask is not None else np.zeros(none.shape[1:], bool)
-    with h5.written(path) as partial:
+    with written(path) as partial:
         if path.suffix == ".npz":
             np.savez(partial, indexes=indices, patterns=scan.intensity(), bad_pixels=bad)
             return
@@ -89,12 +86,10 @@ def write(path: Path, scan: Scan) -> None:
 def _alone(path: Path) -> Scan:
     with naming(path):
         if npz.names(path):
-            mapped, side = npz.mapped(path, "patterns"), None
-            patterns: Any = read_npz(path, ("patterns",))["patterns"] if mapped is None else mapped
-            arrays = read_npz(path, ("indexes", "bad_pixels"))
+            arrays: Any = npz.unread(path, ("patterns",), ("patterns", "indexes", "bad_pixels"))
+            patterns, indices, bad, side = arrays["patterns"], arrays.get("indexes"), arrays.get("bad_pixels"), None
             if patterns.ndim != 3 or patterns.dtype.kind not in "fiu":
                 raise DataError(f"patterns is {patterns.dtype} {patterns.shape}; expected real numbers (M, N, N)")
-            indices, bad = arrays.get("indexes"), arrays.get("bad_pixels")
         else:
             with h5.opened(path) as file:
                 patterns = h5.stack(file, "patterns")

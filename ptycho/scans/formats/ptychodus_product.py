@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from ptycho.errors import DataError
-from ptycho.scans.archive import naming, read_npz
+from ptycho.scans.archive import naming, read_npz, written
 from ptycho.scans.formats import h5, npz
 from ptycho.scans.formats.scan import ELECTRONVOLT, Scan
 
@@ -29,29 +29,26 @@ NUMBERS = (
     *("mass_attenuation_m2_per_kg", "tomography_angle_deg", "focus_object_distance_m", "tilt_angle_deg"),
 )
 HEADER = {"name": "", "comments": "", **dict.fromkeys(NUMBERS, 0.0), "far_field": True}
-DATASETS = ("probe_position_indexes", "probe_position_x_m", "probe_position_y_m", "probe", "object")
-OF_ARRAYS = {
-    "probe": ("pixel_width_m", "pixel_height_m"),
-    "object": ("pixel_width_m", "pixel_height_m", "center_x_m", "center_y_m"),
-}
+POSITIONS = ("probe_position_indexes", "probe_position_x_m", "probe_position_y_m")
+DATASETS = {**dict.fromkeys(POSITIONS, "fiu"), "probe": "c", "object": "c"}
+PIXELS = ("probe_pixel_width_m", "probe_pixel_height_m", "object_pixel_width_m", "object_pixel_height_m")
+ATTRIBUTES = (*PIXELS, "object_center_x_m", "object_center_y_m")
+"""In HDF5, attributes of the array whose name each begins with."""
 
 
-def recognises(path: Path) -> bool:
-    """Whether positions in metres, or a probe and an object, lie at the root beside an energy."""
-    found = h5.names(path) | npz.names(path)  # one of them is empty
-    return "probe_position_x_m" in found or {"probe", "object"} <= found
+def recognises(names: set[str]) -> bool:
+    """Whether positions in metres, or a probe and an object, are among the names at the root of a file."""
+    return "probe_position_x_m" in names or {"probe", "object"} <= names
 
 
 def read(path: Path) -> Scan:
     """Read the product. Raises DataError for a wrong type or shape, or an array without its pixel size."""
     with naming(path):
         values = _from_npz(path) if npz.names(path) else _from_h5(path)
-        pixels = [values[k] for k in ("object_pixel_width_m", "object_pixel_height_m") if k in values]
+        pixels = [values[key] for key in PIXELS if key.startswith("object") and key in values]
         pixel = h5.side(pixels, f"the object's pixels are {pixels} metres; expected square ones")
         probe = values.get("probe")
-        notes: tuple[str, ...] = ()
-        if probe is not None and probe.ndim == 4 and len(probe) > 1:
-            notes = (f"{len(probe) - 1} further coherent modes and their weights for each position",)
+        further = len(probe) - 1 if probe is not None and probe.ndim == 4 else 0
         energy, distance = values.get("photon_energy_eV"), values.get("detector_object_distance_m")
         return Scan(
             x=values.get("probe_position_x_m"),
@@ -63,14 +60,14 @@ def read(path: Path) -> Scan:
             energy=float(energy) * ELECTRONVOLT if energy else None,
             distance=float(distance) if distance else None,
             pixel_size=pixel,
-            notes=notes,
+            notes=(f"{further} further coherent modes and their weights for each position",) if further > 0 else (),
         )
 
 
 def write(path: Path, scan: Scan) -> None:
     """Write the product, as NPZ where `path` ends so. Raises DataError for what is missing that a product must have."""
     values = _values(path.stem, scan)
-    with h5.written(path) as partial:
+    with written(path) as partial:
         if path.suffix == ".npz":
             np.savez(partial, **values)
             return
@@ -78,11 +75,11 @@ def write(path: Path, scan: Scan) -> None:
             for key, value in values.items():
                 if key in HEADER:
                     file.attrs[key] = value
-                elif not key.startswith(("probe_pixel", "object_pixel", "object_center")):
+                elif key not in ATTRIBUTES:
                     file[key] = value
-            for name, keys in OF_ARRAYS.items():
-                for key in keys:
-                    file[name].attrs[key] = values[f"{name}_{key}"]
+            for key in ATTRIBUTES:
+                array, _, attribute = key.partition("_")
+                file[array].attrs[attribute] = values[key]
 
 
 def _values(name: str, scan: Scan) -> dict[str, Any]:
@@ -106,7 +103,7 @@ def _values(name: str, scan: Scan) -> dict[str, Any]:
         "probe": scan.probe.reshape(1, -1, *scan.probe.shape[-2:]),
         "object": scan.object[np.newaxis],
         "object_layer_spacing_m": np.zeros(0),
-        **{f"{part}_pixel_{side}_m": scan.pixel for part in OF_ARRAYS for side in ("width", "height")},
+        **dict.fromkeys(PIXELS, scan.pixel),
         "object_center_y_m": scan.object_center[0],
         "object_center_x_m": scan.object_center[1],
         "loss_epochs": np.zeros(0, np.int64),
@@ -116,21 +113,19 @@ def _values(name: str, scan: Scan) -> dict[str, Any]:
 
 def _from_h5(path: Path) -> dict[str, Any]:
     with h5.opened(path) as file:
-        values: dict[str, Any] = {k: file.attrs[k] for k in HEADER if k in file.attrs}
-        for key in DATASETS:
-            if (value := h5.array(file, key, "c" if key in OF_ARRAYS else "fiu")) is not None:
-                values[key] = value
-        for name, keys in OF_ARRAYS.items():
-            if name in file:
-                values |= {f"{name}_{k}": float(file[name].attrs[k]) for k in keys if k in file[name].attrs}
+        values: dict[str, Any] = {key: file.attrs[key] for key in HEADER if key in file.attrs}
+        values |= {key: h5.array(file, key, kinds) for key, kinds in DATASETS.items()}
+        for key in ATTRIBUTES:
+            array, _, attribute = key.partition("_")
+            if array in file and attribute in file[array].attrs:
+                values[key] = float(file[array].attrs[attribute])
     return values
 
 
 def _from_npz(path: Path) -> dict[str, Any]:
-    keys = [*DATASETS, *(f"{name}_{key}" for name, keys in OF_ARRAYS.items() for key in keys)]
-    arrays: dict[str, Any] = read_npz(path, [*keys, *NUMBERS])
+    arrays: dict[str, Any] = read_npz(path, (*DATASETS, *ATTRIBUTES, *NUMBERS))
     for key, value in arrays.items():
-        wanted = "c" if key in OF_ARRAYS else "fiu"
-        if value.dtype.kind not in wanted or (key not in DATASETS and value.size != 1):
-            raise DataError(f"{key} is {value.dtype} {value.shape}; expected kind {wanted!r}, or one number")
+        kinds = DATASETS.get(key, "fiu")
+        if value.dtype.kind not in kinds or (key not in DATASETS and value.size != 1):
+            raise DataError(f"{key} is {value.dtype} {value.shape}; expected kind {kinds!r}, or one number")
     return arrays

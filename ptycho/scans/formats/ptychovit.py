@@ -17,7 +17,7 @@ from pathlib import Path
 import h5py
 
 from ptycho.errors import DataError
-from ptycho.scans.archive import naming
+from ptycho.scans.archive import naming, written
 from ptycho.scans.formats import h5, ptychodus_product
 from ptycho.scans.formats.scan import Scan
 
@@ -25,18 +25,11 @@ NAME, SUFFIXES = "ptychovit", ("_dp.hdf5", "_para.hdf5")
 HOLDS = frozenset({"patterns", "positions", "probe", "object"})
 
 
-def recognises(path: Path) -> bool:
-    """Whether the file has the patterns under `dp`, or is named as the other of a pair."""
-    found = h5.names(path)
-    return "dp" in found or (bool(found) and path.stem.endswith("_para"))
-
-
 def read(path: Path) -> Scan:
     """Read the pair that either of its files belongs to. DataError if the other is missing, or for a wrong shape."""
     dp, para = partners(path)
-    for part in (dp, para):
-        if not part.is_file():
-            raise DataError(f"{path}: {part.name} is missing; expected it beside {path.name}")
+    if missing := [part.name for part in (dp, para) if not part.is_file()]:
+        raise DataError(f"{path}: {missing[0]} is missing; expected it beside {path.name}")
     with h5.opened(dp) as file:
         patterns = h5.stack(file, "dp")
     return replace(ptychodus_product.read(para), patterns=patterns, indices=None)
@@ -51,7 +44,7 @@ def partners(path: Path) -> list[Path]:
 def write(path: Path, scan: Scan) -> None:
     """Write both files of the pair. Raises DataError for what is missing that the pair must have."""
     dp, para = partners(path)
-    with h5.written(dp) as partial:
+    with written(dp) as partial:
         with h5py.File(partial, "w") as file:
             h5.put_patterns(file, "dp", scan)
         with naming(para):

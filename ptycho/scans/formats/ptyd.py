@@ -19,16 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.errors import DataError
+from ptycho.scans.archive import written
 from ptycho.scans.formats import h5
 from ptycho.scans.formats.scan import ELECTRONVOLT, Scan
 
 NAME, SUFFIXES = "ptyd", (".ptyd",)
 HOLDS = frozenset({"patterns", "positions", "mask"})
-
-
-def recognises(path: Path) -> bool:
-    """Whether there are chunks and meta at the root."""
-    return {"chunks", "meta"} <= h5.names(path)
 
 
 def read(path: Path) -> Scan:
@@ -38,24 +34,23 @@ def read(path: Path) -> Scan:
         chunks = [f"chunks/{k}" for k in numbers]
         patterns = h5.stack(file, *(f"{c}/data" for c in chunks))
         found = [p for c in chunks if (p := _positions(file, f"{c}/positions")) is not None]
-        places = np.concatenate(found) if found else None
+        y, x = np.concatenate(found).T if found else (None, None)
         numbered = [i.reshape(-1) for c in chunks if (i := h5.array(file, f"{c}/indices", "iuf")) is not None]
         center, psize = h5.array(file, "meta/center"), h5.array(file, "meta/psize")
         notes = []
         if patterns is not None and center is not None and np.ptp([*center.reshape(-1), patterns.frame[0] // 2]) >= 1:
             notes.append(f"meta/center is {center.reshape(-1)}; patterns are taken to be centred on N//2")
-        if psize is not None and np.ptp(psize) > 1e-3 * psize.max():
-            raise DataError(f"meta/psize is {psize}; expected square pixels")
+        pixel = h5.side([] if psize is None else psize, f"meta/psize is {psize}; expected square pixels")
         energy = _known(file, "meta/energy")
         return Scan(
             patterns=patterns,
-            x=places[:, 1] if places is not None else None,
-            y=places[:, 0] if places is not None else None,
+            x=x,
+            y=y,
             indices=np.concatenate(numbered) if numbered else None,
             mask=_mask(file, chunks, patterns.frame if patterns is not None else None),
             energy=energy * 1e3 * ELECTRONVOLT if energy else None,
             distance=_known(file, "meta/distance"),
-            detector_pixel=float(psize.reshape(-1)[0]) if psize is not None and psize.all() else None,
+            detector_pixel=pixel or None,
             notes=tuple(notes),
         )
 
@@ -73,37 +68,32 @@ def write(path: Path, scan: Scan) -> None:
     scan = scan.in_metres()
     assert scan.patterns is not None and scan.x is not None and scan.y is not None and scan.energy
     M, H, W = scan.patterns.shape
-    meta = {
-        "version": "0.1",
-        "label": path.stem,
-        "num_frames": M,
-        "shape": np.array([H, W]),
-        "center": np.array([H // 2, W // 2], float),
-        "weight2d": np.ones((H, W)) if scan.mask is None else scan.mask.astype(float),
-        "energy": scan.energy / (1e3 * ELECTRONVOLT),
-        "distance": scan.distance,
-        "psize": np.full(2, scan.detector_pixel),
+    items = {
+        "chunks/0/positions": np.stack([scan.y, scan.x], axis=1),
+        "chunks/0/indices": scan.indices if scan.indices is not None else np.arange(M),
+        "chunks/0/weights": np.zeros(0),
+        "meta/version": "0.1",
+        "meta/label": path.stem,
+        "meta/num_frames": M,
+        "meta/shape": np.array([H, W]),
+        "meta/center": np.array([H // 2, W // 2], float),
+        "meta/weight2d": np.ones((H, W)) if scan.mask is None else scan.mask.astype(float),
+        "meta/energy": scan.energy / (1e3 * ELECTRONVOLT),
+        "meta/distance": scan.distance,
+        "meta/psize": np.full(2, scan.detector_pixel),
     }
-    chunk = {
-        "positions": np.stack([scan.y, scan.x], axis=1),
-        "indices": scan.indices if scan.indices is not None else np.arange(M),
-        "weights": np.zeros(0),
-    }
-    with h5.written(path) as partial, h5py.File(partial, "w") as file:
+    with written(path) as partial, h5py.File(partial, "w") as file:
         file.attrs["h5rw_version"] = "0.1"
         for name in ("chunks", "chunks/0", "meta", "info"):
             file.create_group(name).attrs["type"] = "dict"
         h5.put_patterns(file["chunks/0"], "data", scan).attrs["type"] = "array"
-        for group, items in (("chunks/0", chunk), ("meta", meta)):
-            for name, value in items.items():
-                kind = "array" if isinstance(value, np.ndarray) else "string" if isinstance(value, str) else "scalar"
-                file[group].create_dataset(name, data=value).attrs["type"] = kind
+        for key, value in items.items():
+            kind = {np.ndarray: "array", str: "string"}.get(type(value), "scalar")
+            file.create_dataset(key, data=value).attrs["type"] = kind
 
 
 def _known(file: h5py.File, key: str) -> float | None:
-    if key in file and file[key].attrs.get("type") == "None":
-        return None
-    return h5.scalar(file, key)
+    return None if key in file and file[key].attrs.get("type") == "None" else h5.scalar(file, key)
 
 
 def _positions(file: h5py.File, key: str) -> NDArray[Any] | None:
@@ -119,6 +109,5 @@ def _mask(file: h5py.File, chunks: list[str], frame: tuple[int, int] | None) -> 
     """What is valid in every frame, None if that is all."""
     weights = [h5.array(file, key, "fiub") for key in (*(f"{c}/weights" for c in chunks), "meta/weight2d")]
     fitting = [w for w in weights if w is not None and w.shape[-2:] == frame]
-    valid = [(w > 0).reshape(-1, *w.shape[-2:]).all(0) for w in fitting]
-    together = np.all(valid, axis=0)
-    return None if together.all() else together
+    valid = np.all([(w > 0).reshape(-1, *w.shape[-2:]).all(0) for w in fitting], axis=0)
+    return None if valid.all() else valid

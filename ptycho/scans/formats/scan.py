@@ -29,9 +29,9 @@ BATCH = 64
 class Stack:
     """Patterns (M, H, W) that stay in their HDF5 file until they are indexed.
 
-    keys  the datasets (m, H, W) that hold them, one after the other
-    sizes their m
-    order (M,) the frames taken, as indices into all of them
+    keys   the datasets (m, H, W) that hold them, one after the other
+    sizes  their m
+    order  (M,) the frames taken, as indices into all of them
     """
 
     path: Path
@@ -66,10 +66,6 @@ class Stack:
         except (OSError, RuntimeError) as error:
             raise DataError(f"{self.path}: {self.keys[0]} cannot be read ({error}); expected whole patterns") from error
         return found
-
-    def take(self, frames: NDArray[Any]) -> Stack:
-        """The patterns selected, still unread."""
-        return replace(self, order=self.order[frames])
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,9 +114,9 @@ class Scan:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        types = {"x": np.float64, "y": np.float64, "x_start": np.float64, "y_start": np.float64, "indices": np.int64}
-        for name, dtype in types.items():
+        for name in ("x", "y", "x_start", "y_start", "indices"):
             if (values := getattr(self, name)) is not None:
+                dtype = np.int64 if name == "indices" else np.float64
                 object.__setattr__(self, name, values.astype(dtype, copy=False))
 
     @property
