@@ -10,39 +10,29 @@ from typing import Any
 from ptycho.errors import ConfigError
 
 PATTERN_SIZES = (64, 128, 256)
-
 ARCHITECTURES = ("unrolled", "cnn")
-
 DIRECT = "direct"
 """The method without a network: the loss minimised over the object's own pixels."""
-
 PARTS = ("train", "heldout", DIRECT)
 """Of an arm: the network on both splits, and on the training split the fit without a network; it may lack either."""
+LOSSES = ("nll", "mae", "mse")
 LEARNING_RATES = {
     "unrolled": {"nll": 3.2e-2, "mae": 6.4e-2, "mse": 3.2e-2},
-    "cnn": {"nll": 1e-3, "mae": 1e-3, "mse": 1e-3},
-    DIRECT: {"nll": 5e-2, "mae": 5e-2, "mse": 5e-2},
+    "cnn": dict.fromkeys(LOSSES, 1e-3),
+    DIRECT: dict.fromkeys(LOSSES, 5e-2),
 }
 """Adam's, at the start: physics, a reconstruction already, takes larger steps than a network that starts blank.
 Those of ``unrolled`` are chosen by the rule of ``findings.learning_rates`` (reports/rates); what ``direct`` resolves
 does not depend on its own (reports/rates-direct)."""
-
-PHASE_LEARNING_RATES = {"nll": 4e-3, "mae": 4e-3, "mse": 4e-3}
+PHASE_LEARNING_RATES = dict.fromkeys(LOSSES, 4e-3)
 """Those of ``unrolled`` for an object that shifts the phase, simulated or measured, by the same rule
 (reports/rates-siemens-star): at the others a training of such an object can diverge."""
-
-LOSSES = ("nll", "mae", "mse")
-
 OBJECTS = ("lines", "grf", "siemens")
-
 PROBES = ("disk", "gaussian", "zone_plate")
-
 ORIENTATIONS = ("as-is", "flip-y", "flip-x", "flip-xy", "swap", "swap-flip-y", "swap-flip-x", "swap-flip-xy")
 """The ways to swap the axes of a scan's positions and then reverse some (:mod:`ptycho.reconstruct.alignment`)."""
-
 STAR = "siemens-star"
 """The measured scan that has a name; every other SCAN is a file."""
-
 LARGEST_PROBE = 5
 """Incoherent modes."""
 
@@ -50,6 +40,12 @@ LARGEST_PROBE = 5
 def require(holds: bool, name: str, found: object, accepted: str) -> None:
     if not holds:
         raise ConfigError(f"{name}={found!r} is not accepted: {accepted}")
+
+
+def _require_integers(config: ModelConfig | TrainingConfig, least: int, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        require(isinstance(value, int) and value >= least, name, value, f"an integer >= {least}")
 
 
 @dataclass(frozen=True)
@@ -73,12 +69,9 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         require(self.N in PATTERN_SIZES, "N", self.N, f"one of {PATTERN_SIZES}")
-        require(isinstance(self.gridsize, int) and self.gridsize >= 1, "gridsize", self.gridsize, "an integer >= 1")
+        _require_integers(self, 1, "gridsize", "blocks", "steps", "filters")
         require(self.architecture in ARCHITECTURES, "architecture", self.architecture, f"one of {ARCHITECTURES}")
         require(0 <= self.max_offset < inf, "max_offset", self.max_offset, "a finite number of pixels, >= 0")
-        for name in ("blocks", "steps", "filters"):
-            value = getattr(self, name)
-            require(isinstance(value, int) and value >= 1, name, value, "an integer >= 1")
         require(0 < self.filters_scale < inf, "filters_scale", self.filters_scale, "a finite number > 0")
 
     @property
@@ -102,11 +95,9 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         require(0 < self.nphotons < inf, "nphotons", self.nphotons, "photons per pattern, a finite number > 0")
         require(self.loss in LOSSES, "loss", self.loss, f"one of {LOSSES}")
-        require(isinstance(self.nepochs, int) and self.nepochs >= 1, "nepochs", self.nepochs, "an integer >= 1")
-        batch_size = self.batch_size
-        require(isinstance(batch_size, int) and batch_size >= 1, "batch_size", batch_size, "an integer >= 1")
+        _require_integers(self, 1, "nepochs", "batch_size")
         require(0 < self.learning_rate < inf, "learning_rate", self.learning_rate, "a finite number > 0")
-        require(isinstance(self.seed, int) and self.seed >= 0, "seed", self.seed, "an integer >= 0")
+        _require_integers(self, 0, "seed")
 
 
 def update_legacy_dict(cfg: MutableMapping[str, Any], config: ModelConfig | TrainingConfig) -> None:
@@ -116,5 +107,4 @@ def update_legacy_dict(cfg: MutableMapping[str, Any], config: ModelConfig | Trai
     does not know are left as they are.
     """
     values = asdict(config)
-    cfg.update(values.pop("model", {}))
-    cfg.update(values)
+    cfg.update(values.pop("model", {}), **values)

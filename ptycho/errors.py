@@ -17,3 +17,9 @@ class DataError(ValueError):
 
 class NonFiniteError(ValueError):
     """A reconstruction holds NaN or infinity: training or optimisation diverged."""
+
+
+def expect(holds: object, message: str) -> None:
+    """Raise ValueError unless it ``holds``; the message names the input, what was found and what is expected."""
+    if not holds:
+        raise ValueError(message)

@@ -10,17 +10,15 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy import fft
 
+from ptycho.errors import expect
 from ptycho.physics.probes import support_size, total_intensity
 
+Complex = NDArray[np.complexfloating]
+Real = NDArray[np.floating]
 BATCH_PIXELS = 2**19  # complex128 pixels transformed at a time: 8 MiB, about a processor's cache
 
 
-def ideal_amplitude(
-    object: NDArray[np.complexfloating],
-    probe: NDArray[np.complexfloating],
-    x: NDArray[np.floating],
-    y: NDArray[np.floating],
-) -> NDArray[np.float32]:
+def ideal_amplitude(object: Complex, probe: Complex, x: Real, y: Real) -> NDArray[np.float32]:
     """Return the noise-free far-field amplitude A_k = |fftshift(FFT2(P O_k))| / N as float32 (M, N, N).
 
     `object` (H, W) is sampled bilinearly so that patch index N//2 lies at (y_k, x_k), pixels; `probe` is (N, N), or
@@ -29,10 +27,9 @@ def ideal_amplitude(
     the probe is zero, nothing is sampled.
     """
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    if object.ndim != 2:
-        raise ValueError(f"object shape is {object.shape}; expected (H, W)")
-    if x.ndim != 1 or x.shape != y.shape or not len(x):
-        raise ValueError(f"positions have shapes x {x.shape}, y {y.shape}; expected two equal (M,) with M >= 1")
+    expect(object.ndim == 2, f"object shape is {object.shape}; expected (H, W)")
+    paired = x.ndim == 1 and x.shape == y.shape and len(x) > 0
+    expect(paired, f"positions have shapes x {x.shape}, y {y.shape}; expected two equal (M,) with M >= 1")
     n, N = support_size(probe, energy=1.0), probe.shape[-1]
     crop = slice(N // 2 - n // 2, N // 2 + n // 2)
     P = probe.reshape(-1, N, N)[:, crop, crop].astype(np.complex128)
@@ -63,22 +60,18 @@ def ideal_amplitude(
     return amplitude
 
 
-def intensity_scale(amplitude: NDArray[np.floating], nphotons: float) -> float:
+def intensity_scale(amplitude: Real, nphotons: float) -> float:
     """Return s = sqrt(nphotons / mean_k sum A_k^2), with which s^2 A^2 are `nphotons` photons per pattern on average.
 
     Raises ValueError if `nphotons` is not a finite number > 0, or if the patterns hold no light.
     """
-    if not (np.isfinite(nphotons) and nphotons > 0):
-        raise ValueError(f"nphotons is {nphotons}; expected a finite number > 0, photons per pattern")
+    expect(0 < nphotons < np.inf, f"nphotons is {nphotons}; expected a finite number > 0, photons per pattern")
     mean = float(np.square(amplitude, dtype=np.float64).sum() / len(amplitude)) if len(amplitude) else 0.0
-    if not (np.isfinite(mean) and mean > 0):
-        raise ValueError(f"the patterns have mean energy {mean}; expected a finite number > 0")
+    expect(0 < mean < np.inf, f"the patterns have mean energy {mean}; expected a finite number > 0")
     return float(np.sqrt(nphotons / mean))
 
 
-def expose(
-    amplitude: NDArray[np.floating], nphotons: float, rng: np.random.Generator
-) -> tuple[NDArray[np.float32], float]:
+def expose(amplitude: Real, nphotons: float, rng: np.random.Generator) -> tuple[NDArray[np.float32], float]:
     """Expose a detector to ideal patterns: return (diff3d, s), the amplitude sqrt(counts) / s float32 and its scale s.
 
     counts ~ Poisson(s^2 A^2), with s from `intensity_scale` (raises what that raises).
@@ -88,7 +81,7 @@ def expose(
     return (np.sqrt(counts) / s).astype(np.float32), s
 
 
-def illuminated_area(x: NDArray[np.floating], y: NDArray[np.floating], probe: NDArray[np.complexfloating]) -> int:
+def illuminated_area(x: Real, y: Real, probe: Complex) -> int:
     """Return how many pixels of the object a scan at `x`, `y` (M,) illuminates with `probe` (N, N) or (L, N, N).
 
     A pixel counts if its coverage C = sum_k |P|^2, at positions rounded to pixels, is at least a tenth of

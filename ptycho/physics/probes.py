@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import fft, special
 
 from ptycho.config import PROBES
+from ptycho.errors import expect
 
 
 def make_probe(kind: str, N: int) -> NDArray[np.complex64]:
@@ -14,8 +15,7 @@ def make_probe(kind: str, N: int) -> NDArray[np.complex64]:
 
     Raises ValueError for an unknown kind, or an N that is odd or below 16.
     """
-    if kind not in PROBES:
-        raise ValueError(f"probe kind is {kind!r}; expected one of {', '.join(PROBES)}")
+    expect(kind in PROBES, f"probe kind is {kind!r}; expected one of {', '.join(PROBES)}")
     return {"disk": disk, "gaussian": gaussian, "zone_plate": zone_plate}[kind](N)
 
 
@@ -60,16 +60,14 @@ def support_size(probe: NDArray[np.complexfloating], energy: float = 0.9999) -> 
     incoherent modes, whose intensities add. `energy` = 1 gives the square of all that is not zero.
     Raises ValueError for any other shape, an odd N, an energy outside (0, 1], or a probe that is zero or not finite.
     """
-    if probe.ndim not in (2, 3) or probe.shape[-1] != probe.shape[-2] or probe.shape[-1] % 2:
-        raise ValueError(f"probe shape is {probe.shape}; expected (N, N) or (L, N, N) with N even")
-    if not 0 < energy <= 1:
-        raise ValueError(f"energy is {energy}; expected a fraction in (0, 1]")
     N = probe.shape[-1]
+    square = probe.ndim in (2, 3) and probe.shape[-2] == N and N % 2 == 0
+    expect(square, f"probe shape is {probe.shape}; expected (N, N) or (L, N, N) with N even")
+    expect(0 < energy <= 1, f"energy is {energy}; expected a fraction in (0, 1]")
     index = np.arange(N)
     half = np.where(index < N // 2, N // 2 - index, index - N // 2 + 1)  # half-width of the crop that reaches an index
     held = np.bincount(np.maximum(half[:, None], half).ravel(), total_intensity(probe).ravel()).cumsum()
-    if not (np.isfinite(held[-1]) and held[-1] > 0):
-        raise ValueError(f"probe energy is {held[-1]}; expected a finite number > 0")
+    expect(0 < held[-1] < np.inf, f"probe energy is {held[-1]}; expected a finite number > 0")
     return 2 * int(np.argmax(held >= energy * held[-1]))
 
 
@@ -83,11 +81,11 @@ def estimate(mean_intensity: NDArray[np.floating], rounds: int = 20) -> NDArray[
     probes of little curvature; the mean pattern does not hold the phase of a strongly defocused one.
     Raises ValueError for another shape, an odd N or one below 16, values below zero or not finite, or no light.
     """
-    if mean_intensity.ndim != 2 or mean_intensity.shape[0] != mean_intensity.shape[1]:
-        raise ValueError(f"mean intensity has shape {mean_intensity.shape}; expected (N, N)")
+    square = mean_intensity.ndim == 2 and mean_intensity.shape[0] == mean_intensity.shape[1]
+    expect(square, f"mean intensity has shape {mean_intensity.shape}; expected (N, N)")
     intensity = mean_intensity.astype(np.float64)
-    if not (np.isfinite(intensity).all() and intensity.min() >= 0 and intensity.max() > 0):
-        raise ValueError("mean intensity holds negative or infinite values, or no light; expected values >= 0")
+    light = intensity.min() >= 0 and 0 < intensity.max() < np.inf  # False for NaN too
+    expect(light, "mean intensity holds negative or infinite values, or no light; expected values >= 0")
     r = _distance(len(intensity))
     ring = np.rint(r).astype(int).ravel()
     correlation = np.abs(fft.fftshift(fft.ifft2(fft.ifftshift(intensity))))
@@ -107,15 +105,13 @@ def estimate(mean_intensity: NDArray[np.floating], rounds: int = 20) -> NDArray[
 
 def _distance(N: int) -> NDArray[np.float64]:
     """Return the distance in pixels of each pixel of an (N, N) frame from index N//2."""
-    if N < 16 or N % 2:
-        raise ValueError(f"probe frame N is {N}; expected an even number, 16 or more")
+    expect(N >= 16 and N % 2 == 0, f"probe frame N is {N}; expected an even number, 16 or more")
     index = np.arange(N) - N // 2
     return np.hypot(index[:, None], index)
 
 
 def _positive(name: str, value: float) -> float:
-    if not (np.isfinite(value) and value > 0):
-        raise ValueError(f"probe {name} is {value}; expected a finite number > 0")
+    expect(0 < value < np.inf, f"probe {name} is {value}; expected a finite number > 0")
     return value
 
 

@@ -11,6 +11,9 @@ from scipy import fft, ndimage
 from skimage import draw
 
 from ptycho.config import OBJECTS
+from ptycho.errors import expect
+
+Positions = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 # The published lines object has 400 lines on the canvas of a 392-pixel object. Both the length of a line and the canvas
 # grow with the size, so a number proportional to the size keeps the length of line per area, hence the look, constant.
@@ -25,19 +28,15 @@ def make_object(kind: str, size: int, seed: int, phase: float = 0.0) -> NDArray[
     both absorbs and retards, as metal does). The same arguments give the same object, bit for bit.
     Raises ValueError for an unknown kind, a size below 16, a negative seed, or a phase that is negative or not finite.
     """
-    if kind not in OBJECTS:
-        raise ValueError(f"object kind is {kind!r}; expected one of {', '.join(OBJECTS)}")
-    if size < 16:
-        raise ValueError(f"object size is {size} pixels; expected 16 or more")
-    if seed < 0:
-        raise ValueError(f"object seed is {seed}; expected a non-negative integer")
-    if not (np.isfinite(phase) and phase >= 0):
-        raise ValueError(f"object phase is {phase} radians peak to peak; expected a finite number >= 0")
+    expect(kind in OBJECTS, f"object kind is {kind!r}; expected one of {', '.join(OBJECTS)}")
+    expect(size >= 16, f"object size is {size} pixels; expected 16 or more")
+    expect(seed >= 0, f"object seed is {seed}; expected a non-negative integer")
+    expect(0 <= phase < np.inf, f"object phase is {phase} radians peak to peak; expected a finite number >= 0")
     for_amplitude, for_phase = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     if kind == "siemens":
         angle = for_amplitude.uniform(0, 2 * np.pi)
-        centre = (size - 1) / 2 + for_amplitude.uniform(-0.05 * size, 0.05 * size, 2)
-        amplitude = retardation = siemens_star(size, angle=angle, centre=(centre[0], centre[1]))
+        row, column = (size - 1) / 2 + for_amplitude.uniform(-0.05 * size, 0.05 * size, 2)
+        amplitude = retardation = siemens_star(size, angle=angle, centre=(row, column))
     else:
         pattern = {"lines": lines, "grf": gaussian_random_field}[kind]
         amplitude = pattern(size, for_amplitude)
@@ -101,18 +100,13 @@ def _unit(image: NDArray[np.float64]) -> NDArray[np.float64]:
     return (image - image.min()) / np.ptp(image)
 
 
-Positions = tuple[NDArray[np.float64], NDArray[np.float64]]
-
-
 def random_positions(n: int, size: int, N: int, rng: np.random.Generator) -> Positions:
     """Return `n` positions drawn uniformly from the square where patches fit: [N/2, size - N/2 - 1] on both axes.
 
     Raises ValueError for n below 1, or an object of `size` pixels too small for a patch of N.
     """
-    if n < 1:
-        raise ValueError(f"number of positions is {n}; expected 1 or more")
-    if size < N + 1:
-        raise ValueError(f"object size is {size} pixels; expected at least N + 1 = {N + 1} for a patch to fit")
+    expect(n >= 1, f"number of positions is {n}; expected 1 or more")
+    expect(size > N, f"object size is {size} pixels; expected at least N + 1 = {N + 1} for a patch to fit")
     x, y = rng.uniform(N / 2, size - N / 2 - 1, (2, n))
     return x, y
 
