@@ -14,7 +14,7 @@ from typing import Any
 from ptycho import __version__
 from ptycho.errors import ConfigError
 from ptycho.files import NOTEBOOKS, ROOT
-from ptycho.run import engine, environment, report, stage
+from ptycho.run import cluster, engine, environment, report, stage
 from ptycho.study import status, sweep
 from ptycho.study.campaigns import CAMPAIGNS, HOW, ask, folder, refused, variables
 from ptycho.study.config import PARAMETERS
@@ -56,12 +56,6 @@ def _bound(options: argparse.Namespace) -> None:
     from ptycho.study import bounds
 
     bounds.write(options.out)
-
-
-def _submit(options: argparse.Namespace) -> int:
-    from ptycho.run import cluster
-
-    return cluster.submit(options.scheduler, options.words)
 
 
 def _gather(options: argparse.Namespace) -> None:
@@ -190,9 +184,10 @@ def _add_stages(add: Callable[..., argparse.ArgumentParser]) -> None:
         command.add_argument("--jobs", type=int, default=1, help="notebooks that share the cores")
     run.add_argument("--sweep", type=Path, metavar="OUT", help="of a sweep: print its progress, and log the rest")
 
-    command = add("submit", _submit, description="run a command on a dask cluster")
-    command.add_argument("scheduler", metavar="ADDRESS")
-    command.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
+    how = "run a command on a dask cluster"
+    submit = add("submit", lambda given: cluster.submit(given.scheduler, given.words), description=how)
+    submit.add_argument("scheduler", metavar="ADDRESS")
+    submit.add_argument("words", nargs=argparse.REMAINDER, metavar="COMMAND")
 
     gather = add("gather", _gather, description="put the arms of a sweep together in arms.json")
     gather.add_argument("out", type=Path)

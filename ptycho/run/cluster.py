@@ -8,12 +8,12 @@ last backup.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
@@ -34,6 +34,8 @@ PATIENCE = 20.0
 
 def connect(scheduler: str) -> Client:
     """Return a client of the scheduler at the address `scheduler`. Raises ConfigError when none answers there."""
+    import asyncio
+
     from distributed import Client
 
     try:
@@ -57,10 +59,9 @@ async def _knock(scheduler: str) -> None:
 
 def threads_by_machine(client: Client) -> dict[str, int]:
     """Return {machine: threads of the workers on it}; each thread runs one command at a time."""
-    threads: dict[str, int] = {}
+    threads: Counter[str] = Counter()
     for address, worker in client.scheduler_info(n_workers=-1)["workers"].items():
-        machine = _machine(address)
-        threads[machine] = threads.get(machine, 0) + worker["nthreads"]
+        threads[_machine(address)] += worker["nthreads"]
     return threads
 
 
@@ -101,9 +102,8 @@ def submit(scheduler: str, command: Sequence[str]) -> int:
         client.subscribe_topic(name, hear)
         tethered = [sys.executable, "-m", __name__, *command]
         environment = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-        future = client.submit(
-            _work, tethered, os.getcwd(), environment, name, threads_by_machine(client), key=name, pure=False
-        )
+        how = (tethered, os.getcwd(), environment, name, threads_by_machine(client))
+        future = client.submit(_work, *how, key=name, pure=False)
         try:
             status = future.result()
             ended.wait(PATIENCE)

@@ -19,10 +19,12 @@ from pathlib import Path
 from ptycho.cores import usable_cores
 from ptycho.errors import ConfigError
 from ptycho.files import NOTEBOOKS, write_if_changed
+from ptycho.run import cluster
 from ptycho.run import stage as runner
 from ptycho.run.environment import python_path
 from ptycho.run.rules import ALL, rules
-from ptycho.study import layout, plan, status
+from ptycho.run.verdict import write_verdict
+from ptycho.study import layout, plan, status, sweep
 from ptycho.study.campaigns import CAMPAIGNS, Request
 
 
@@ -32,8 +34,6 @@ def perform(request: Request) -> int:
     Raises ConfigError where it cannot be begun.
     """
     if request.scheduler:
-        from ptycho.run import cluster
-
         cluster.connect(request.scheduler).close()
     if request.target in ("study", "sweep"):
         return _make(request)
@@ -50,8 +50,6 @@ def _make(request: Request) -> int:
     plan.check_scan(request.config)
     with _held(out):
         if swept:
-            from ptycho.study import sweep
-
             sweep.write_sweep(out, request.config, request.seeds)
         else:
             plan.write_plan(out, request.config)
@@ -71,8 +69,6 @@ def _make(request: Request) -> int:
 
 def verify(out: Path) -> int:
     """Judge the study or sweep in `out`, and print the verdict and where the report is."""
-    from ptycho.run.verdict import write_verdict
-
     print(write_verdict(out), end="")
     print(f"report: {out / layout.INDEX}")
     return 0
@@ -100,8 +96,6 @@ def clean(out: Path) -> None:
 
 def _campaign(request: Request) -> int:
     """The sweeps one after the other, then the notebook that gathers them. An arm that collapsed is a result."""
-    import yaml
-
     out, members = Path(request.out), request.members
     stem, _ = CAMPAIGNS[request.target].notebook or ("", "")
     for member in members.values():
@@ -111,17 +105,15 @@ def _campaign(request: Request) -> int:
     if _is_dry():
         return 0
     parameters = out / f"{request.target}.yaml"
-    write_if_changed(parameters, yaml.safe_dump(request.gathering(), sort_keys=False))
+    plan.write_yaml(parameters, request.gathering())
     (out / layout.STATUS).unlink(missing_ok=True)  # what an earlier failure of the gathering left is void
     return runner.run(NOTEBOOKS / f"{stem}.ipynb", out / f"{stem}.ipynb", parameters, out / layout.LOG)
 
 
 def _tell_unfinished(out: Path) -> None:
     """Say in status.txt what `make status` says of what stopped."""
-    from ptycho.study import sweep
-
     swept = sweep.planned(out)
-    folders = [out] if swept is None else [out / layout.seed_folder(seed) for seed in swept["seeds"]]
+    folders = [out] if swept is None else [sweep.folder(out, seed) for seed in swept["seeds"]]
     for folder in folders:
         status.write_unfinished(folder, status.survey(folder, layout.study_stages(plan.planned(folder))))
 
@@ -145,8 +137,6 @@ def _jobs(request: Request) -> int:
     """Stages at a time."""
     asked = _asked_of_make()[1] or request.jobs
     if asked is None and request.scheduler:
-        from ptycho.run import cluster
-
         return cluster.threads(request.scheduler)
     return asked or usable_cores()
 

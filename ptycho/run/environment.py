@@ -16,15 +16,13 @@ from pathlib import Path
 from ptycho.cores import THREADS, processor, usable_cores
 from ptycho.files import ROOT, user_cache
 
-_REQUIREMENT = re.compile(r'^\s+"([A-Za-z0-9._-]+)>=([0-9.]+)",', re.MULTILINE)
-
 
 def requirements(pyproject: Path = ROOT / "pyproject.toml") -> dict[str, str]:
     """Return {distribution: least version} of `pyproject`, development tools included.
 
     Read with a regular expression because Python 3.10 has no TOML reader; a test compares it with one.
     """
-    return dict(_REQUIREMENT.findall(pyproject.read_text(encoding="utf-8")))
+    return dict(re.findall(r'(?m)^\s+"([A-Za-z0-9._-]+)>=([0-9.]+)",', pyproject.read_text(encoding="utf-8")))
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -35,8 +35,7 @@ def render(notebook: Path, title: str, before: str = "", after: str = "") -> str
         template_name="lab", exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True
     )
     exporter.register_preprocessor(TagRemovePreprocessor(remove_cell_tags=set(HIDDEN)), enabled=True)
-    page: str = exporter.from_notebook_node(content, resources={"metadata": {"name": title}})[0]
-    return page
+    return exporter.from_notebook_node(content, resources={"metadata": {"name": title}})[0]
 
 
 def write(out: str | os.PathLike[str]) -> Path:

@@ -102,8 +102,8 @@ def _start(
         start_new_session=True,  # the terminal's interrupt comes here only, and is passed on once
     ) as child:
         os.close(send)
-        streams = (child.stdout, child.stderr)
-        copies = [threading.Thread(target=log.copy, args=(stream,), daemon=True) for stream in streams]
+        pipes = (child.stdout, child.stderr)
+        copies = [threading.Thread(target=log.copy, args=(pipe,), daemon=True) for pipe in pipes]
         # a kernel whose parent is gone ends itself within a second, whatever its cell is doing
         with interruptions(lambda _: child.kill()) as got:
             # threads inherit what is blocked: only a signal to this one interrupts the wait, and lets the handler run

@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,14 @@ from ptycho.study.status import write_status
 
 ENOUGH_PHOTONS = 1e8
 """Photons per pattern from which a collapsed network is a fault and no longer a result."""
-
 DIVERGED = 0.2
 """By how much the log loss of the last epoch may exceed the first's. Each epoch shows other groups: where photons are
 so few that a network is at its best within the first, means over 500 groups differ by 0.02 between epochs; that of a
 training that diverged rose by 0.6."""
 
 _SHAPE_ERROR = re.compile(
-    r"incompatible shapes|InvalidArgumentError|(ValueError|TypeError): .*\bshapes?\b|could not be broadcast|"
-    r"incompatible with the layer|dimensions must be equal",
-    re.IGNORECASE,
+    r"(?i)incompatible shapes|InvalidArgumentError|(ValueError|TypeError): .*\bshapes?\b|could not be broadcast|"
+    r"incompatible with the layer|dimensions must be equal"
 )
 
 
@@ -51,10 +49,8 @@ def history_fault(path: Path, nepochs: int) -> str | None:
     if len(losses) != nepochs or not all(map(math.isfinite, losses + others)):
         return "its loss is not finite in every epoch"
     if losses[-1] > losses[0] + DIVERGED:
-        return (
-            f"its log loss rose from {losses[0]:.3g} in the first epoch to {losses[-1]:.3g} in the last: "
-            "it diverged; try a lower LEARNING_RATE"
-        )
+        rise = f"from {losses[0]:.3g} in the first epoch to {losses[-1]:.3g} in the last"
+        return f"its log loss rose {rise}: it diverged; try a lower LEARNING_RATE"
     return None
 
 
@@ -109,17 +105,14 @@ def _float(word: Any) -> float | None:
 
 def verify_study(out: str | os.PathLike[str], arms: Sequence[Arm], nepochs: int) -> tuple[bool, list[str]]:
     """Judge the study in `out`: return whether it is VERIFIED, and in words what was verified or why it is not."""
-    out = Path(out)
-    faults: list[str] = []
-    notes: list[str] = []
-    entries: dict[str, Any] = {}
+    out, entries = Path(out), dict[str, Any]()
+    faults, notes = list[str](), list[str]()
     for arm in arms:
         try:
-            entry = read_arm(out, arm.name)
+            entry = entries[arm.name] = read_arm(out, arm.name)
         except ValueError as error:
             faults.append(f"{arm.name}: {error}")
             continue
-        entries[arm.name] = entry
         fault = history_fault(out / arm.name / layout.HISTORY, nepochs)
         if entry["status"] == "failed":
             fault = "its training failed"
@@ -129,12 +122,11 @@ def verify_study(out: str | os.PathLike[str], arms: Sequence[Arm], nepochs: int)
             notes.append(f"{arm.name}: the network collapsed at {entry['nphotons']:.3g} photons per pattern: a result")
         if fault:
             faults.append(f"{arm.name}: {fault}")
-    faults += _study_faults(out, [arm.name for arm in arms], entries, len(arms))
+    faults += _study_faults(out, [arm.name for arm in arms], entries)
     if faults:
         return False, [*faults, *notes]
-    names = ", ".join(entries)
     return True, [
-        f"trained to the end, {nepochs} epochs each, every loss and metric finite: {names}",
+        f"trained to the end, {nepochs} epochs each, every loss and metric finite: {', '.join(entries)}",
         f"no network collapsed at {ENOUGH_PHOTONS:.0e} photons per pattern or more",
         "no shape error in run.log",
         "dose_comparison.png holds data in every panel",
@@ -142,13 +134,13 @@ def verify_study(out: str | os.PathLike[str], arms: Sequence[Arm], nepochs: int)
     ]
 
 
-def _study_faults(out: Path, names: Iterable[str], entries: Mapping[str, Any], rows: int) -> list[str]:
+def _study_faults(out: Path, names: list[str], entries: Mapping[str, Any]) -> list[str]:
     faults = []
     try:
         study = read_json(out / layout.METRICS)
         listed = [entry["name"] for entry in study["arms"]]
-        if study["schema"] != 1 or listed != list(names):
-            faults.append(f"metrics.json: it lists {listed}, expected {list(names)} by schema 1")
+        if study["schema"] != 1 or listed != names:
+            faults.append(f"metrics.json: it lists {listed}, expected {names} by schema 1")
         elif any(entries.get(entry["name"], entry) != entry for entry in study["arms"]):
             faults.append("metrics.json: it differs from the metrics of its arms")
     except (KeyError, TypeError):
@@ -159,7 +151,7 @@ def _study_faults(out: Path, names: Iterable[str], entries: Mapping[str, Any], r
         faults += [f"run.log: {line}" for line in shape_errors(out / layout.LOG)]
     except OSError as error:
         faults.append(f"run.log: cannot be read ({error.strerror})")
-    figure = figure_fault(out, layout.COMPARISON, rows)
+    figure = figure_fault(out, layout.COMPARISON, len(names))
     return faults + ([figure] if figure else [])
 
 
@@ -167,8 +159,7 @@ def verify_sweep(out: str | os.PathLike[str]) -> tuple[bool, list[str]]:
     """Judge the sweep in `out`: return whether it is VERIFIED, and in words what was verified or why it is not."""
     entries, plan, out = sweep.collect(out), sweep.planned(out), Path(out)
     assert plan is not None
-    faults: list[str] = []
-    notes: list[str] = []
+    faults, notes = list[str](), list[str]()
     for (seed, arm), entry in zip(sweep.members(plan), entries, strict=True):
         if entry["status"] in ("failed", "missing"):
             faults.append(f"{entry['name']}: {entry['status']} ({entry['reason']})")
@@ -199,5 +190,4 @@ def write_verdict(out: str | os.PathLike[str]) -> str:
     if sweep.planned(out) is not None:
         return write_status(out, *verify_sweep(out))
     plan = study.planned(out)
-    ok, lines = verify_study(out, arms(plan["doses"], plan["losses"]), plan["nepochs"])
-    return write_status(out, ok, lines)
+    return write_status(out, *verify_study(out, arms(plan["doses"], plan["losses"]), plan["nepochs"]))

@@ -30,16 +30,9 @@ def arm_entry(
 ) -> dict[str, Any]:
     """The arm's entry in ``metrics.json``.
 
-    Parameters
-    ----------
-    architecture : str or None
-        None for an arm without a network, whose history is empty.
-    history : list of {epoch, loss, seconds}
-        Of the training.
-    patterns : int
-        Patterns seen in one epoch.
-    judged : mapping of ``PARTS`` to Evaluation
-        Those that the arm has; the others' entries are None.
+    `architecture` is None for an arm without a network, whose `history`, {epoch, loss, seconds} for each epoch of the
+    training, is empty. `patterns` are seen in one epoch. `judged` holds those of ``PARTS`` that the arm has; the
+    others' entries are None.
     """
     seconds = sum(row["seconds"] for row in history) if architecture else None
     of_network = [judged[split] for split in ("train", "heldout") if split in judged]
@@ -140,8 +133,7 @@ def check_arm(entry: Any, path: str | os.PathLike[str], name: str | None = None)
     for part in PARTS:
         if entry[part] is not None:
             check_fields(entry[part], PartRecord, f"{path}: {part!r}")
-    for key in entry:
-        _check_finite(entry[key], f"{path}: {key!r}")
+    _check_finite(entry, str(path))
     if entry["status"] not in STATUSES:
         raise ValueError(f"{path}: 'status' is {entry['status']!r}, expected one of {STATUSES}")
     if name is not None and entry["name"] != name:

@@ -131,10 +131,12 @@ def ask(target: str, given: Mapping[str, str]) -> Request:
         words["METHODS"] = words.get("ARCH", "").strip() or StudyConfig.architecture
     config = StudyConfig.from_strings({name: word for name, word in words.items() if name in PARAMETERS})
     # a study takes one arm at a time, on a cluster as many as it has threads
-    jobs, out = _jobs(given if scheduler else words), folder(words["OUT"])
+    jobs = (given if scheduler else words).get("JOBS", "").strip()
+    require(not jobs or (jobs.isdecimal() and int(jobs) >= 1), "JOBS", jobs, "an integer >= 1")
+    out = folder(words["OUT"])
     seeds = () if target == "study" else _seeds(words["SEEDS"])
     rates = _rates(words["RATES"], config) if target == "rates" else ()
-    return Request(target, given, config, out, seeds, rates, jobs, scheduler or None)
+    return Request(target, given, config, out, seeds, rates, int(jobs) if jobs else None, scheduler or None)
 
 
 def refused(target: str, name: str) -> str:
@@ -155,12 +157,9 @@ def variables(target: str) -> dict[str, tuple[str, str]]:
         default = " ".join(map(str, of.default)) if isinstance(of.default, tuple) else of.default
         accepted = ", ".join(map(str, of.metadata["choices"]))
         found[name] = ("" if default is None else str(default), of.metadata["meaning"] + (accepted and f": {accepted}"))
-    found |= {name: (CAMPAIGNS[_OWNERS.get(name, target)].defaults.get(name, ""), HOW[name]) for name in HOW}
+    owners = {"SEEDS": "sweep", "RATES": "rates"}  # whose default is told where the target at hand has none
+    found |= {name: (CAMPAIGNS[owners.get(name, target)].defaults.get(name, ""), HOW[name]) for name in HOW}
     return {name: (CAMPAIGNS[target].defaults.get(name, default), words) for name, (default, words) in found.items()}
-
-
-_OWNERS = {"SEEDS": "sweep", "RATES": "rates"}
-"""Whose default of a parameter is told where the target at hand has none."""
 
 
 def folder(word: str) -> str:
@@ -173,12 +172,6 @@ def folder(word: str) -> str:
     return path
 
 
-def _jobs(words: Mapping[str, str]) -> int | None:
-    word = words.get("JOBS", "").strip()
-    require(not word or (word.isdecimal() and int(word) >= 1), "JOBS", word, "an integer >= 1")
-    return int(word) if word else None
-
-
 def _seeds(word: str) -> tuple[int, ...]:
     words = word.split()
     seeds = tuple(int(seed) for seed in words if seed.isdecimal())
@@ -189,10 +182,10 @@ def _seeds(word: str) -> tuple[int, ...]:
 def _rates(word: str, config: StudyConfig) -> tuple[str, ...]:
     rates = tuple(word.split())
     try:
-        values = {float(rate) for rate in rates}
+        values = [float(rate) for rate in rates]
     except ValueError:
-        values = set()
-    require(0 < len(rates) == len(values), "RATES", word, "distinct numbers > 0")
+        values = []
+    require(0 < len(values) == len(set(values)), "RATES", word, "distinct numbers > 0")
     methods, accepted = config.methods, f"one, {config.architecture} or {DIRECT}"
     require(len(methods) == 1, "METHODS", " ".join(methods), accepted)
     for value in values:

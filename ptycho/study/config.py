@@ -77,15 +77,12 @@ def _asked(default: Any, meaning: str, choices: tuple[Any, ...] = ()) -> Any:
 
 @dataclass(frozen=True)
 class StudyConfig:
-    """The parameters of a dose study; the names in upper case are the Makefile's variables.
+    """The parameters of a dose study, with their meaning; the names in upper case are the Makefile's variables.
 
     ``scan`` is None for a simulated study, otherwise a file of any of ``formats.FORMATS`` or ``'siemens-star'``.
-    ``N`` is None when the scan decides it. ``learning_rate`` is that of the network, or of ``'direct'`` where there is
-    none; where None, LEARNING_RATES, or PHASE_LEARNING_RATES of an object that shifts the phase.
-    ``object``, its ``object_size`` (pixels; 4N when None) and ``phase``, and ``illumination`` are what is simulated.
-    ``methods`` are what each arm reconstructs with: the network named by ``architecture``, ``'direct'``, or both.
-    ``orientation``, ``probe_modes``, ``positions`` and ``resolution`` are of a measured scan: which way its positions
-    run, what is found beside the object, and the full period to be resolved.
+    ``N`` is None when the scan decides it. Where ``learning_rate`` is None it is that of LEARNING_RATES, or of
+    PHASE_LEARNING_RATES for an object that shifts the phase. Only a simulated scan has ``object``, ``object_size``,
+    ``phase`` and ``illumination``; only a measured one ``orientation``, ``probe_modes``, ``positions``, ``resolution``.
     """
 
     nepochs: int = _asked(5, "epochs that each arm is trained for")
@@ -182,10 +179,8 @@ class StudyConfig:
     def from_strings(cls, values: Mapping[str, str]) -> StudyConfig:
         """Build from the Makefile's words, e.g. ``{"NEPOCHS": "5", "DOSES": "1e9 1e4"}``; empty words take defaults.
 
-        Raises
-        ------
-        ConfigError
-            An unknown name, a word that is no number where one is needed, or a value that is not accepted.
+        Raises ConfigError for an unknown name, a word that is no number where one is needed, or a value that is not
+        accepted.
         """
         chosen: dict[str, Any] = {}
         for name, word in values.items():
@@ -193,11 +188,10 @@ class StudyConfig:
             if word.strip():
                 of = PARAMETERS[name]
                 chosen[of.name] = _parse(name, word.strip(), str(of.type))
+        defaults: dict[str, Any] = {"methods": (chosen.get("architecture", "unrolled"), DIRECT)}
         if chosen.get("scan"):
-            chosen.setdefault("doses", ("full", "1e4"))
-            chosen.setdefault("N", None)
-        chosen.setdefault("methods", (chosen.get("architecture", "unrolled"), DIRECT))
-        return cls(**chosen)
+            defaults |= {"doses": ("full", "1e4"), "N": None}
+        return cls(**{**defaults, **chosen})
 
 
 def _parse(name: str, word: str, kind: str) -> Any:

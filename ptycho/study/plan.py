@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -73,16 +73,14 @@ def write_plan(out: str | os.PathLike[str], config: StudyConfig) -> list[Path]:
     Raises ConfigError when the scan is not there, when it cannot tell the nanometres that are asked for, or when `out`
     cannot be written.
     """
-    import yaml  # here, so that `import ptycho.study.plan` stays within the standard library
-
     out = Path(out)
     check_scan(config)
     changed, files = [], parameters(config, out)
     try:
-        for path, values in ((out / name, values) for name, values in files.items()):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if write_if_changed(path, yaml.safe_dump(values, sort_keys=False)):
-                changed.append(path)
+        for name, values in files.items():
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            if write_yaml(out / name, values):
+                changed.append(out / name)
         stages = layout.study_stages({**files[layout.STUDY], **config.values("methods")})
         changed += sources.write(out, (stage.notebook for stage in stages), _scan_files(config.scan))
         mark_unfinished(out, after_success=False)
@@ -105,6 +103,13 @@ def planned(out: str | os.PathLike[str]) -> dict[str, Any]:
     first = next(iter(arms(values["doses"], values["losses"])), None)
     arm = read_yaml(Path(out) / layout.arm_parameters(first), {"methods"}) if first else None
     return {"measured": False, "methods": [], **values, **({"methods": arm["methods"]} if arm else {})}
+
+
+def write_yaml(path: Path, values: Mapping[str, Any]) -> bool:
+    """Write a parameter file, if that says something new; return whether it was written. Raises OSError."""
+    import yaml  # here, so that `import ptycho.study.plan` stays within the standard library
+
+    return write_if_changed(path, yaml.safe_dump(values, sort_keys=False))
 
 
 def read_yaml(path: Path, keys: Set[str]) -> dict[str, Any] | None:

@@ -16,25 +16,20 @@ from ptycho.errors import ConfigError
 from ptycho.files import NOTEBOOKS, json_if_any, write_if_changed, write_json
 from ptycho.study.layout import SOURCES, source
 
-CHUNK = 2**24
 
+@cache
+def digest_of_code(stem: str) -> str:
+    """The SHA-256 of the source of each code cell of the notebook called `stem`.
 
-def code_of(notebook: Path) -> list[str]:
-    """The source of each code cell; not its outputs, its number, its metadata, nor the prose between.
-
-    Raises ValueError where it is no notebook.
+    Outputs, numbers, metadata and the prose between do not count. Raises ValueError where it is no notebook.
     """
+    notebook = NOTEBOOKS / f"{stem}.ipynb"
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{notebook}: no notebook ({error}); expected the JSON of one") from error
-    return ["".join(cell["source"]).rstrip() for cell in cells if cell["cell_type"] == "code"]
-
-
-@cache
-def digest_of_code(stem: str) -> str:
-    """The SHA-256 of the code of the notebook called `stem`. Raises ValueError where there is none."""
-    return hashlib.sha256(json.dumps(code_of(NOTEBOOKS / f"{stem}.ipynb")).encode()).hexdigest()
+    code = ["".join(cell["source"]).rstrip() for cell in cells if cell["cell_type"] == "code"]
+    return hashlib.sha256(json.dumps(code).encode()).hexdigest()
 
 
 def is_current(digest: Path, stem: str) -> bool:
@@ -78,7 +73,7 @@ def _sha256(marks: tuple[tuple[str, tuple[int, ...]], ...]) -> str:
     total = hashlib.sha256()
     for name, _ in marks:
         with open(name, "rb") as file:
-            while chunk := file.read(CHUNK):
+            while chunk := file.read(2**24):
                 total.update(chunk)
     return total.hexdigest()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,11 +129,10 @@ def status_summary(rows: Sequence[Row], beside: int = 0) -> str:
     The time left is that of the arms to come, each as long as the mean of those done, shared by those that run side by
     side: as many as are found running, and `beside` more that are about to.
     """
-    states = [row.state for row in rows]
-    running = states.count("running")
-    to_come = len(rows) - states.count("done") - states.count("failed") - running
-    words = f"{states.count('done')} of {len(rows)} arms done, {running} running, {states.count('failed')} failed"
-    words += f", {to_come} to come"
+    count = Counter(row.state for row in rows)
+    done, failed, running = count["done"], count["failed"], count["running"]
+    to_come = len(rows) - done - failed - running
+    words = f"{done} of {len(rows)} arms done, {running} running, {failed} failed, {to_come} to come"
     took = [row.elapsed for row in rows if row.state == "done" and row.elapsed is not None]
     at_once = min(len(rows), running + beside)
     if not took or not at_once:

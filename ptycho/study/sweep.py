@@ -10,7 +10,7 @@ from typing import Any
 
 from ptycho.config import DIRECT
 from ptycho.errors import ConfigError
-from ptycho.files import json_if_any, read_json, write_if_changed, write_json
+from ptycho.files import json_if_any, read_json, write_json
 from ptycho.study import layout, plan, sources, status
 from ptycho.study.arms import read_arm
 from ptycho.study.config import Arm, StudyConfig, arms
@@ -28,8 +28,6 @@ def write_sweep(out: str | os.PathLike[str], config: StudyConfig, seeds: tuple[i
 
     Raises ConfigError as :func:`ptycho.study.plan.write_plan` does.
     """
-    import yaml
-
     changed = [path for seed in seeds for path in plan.write_plan(folder(out, seed), replace(config, seed=seed))]
     changed += sources.write(Path(out), [layout.gathering().notebook], None)
     values = {
@@ -38,7 +36,7 @@ def write_sweep(out: str | os.PathLike[str], config: StudyConfig, seeds: tuple[i
         "seeds": list(seeds),
         **config.values("methods", "nepochs"),
     }
-    if write_if_changed(Path(out) / layout.SWEEP, yaml.safe_dump(values, sort_keys=False)) or changed:
+    if plan.write_yaml(Path(out) / layout.SWEEP, values) or changed:
         mark_unfinished(out, after_success=True)
     mark_unfinished(out, after_success=False)
 
