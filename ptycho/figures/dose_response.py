@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ptycho.figures.style import COLOURS, dose_label, error_bars, legend_beside, panels, styled
+from ptycho.figures.style import COLOURS, dose_label, error_bars, legend_beside, line, panels, styled
 from ptycho.findings.arm_table import Curves
 from ptycho.findings.dose_response import Curve, DoseResponse, method_label, methods_of
 from ptycho.findings.dose_verdict import CLAIMED
@@ -79,9 +79,8 @@ def error_response(study: DoseResponse) -> Figure:
                 _draw_curve(cell, curve, losses.index(curve.loss), len(losses))
         limits = [limit for limit in study.limits if limit.method == method]
         for name, style, field in (("Cramér-Rao", "--", "information"), ("M/n", ":", "counting")):
-            told = [(limit.nphotons, getattr(limit, field)) for limit in limits if getattr(limit, field) is not None]
-            if told:
-                upper.plot(*zip(*told, strict=True), style, color="0.35", linewidth=1.1, label=name)
+            least = [getattr(limit, field) for limit in limits]
+            line(upper, [limit.nphotons for limit in limits], least, style, color="0.35", linewidth=1.1, label=name)
         upper.set(xscale="log", yscale="log")
         lower.set(xscale="log", yscale="log", xlabel=DOSE)
         lower.axhline(1, color="0.35", linestyle="--" if known else ":", linewidth=1)
@@ -106,11 +105,11 @@ def frc_response(found: Curves) -> Figure:
         colour = COLOURS[losses.index(curve.loss)]
         cell.plot(curve.frequency, mean, color=colour, linewidth=1, label=curve.loss)
         cell.fill_between(curve.frequency, low, high, color=colour, alpha=0.2, linewidth=0)
-    for line, method in zip(axes, methods, strict=True):
-        line[0].set_ylabel(method_label(method).replace(" ", "\n", 1))
-        for cell in line:
-            cell.axhline(0.5, color="0.6", linestyle="--", linewidth=0.7, zorder=0)
-            cell.set(xlim=(0, 1), ylim=(-0.15, 1.05), xticks=(0, 0.5, 1))
+    for cell, method in zip(axes[:, 0], methods, strict=True):
+        cell.set_ylabel(method_label(method).replace(" ", "\n", 1))
+    for cell in axes.flat:
+        cell.axhline(0.5, color="0.6", linestyle="--", linewidth=0.7, zorder=0)
+        cell.set(xlim=(0, 1), ylim=(-0.15, 1.05), xticks=(0, 0.5, 1))
     for cell, dose in zip(axes[0], doses, strict=True):
         cell.set_title(f"{dose_label(dose)} photons", fontsize=8)
     figure.supxlabel("spatial frequency (fraction of Nyquist)", fontsize=9)

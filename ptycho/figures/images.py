@@ -124,7 +124,7 @@ def frc_curves(curves: Mapping[str, FRCCurve], thresholds: Sequence[str] = ("0.5
     style.legend_beside(axes)
     top = axes.twiny()
     top.set(xlim=(0, 1), xlabel="period (pixels)")
-    top.set_xticks(*style.period_ticks())
+    top.set_xticks(*style.PERIOD_TICKS)
     return figure
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.colors import Normalize
@@ -23,19 +24,25 @@ from ptycho.judge.spokes import Star
 @dataclass(frozen=True, eq=False)
 class Image:
     """A reconstruction at one dose, photons per pattern: (h, w) real values in the mask, what they are, and the full
-    period in pixels that its halves agree on; of a star also where it is, and on rings of the radii how strong its
-    spokes and the noise are, and what correlation with the truth the halves let expect at the period there."""
+    period in pixels that its halves agree on; where it shows a star, also how strong its spokes are."""
 
     nphotons: float
     values: NDArray[np.float64]
     mask: NDArray[np.bool_]
     label: str
     period: float
-    star: Star | None = None
-    radii: NDArray[np.float64] | None = None
-    modulation: NDArray[np.float64] | None = None
-    noise: NDArray[np.float64] | None = None
-    correlation: NDArray[np.float64] | None = None
+    star: Spokes | None = None
+
+
+class Spokes(NamedTuple):
+    """Where a star is, and on rings of the radii, (rings,), how strong its spokes and the noise are, and what
+    correlation with the truth the halves let expect at the period there."""
+
+    where: Star
+    radii: NDArray[np.float64]
+    modulation: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    correlation: NDArray[np.float64]
 
 
 def image(thinning: Thinning, truth: NDArray[np.complex64], is_star: bool) -> Image:
@@ -45,19 +52,16 @@ def image(thinning: Thinning, truth: NDArray[np.complex64], is_star: bool) -> Im
             "no data: of the first thinning of a dose alone there is a reconstruction from all its photons"
         )
     found = evaluate(thinning.whole, truth, 1.0)
-    mask, phase = found.aligned.mask, found.contrast == "phase"
-    values = found.phase if phase else np.abs(found.aligned.object)
-    true = found.truth_phase if phase else np.abs(found.aligned.truth)
-    label = "phase (rad)" if phase else "amplitude (relative)"
-    period = period_px(thinning.split.crossing)
+    values, true, label = np.abs(found.aligned.object), np.abs(found.aligned.truth), "amplitude (relative)"
+    if found.contrast == "phase":
+        values, true, label = found.phase, found.truth_phase, "phase (rad)"
+    shown = Image(thinning.nphotons, values, found.aligned.mask, label, period_px(thinning.split.crossing))
     if not is_star:
-        return Image(thinning.nphotons, values, mask, label, period)
-    star = spokes.find(true, mask)
-    radii = spokes.rings(mask, star.centre)
-    expected = thinning.split.expected
+        return shown
+    star = spokes.find(true, shown.mask)
+    radii, expected = spokes.rings(shown.mask, star.centre), thinning.split.expected
     correlation = np.interp(2 / star.period(radii), expected.frequency, running_median(expected.correlation))
-    strength = spokes.modulation(values, true, star, radii)
-    return Image(thinning.nphotons, values, mask, label, period, star, radii, *strength, correlation)
+    return replace(shown, star=Spokes(star, radii, *spokes.modulation(values, true, star, radii), correlation))
 
 
 def spoke_rows(images: Sequence[Image]) -> list[dict[str, float | None]]:
@@ -68,20 +72,14 @@ def spoke_rows(images: Sequence[Image]) -> list[dict[str, float | None]]:
     """
     rows = []
     for one in images:
-        assert one.star is not None and one.radii is not None and one.correlation is not None
-        assert one.modulation is not None and one.noise is not None
-        shown = spokes.innermost(one.modulation, one.noise, one.radii)
-        rows.append(
-            {
-                "nphotons": one.nphotons,
-                "spokes": float(one.star.spokes),
-                "period_halves": one.period,
-                "radius_halves": one.star.radius(one.period),
-                "radius_shown": shown,
-                "period_shown": None if shown is None else float(one.star.period(np.array(shown))),
-                "correlation_shown": None if shown is None else float(np.interp(shown, one.radii, one.correlation)),
-            }
-        )
+        assert one.star is not None
+        star, radii, modulation, noise, correlation = one.star
+        shown = spokes.innermost(modulation, noise, radii)
+        row: dict[str, float | None] = {"nphotons": one.nphotons, "spokes": float(star.spokes)}
+        row |= {"period_halves": one.period, "radius_halves": star.radius(one.period), "radius_shown": shown}
+        row["period_shown"] = None if shown is None else float(star.period(np.array(shown)))
+        row["correlation_shown"] = None if shown is None else float(np.interp(shown, radii, correlation))
+        rows.append(row)
     return rows
 
 
@@ -95,14 +93,11 @@ def against_dose(levels: Sequence[Level], asked: Needed | None) -> Figure:
         raise ValueError("no data: no dose to draw")
     figure, [[axes]] = style.panels(5.8, 3.6)
     doses = [level.nphotons for level in levels]
-    for label, form, found in (
-        ("halves, FRC50 expected", "o-", [level.frc50 for level in levels]),
-        ("halves, half a bit", "s--", [level.half_bit for level in levels]),
-    ):
-        style.error_bars(axes, doses, found, form, markersize=4, capsize=3, label=label)
-    judged = [(level.nphotons, level.reference) for level in levels if level.reference is not None]
-    if judged:
-        axes.plot(*zip(*judged, strict=True), "^:", markersize=4, linewidth=1.2, label="reference, FRC50")
+    halves = [level.frc50 for level in levels], [level.half_bit for level in levels]
+    for found, form, label in zip(halves, ("o-", "s--"), ("FRC50 expected", "half a bit"), strict=True):
+        style.error_bars(axes, doses, found, form, markersize=4, capsize=3, label=f"halves, {label}")
+    judged = [level.reference for level in levels]
+    style.line(axes, doses, judged, "^:", markersize=4, linewidth=1.2, label="reference, FRC50")
     if asked is not None:
         axes.axhline(asked.frequency, color="0.45", linewidth=1, linestyle="-.", label="asked for")
         if asked.nphotons is not None:
@@ -114,7 +109,7 @@ def against_dose(levels: Sequence[Level], asked: Needed | None) -> Figure:
     figure.legend(frameon=False, loc="outside right center")
     right = axes.twinx()
     right.set(ylim=axes.get_ylim(), ylabel="full period (pixels)")
-    right.set_yticks(*style.period_ticks())
+    right.set_yticks(*style.PERIOD_TICKS)
     return figure
 
 
@@ -132,9 +127,9 @@ def by_dose(images: Sequence[Image]) -> Figure:
         title = f"{style.dose_label(image.nphotons)} photons\nhalves agree to {image.period:.3g} px"
         drawn = style.show_image(cell, np.where(image.mask, image.values, np.nan), title, grey)
         if image.star is not None:
-            y, x = image.star.centre
-            radius = image.star.radius(image.period)
-            cell.add_patch(Circle((x, y), radius, fill=False, color="#D55E00", linewidth=1.2))
+            star = image.star.where
+            ring = Circle(star.centre[::-1], star.radius(image.period), fill=False, color="#D55E00", linewidth=1.2)
+            cell.add_patch(ring)
         style.scale_bar(cell, image.values.shape)
     figure.colorbar(drawn, ax=figure.axes, label=images[0].label, shrink=0.8, extend="both")
     return figure
@@ -148,13 +143,11 @@ def spoke_modulation(images: Sequence[Image]) -> Figure:
     """
     figure, [[axes]] = style.panels(5.8, 3.4)
     for image in images:
-        if image.star is None or image.radii is None or image.modulation is None or image.noise is None:
+        if image.star is None:
             raise ValueError("no data: spokes can be drawn of a star alone")
-        period = image.star.period(image.radii)
-        (line,) = axes.plot(
-            period, image.modulation, linewidth=1.4, label=f"{style.dose_label(image.nphotons)} photons"
-        )
-        axes.plot(period, image.noise, color=line.get_color(), linewidth=0.6)
+        period, label = image.star.where.period(image.star.radii), f"{style.dose_label(image.nphotons)} photons"
+        (line,) = axes.plot(period, image.star.modulation, linewidth=1.4, label=label)
+        axes.plot(period, image.star.noise, color=line.get_color(), linewidth=0.6)
         axes.axvline(image.period, color=line.get_color(), linewidth=0.9, linestyle="--")
     axes.set(xscale="log", xlabel="full period of the spokes (pixels)", ylabel=f"modulation of the {images[0].label}")
     ticks = (2, 3, 4, 6, 8, 10, 15, 20, 30)

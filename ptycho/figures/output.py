@@ -51,13 +51,9 @@ def save(figure: Figure, stem: str | os.PathLike[str], rows: Sequence[Mapping[st
     contents = {".png": _png(figure), ".pdf": pdf.getvalue(), ".csv": numbers.encode()}
     paths = [Path(f"{os.fspath(stem)}{suffix}") for suffix in contents]
     for path, content in zip(paths, contents.values(), strict=True):
-        _write(path, content)
+        with replacing(path) as partial:
+            partial.write_bytes(content)
     return paths
-
-
-def _write(path: str | os.PathLike[str], content: bytes) -> None:
-    with replacing(path) as partial:
-        partial.write_bytes(content)
 
 
 def save_rows(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -77,7 +73,9 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def save_png(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write the figure alone, as PNG, whole or not at all. Raises OSError."""
-    _write(path, _png(figure))
+    png = _png(figure)
+    with replacing(path) as partial:
+        partial.write_bytes(png)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import wraps
-from typing import Any, ParamSpec
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -33,25 +32,17 @@ STYLE: dict[Any, Any] = {
 }
 
 COLOURS = STYLE["axes.prop_cycle"].by_key()["color"]
-
-COUNTS = "inferno"
-GREY = "gray"
+COUNTS, GREY = "inferno", "gray"
 """The colours of diffraction patterns and of images."""
 
 LINE_STYLES = ("-", "--", "-.", ":")  # one for each turn of the seven colours
 
-P = ParamSpec("P")
+FREQUENCIES = [0.1, 0.2, 0.4, 0.6, 0.8, 1.0]
+PERIOD_TICKS = FREQUENCIES, [f"{period_px(frequency):.3g}" for frequency in FREQUENCIES]
+"""Of an axis of frequencies, in fractions of Nyquist: where it has ticks, and their full periods in pixels."""
 
-
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw with STYLE, and leave the caller's matplotlib settings as they were."""
-
-    @wraps(draw)
-    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with mpl.rc_context(STYLE):
-            return draw(*args, **kwargs)
-
-    return styled
+styled = mpl.rc_context(STYLE)
+"""Decorates what draws with STYLE, and leaves the caller's matplotlib settings as they were."""
 
 
 def panels(width: float, height: float, rows: int = 1, columns: int = 1, **more: Any) -> tuple[Figure, np.ndarray]:
@@ -65,20 +56,20 @@ def error_bars(
 ) -> None:
     """Means over x (n,), joined by a line, and their intervals as bars; nothing where there is no mean."""
     told = [(at, one) for at, one in zip(x, intervals, strict=True) if one is not None and one.mean is not None]
-    x, bars = np.array([at for at, _ in told], np.float64), reach([one for _, one in told])
+    x, means = np.array([(at, one.mean) for at, one in told], np.float64).reshape(-1, 2).T
     style = {"fmt": form, "markersize": 3, "linewidth": 1.2, "capsize": 2, **style}
-    axes.errorbar(x, np.array([one.mean for _, one in told], np.float64), bars, **style)
+    axes.errorbar(x, means, reach([one for _, one in told]), **style)
+
+
+def line(axes: Axes, x: Iterable[float], y: Iterable[float | None], form: str, **style: Any) -> None:
+    """A line through the points (x, y), each (n,), whose y is known; nothing where none is."""
+    if told := [point for point in zip(x, y, strict=True) if point[1] is not None]:
+        axes.plot(*zip(*told, strict=True), form, **style)
 
 
 def legend_beside(axes: Axes, *entries: Any, **more: Any) -> None:
     """A legend to the right of the axes."""
     axes.legend(*entries, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), **more)
-
-
-def period_ticks() -> tuple[list[float], list[str]]:
-    """Where an axis of frequencies, in fractions of Nyquist, has ticks, and their full periods in pixels."""
-    ticks = [0.1, 0.2, 0.4, 0.6, 0.8, 1.0]
-    return ticks, [f"{period_px(tick):.3g}" for tick in ticks]
 
 
 def dose_label(nphotons: float) -> str:
@@ -121,5 +112,5 @@ def scale_bar(axes: Axes, shape: tuple[int, ...]) -> None:
     ground = (x - 0.02 * width, y - 0.115 * height), length + 0.04 * width, 0.135 * height
     axes.add_patch(Rectangle(*ground, color="black", alpha=0.65, linewidth=0))
     axes.add_patch(Rectangle((x, y - 0.022 * height), length, 0.022 * height, color="white", linewidth=0))
-    label = f"{length} px"
-    axes.text(x + length / 2, y - 0.03 * height, label, color="white", ha="center", va="bottom", fontsize=7)
+    middle = x + length / 2, y - 0.03 * height
+    axes.text(*middle, f"{length} px", color="white", ha="center", va="bottom", fontsize=7)

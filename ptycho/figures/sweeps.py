@@ -7,7 +7,7 @@ from statistics import fmean
 
 from matplotlib.figure import Figure
 
-from ptycho.figures.style import COLOURS, LINE_STYLES, dose_label, error_bars, legend_beside, panels, styled
+from ptycho.figures.style import COLOURS, LINE_STYLES, dose_label, error_bars, legend_beside, line, panels, styled
 from ptycho.findings.conditions import Condition, comparisons
 from ptycho.findings.dose_response import DoseResponse, method_label
 from ptycho.findings.fluence import AXES, doses_along
@@ -102,14 +102,13 @@ def published_comparison(rows: Sequence[Row]) -> Figure:
     drawn, [axes] = panels(3.6 * len(losses) + 1.2, 2.9, columns=len(losses), sharey=True)
     for cell, loss in zip(axes, losses, strict=True):
         members = [row for row in rows if row.loss == loss]
+        doses = [row.nphotons for row in members]
         for name, (style, colour) in _MARKS.items():
-            doses, found = [row.nphotons for row in members], [getattr(row, name) for row in members]
+            found = [getattr(row, name) for row in members]
             error_bars(cell, doses, found, style, color=colour, linewidth=1, label=METHODS[name])
-        lines = (("published", "s--", "black", "published"), ("limit", ":", "0.4", "photon limit"))
-        for name, style, colour, label in lines:
-            told = [(row.nphotons, getattr(row, name)) for row in members if getattr(row, name) is not None]
-            if told:
-                cell.plot(*zip(*told, strict=True), style, color=colour, markersize=4, linewidth=1, label=label)
+        published, limits = [row.published for row in members], [row.limit for row in members]
+        line(cell, doses, published, "s--", color="black", markersize=4, linewidth=1, label="published")
+        line(cell, doses, limits, ":", color="0.4", linewidth=1, label="photon limit")
         cell.set(xscale="log", xlabel="photons per pattern", ylim=(-0.03, 1.05), title=loss)
     axes[0].set_ylabel("FRC50 (fraction of Nyquist)")
     legend_beside(axes[-1])

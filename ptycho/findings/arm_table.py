@@ -1,5 +1,4 @@
-"""The arms of a study as a table: each identified by architecture, dose, loss and seed, none of them lost. Their
-correlations, averaged over seeds.
+"""The arms of a study as a table, none of them lost, and their correlations, averaged over seeds.
 
 From the entries of ``metrics.json`` (:func:`ptycho.study.arms.arm_entry`). What one contributes to a mean resolution:
 
@@ -8,14 +7,13 @@ From the entries of ``metrics.json`` (:func:`ptycho.study.arms.arm_entry`). What
   what a training can be expected to resolve; leaving collapses out would reward the loss that collapses more often.
 - ``failed``, and ``missing`` (absent, or breaking the schema): nothing, for a crash says nothing about resolution.
 
-An arm has the parts that it was asked for: those of a network, ``direct``, or both. A part may also tell the
-Cramér-Rao bound of its scan, ``information_bound`` (:mod:`ptycho.judge.cramer_rao`).
+A part may also tell the Cramér-Rao bound of its scan, ``information_bound`` (:mod:`ptycho.judge.cramer_rao`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,17 +26,10 @@ from ptycho.files import read_json
 from ptycho.findings.intervals import mean_interval
 from ptycho.judge.metrics import NAMES
 from ptycho.scans.reconstruction import PARTS
-from ptycho.study import layout
-from ptycho.study.arms import check_arm
+from ptycho.study import arms, layout
 
-STATUSES = ("ok", "collapsed", "failed", "missing")
-_IDENTITY: dict[str, tuple[type, ...]] = {
-    "name": (str,),
-    "architecture": (str, type(None)),
-    "nphotons": (int, float),
-    "loss": (str,),
-    "seed": (int,),
-}
+STATUSES = (*arms.STATUSES, "missing")
+_IDENTITY: dict[str, Any] = {"name": str, "architecture": str | None, "nphotons": int | float, "loss": str, "seed": int}
 _OF_CELL = {"information_bound": "information", "efficiency": "efficiency", "attained": "attained"}
 Method = tuple[str, str]
 """An architecture, or 'direct' for the fit without a network, and the split."""
@@ -75,30 +66,31 @@ def arms_by_key(entries: Sequence[Any]) -> tuple[dict[Key, Mapping[str, Any]], l
     Where an entry breaks the schema but says which arm it is, that arm is there with the status ``missing``.
     Raises ValueError, naming both, for two entries of one arm.
     """
-    arms: dict[Key, Mapping[str, Any]] = {}
+    found: dict[Key, Mapping[str, Any]] = {}
     faults = []
-    for number, entry in enumerate(entries):
-        label = _label(entry, number)
-        if fault := _fault(entry, label):
+    for entry, label, fault in _labelled(entries):
+        if fault:
             faults.append(fault)
         if _identified(entry):
             key = (entry["architecture"], float(entry["nphotons"]), entry["loss"], entry["seed"])
-            if key in arms:
-                raise ValueError(f"{arms[key]['name']} and {label} are both {key}; expected one entry an arm")
-            arms[key] = entry if not fault or without_numbers(entry) else {"name": label, "status": "missing"}
-    return arms, faults
+            if key in found:
+                raise ValueError(f"{found[key]['name']} and {label} are both {key}; expected one entry an arm")
+            found[key] = entry if not fault or without_numbers(entry) else {"name": label, "status": "missing"}
+    return found, faults
 
 
-def _label(entry: Any, number: int) -> str:
-    name = entry.get("name") if isinstance(entry, dict) else None
-    return name if isinstance(name, str) and name else f"entry {number}"
+def _labelled(entries: Sequence[Any]) -> Iterator[tuple[dict[str, Any], str, str | None]]:
+    """Each entry, empty where it is no dictionary, its name or number, and why it contributes nothing, or None."""
+    for number, entry in enumerate(entries):
+        known = entry if isinstance(entry, dict) else {}
+        name = known.get("name")
+        label = name if isinstance(name, str) and name else f"entry {number}"
+        yield known, label, _fault(entry, label)
 
 
-def _identified(entry: Any) -> bool:
-    if not isinstance(entry, dict):
-        return False
-    values = [(entry.get(key), kinds) for key, kinds in _IDENTITY.items()]
-    typed = all(isinstance(value, kinds) and not isinstance(value, bool) for value, kinds in values)
+def _identified(entry: Mapping[str, Any]) -> bool:
+    values = [(entry.get(key), kind) for key, kind in _IDENTITY.items()]
+    typed = all(isinstance(value, kind) and not isinstance(value, bool) for value, kind in values)
     return typed and 0 < entry["nphotons"] < math.inf
 
 
@@ -108,28 +100,19 @@ def without_numbers(entry: Mapping[str, Any]) -> bool:
 
 
 def _fault(entry: Any, label: str) -> str | None:
-    """Why an entry contributes nothing, or None."""
     if isinstance(entry, dict) and without_numbers(entry):
         reason = entry.get("reason")
         return f"{label}: {entry['status']}{f' ({reason})' if reason else ''}"
     try:
-        check_arm(entry, label)
+        arms.check_arm(entry, label)
     except ValueError as error:
         return str(error)
     return None if _identified(entry) else f"{label}: 'nphotons' is {entry['nphotons']}, expected a number > 0"
 
 
-def first_cell(
-    arms: Mapping[Key, Mapping[str, Any]],
-    architectures: Sequence[str | None],
-    dose: float,
-    loss: str,
-    seed: int,
-    part: str,
-    quantity: str,
-) -> Cell:
-    """The cell of the first architecture that has a value, or of the first."""
-    cells = [_cell(arms.get((name, dose, loss, seed)), part, quantity) for name in architectures]
+def first_cell(entries: Iterable[Mapping[str, Any] | None], part: str, quantity: str) -> Cell:
+    """The cell of the first of several arms that has a value, or of the first."""
+    cells = [_cell(entry, part, quantity) for entry in entries]
     return next((found for found in cells if not math.isnan(found.resolution)), cells[0])
 
 
@@ -153,11 +136,9 @@ def arm_rows(entries: Sequence[Any]) -> list[dict[str, Any]]:
     An entry that breaks the schema has one row with its fault as the status, so that the table holds every arm.
     """
     rows: list[dict[str, Any]] = []
-    for number, entry in enumerate(entries):
-        known = entry if isinstance(entry, dict) else {}
-        label = _label(entry, number)
-        identity = {key: known.get(key, "") for key in _IDENTITY} | {"name": label}
-        if fault := _fault(entry, label):
+    for entry, label, fault in _labelled(entries):
+        identity = {key: entry.get(key, "") for key in _IDENTITY} | {"name": label}
+        if fault:
             rows.append({**identity, "status": fault, "part": "", **dict.fromkeys((*NAMES, *_OF_CELL), "")})
             continue
         for part in (name for name in PARTS if entry[name] is not None):
@@ -196,8 +177,8 @@ class Curves:
 def mean_curves(out: Path, entries: Sequence[Mapping[str, Any]]) -> Curves:
     """Average the ``frc.json`` of the arms that have numbers, collapsed ones included, over seeds.
 
-    Rings differ in number where the seeds' scans cover areas of different sizes: all are interpolated to the finest.
-    Raises ValueError when no arm has curves.
+    Where the seeds' scans differ in area and thus in rings, all are interpolated to the finest. Raises ValueError when
+    no arm has curves.
     """
     members: dict[tuple[Method, str, float], list[Mapping[str, Any]]] = {}
     contrasts, faults = [], []
@@ -215,28 +196,22 @@ def mean_curves(out: Path, entries: Sequence[Mapping[str, Any]]) -> Curves:
     if not contrasts:
         raise ValueError(f"no arm has an FRC curve: {'; '.join(faults) or 'no arm has numbers'}")
     contrast = max(set(contrasts), key=contrasts.count)
-    order = sorted(members, key=lambda key: (key[0][0] == DIRECT, key[0][1] == "heldout", key[2]))
-    return Curves(contrast, tuple(_mean_curve(key, members[key], contrast) for key in order), tuple(faults))
-
-
-def _mean_curve(key: tuple[Method, str, float], members: Sequence[Mapping[str, Any]], contrast: str) -> MeanFRC:
-    frequency = max((np.asarray(one["frequency"], np.float64) for one in members), key=len)
-    values = np.array([np.interp(frequency, one["frequency"], one[contrast]) for one in members])
-    intervals = [mean_interval(ring, (-1, 1)) for ring in values.T]
-    correlation = np.array([(i.mean, i.low, i.high) for i in intervals], np.float64)
-    return MeanFRC(*key, frequency, correlation, len(members))
+    means = []
+    for key in sorted(members, key=lambda key: (key[0][0] == DIRECT, key[0][1] == "heldout", key[2])):
+        frequency = max((np.asarray(one["frequency"], np.float64) for one in members[key]), key=len)
+        values = np.array([np.interp(frequency, one["frequency"], one[contrast]) for one in members[key]])
+        intervals = [mean_interval(ring, (-1, 1)) for ring in values.T]
+        correlation = np.array([(i.mean, i.low, i.high) for i in intervals], np.float64)
+        means.append(MeanFRC(*key, frequency, correlation, len(members[key])))
+    return Curves(contrast, tuple(means), tuple(faults))
 
 
 def frc_rows(found: Curves) -> list[dict[str, Any]]:
     """The numbers beside `frc_response`: a row a ring of each curve."""
     return [
         {"method": curve.method[0], "split": curve.method[1], "loss": curve.loss, "nphotons": curve.nphotons}
-        | {"n": curve.n, "frequency": float(frequency)}
-        | {name: _finite(value) for name, value in zip(("mean", "low", "high"), ring, strict=True)}
+        | {"n": curve.n, "frequency": frequency}
+        | {end: round(x, 5) if math.isfinite(x) else None for end, x in zip(("mean", "low", "high"), ring, strict=True)}
         for curve in found.curves
-        for frequency, ring in zip(curve.frequency, curve.correlation, strict=True)
+        for frequency, ring in zip(curve.frequency.tolist(), curve.correlation.tolist(), strict=True)
     ]
-
-
-def _finite(value: float) -> float | None:
-    return round(float(value), 5) if np.isfinite(value) else None

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ptycho.judge.frc import FRCCurve
-from ptycho.judge.metrics import Evaluation, evaluate
-from ptycho.judge.parts import truth
+from ptycho.judge.metrics import Evaluation
+from ptycho.judge.parts import judge_object
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import PARTS, SPLITS, load_reconstructions
 from ptycho.study import layout
@@ -35,16 +36,11 @@ class Compared:
 def read_compared(out: Path, arm: Arm) -> Compared:
     """Read an arm's training scan and reconstructions, and judge them again.
 
-    Raises
-    ------
-    DataError
-        A file is missing or breaks its schema; the message names it.
+    Raises DataError, naming the file, for one that is missing or breaks its schema.
     """
     scan = RawData.load(out / layout.scan_file(arm.dose, "train"))
     found = load_reconstructions(out / arm.name / layout.RECONSTRUCTION)
-    photons = float(scan.counts().sum())
-    judged = {part: evaluate(found[part], truth(scan), photons) for part in ("train", "direct")}
-    return Compared(arm, scan, judged["train"], judged["direct"])
+    return Compared(arm, scan, *(judge_object(found[part], scan) for part in ("train", "direct")))
 
 
 def contrast_of(compared: Mapping[str, Compared]) -> str:
@@ -76,20 +72,14 @@ COLUMNS = {
 def arms_table(metrics: Mapping[str, Any]) -> str:
     """The arms' numbers as text, one line an arm and part."""
     rows = []
-    for arm in metrics["arms"]:
-        for part in PARTS:
-            if numbers := arm.get(part):
-                status = arm["status"] if part in SPLITS else "no network"
-                rows.append([arm["name"], part, arm["nphotons"], *map(numbers.get, COLUMNS), f" {status}"])
-            else:
-                rows.append([arm["name"], part, "", f"no numbers: {arm['status']}"])
+    for arm, part in product(metrics["arms"], PARTS):
+        if numbers := arm.get(part):
+            status = arm["status"] if part in SPLITS else "no network"
+            rows.append([arm["name"], part, arm["nphotons"], *map(numbers.get, COLUMNS), f" {status}"])
+        else:
+            rows.append([arm["name"], part, "", f"no numbers: {arm['status']}"])
     columns = [("arm", "<12", ""), ("scan", "<8", ""), ("photons", ">8", ".3g"), *COLUMNS.values(), (" status", "", "")]
     return text_table(columns, rows)
-
-
-def resolution(numbers: Mapping[str, Any] | None, contrast: str) -> float | None:
-    """FRC50 of ``contrast``, amplitude or phase; None when collapsed or failed."""
-    return numbers[f"{contrast}_frc50"] if numbers else None
 
 
 def comparison_in_words(metrics: Mapping[str, Any], contrast: str) -> list[str]:
@@ -100,7 +90,7 @@ def comparison_in_words(metrics: Mapping[str, Any], contrast: str) -> list[str]:
         doses.setdefault(arm["nphotons"], []).append(arm)
     for nphotons, members in doses.items():
         for split, words in SPLITS.items():
-            reached = {arm["loss"]: resolution(arm.get(split), contrast) for arm in members}
+            reached = {arm["loss"]: (arm.get(split) or {}).get(f"{contrast}_frc50") for arm in members}
             sentences.append(f"At {nphotons:.3g} photons per pattern, {words}: {_ranking(reached, contrast)}")
     return [
         *sentences,
@@ -116,8 +106,7 @@ def _overfit(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """The fit whose deviance is highest on unseen detector pixels over seen ones; nothing where none were held out."""
     found = [
         (numbers["deviance_heldout_pixels"] / numbers["deviance"], arm["name"], part)
-        for arm in entries
-        for part in PARTS
+        for arm, part in product(entries, PARTS)
         if (numbers := arm.get(part)) and numbers.get("deviance_heldout_pixels") is not None
     ]
     if not found:
@@ -153,7 +142,7 @@ def comparison_caption(metrics: Mapping[str, Any], contrast: str) -> str:
     """The six-panel figure in words, for those who cannot see it."""
     told = []
     for arm in metrics["arms"]:
-        reached = resolution(arm.get("train"), contrast)
+        reached = (arm.get("train") or {}).get(f"{contrast}_frc50")
         told.append(f"{arm['name']}: " + ("no resolution" if reached is None else f"FRC50 {reached:.2f} of Nyquist"))
     return (
         f"One row a dose: a diffraction pattern in log counts and the reconstruction of each loss. {'; '.join(told)}."
@@ -167,8 +156,7 @@ def dose_rows(compared: Mapping[str, Compared]) -> list[DoseRow]:
         by_dose.setdefault(one.arm.dose, []).append(one)
     found = []
     for members in by_dose.values():
-        scan = members[0].scan
-        counts = scan.counts()
+        counts = members[0].scan.counts()
         photons = counts.sum(axis=(1, 2))
         members = sorted(members, key=lambda one: one.arm.loss == "nll")
         panels = tuple(ReconstructionPanel(one.arm.loss, one.network) for one in members)

@@ -34,9 +34,8 @@ def read(out: str | os.PathLike[str], names: Sequence[str]) -> list[Condition]:
 
 def study_of(folder: str | os.PathLike[str]) -> DoseResponse:
     """What the sweep in `folder` came to, in the contrast that its object shows. Raises ValueError for a broken one."""
-    folder = Path(folder)
-    entries = read_json(folder / layout.ARMS)["arms"]
-    return dose_response_of(entries, f"{arm_table.mean_curves(folder, entries).contrast}_frc50")
+    entries = read_json(Path(folder) / layout.ARMS)["arms"]
+    return dose_response_of(entries, f"{arm_table.mean_curves(Path(folder), entries).contrast}_frc50")
 
 
 def _words(made: Mapping[str, Any]) -> str:
@@ -67,8 +66,7 @@ def conditions_in_words(conditions: Sequence[Condition]) -> list[str]:
     """In words, for each dose, pair of losses and method: under which conditions which loss resolves finer."""
     told: dict[tuple[Any, ...], dict[str, list[str]]] = {}
     for condition, found in comparisons(conditions):
-        apart = f"{found.finer} resolves finer" if found.finer else "not shown to differ"
-        word = "too little to compare" if found.differ is None else apart
+        word = found.claim("not shown to differ", "too little to compare")
         key = (found.nphotons, found.first, found.second, found.method)
         told.setdefault(key, {}).setdefault(word, []).append(condition.name)
     return [

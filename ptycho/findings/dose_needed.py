@@ -57,12 +57,11 @@ def levels(thinnings: Sequence[Thinning]) -> list[Level]:
     found = []
     for dose in dict.fromkeys(one.dose for one in thinnings):
         members = [one for one in thinnings if one.dose == dose]
-        nphotons, fluence, frc50, half_bit = np.array(
-            [(one.nphotons, one.fluence, one.split.frc50, one.split.crossing) for one in members]
-        ).T
-        intervals = (mean_interval(frc50, (0, 1)), mean_interval(half_bit, (0, 1)))
+        table = np.array([(one.nphotons, one.fluence, one.split.frc50, one.split.crossing) for one in members]).T
+        nphotons, fluence = (float(np.mean(row)) for row in table[:2])
+        frc50, half_bit = (mean_interval(row, (0, 1)) for row in table[2:])
         reference = next((one.reference_frc50 for one in members if one.reference is not None), None)
-        found.append(Level(dose, float(np.mean(nphotons)), float(np.mean(fluence)), *intervals, reference))
+        found.append(Level(dose, nphotons, fluence, frc50, half_bit, reference))
     return sorted(found, key=lambda level: level.nphotons)
 
 
@@ -75,9 +74,8 @@ def fraction(resolution: str, pixel_size: float | None) -> float:
     value, unit = period(resolution)
     if unit == "nm":
         if pixel_size is None:
-            raise ValueError(
-                f"RESOLUTION={resolution}: the scan does not tell its pixel size; expected pixels, like 4.5"
-            )
+            unknown = "the scan does not tell its pixel size; expected pixels, like 4.5"
+            raise ValueError(f"RESOLUTION={resolution}: {unknown}")
         value *= 1e-9 / pixel_size
     if value < 2:
         raise ValueError(f"RESOLUTION={resolution} is a period of {value:.2f} object pixels; expected 2 or more")
@@ -108,27 +106,19 @@ def needed(thinnings: Sequence[Thinning], frequency: float, seed: int = 0) -> Ne
 
 def resolution_record(found: Sequence[Level], asked: Needed | None, sentences: Sequence[str]) -> dict[str, Any]:
     """The content of resolution.json: plain numbers, None where there is none."""
-    return {
-        "levels": [asdict(level) for level in found],
-        "needed": None if asked is None else asdict(asked),
-        "recommendation": list(sentences),
-    }
+    levels, needed = [asdict(level) for level in found], None if asked is None else asdict(asked)
+    return {"levels": levels, "needed": needed, "recommendation": list(sentences)}
 
 
 def levels_table(found: Sequence[Level], pixel_size: float | None) -> str:
     """The levels as text: frequencies as fractions of Nyquist with their intervals, periods in pixels or nanometres."""
     columns = [("dose", ">6", ""), ("per pattern", ">11", ".4g"), ("per obj. pixel", ">14", ".4g")]
-    columns += [
-        ("halves: half a bit", ">22", ".3f"),
-        ("halves: FRC50", ">22", ".3f"),
-        ("reference: FRC50", ">16", ".3f"),
-    ]
-    columns.append((f"period, {'nm' if pixel_size else 'pixels'}", ">15", ".3g"))
-    rows = (
-        [one.dose, one.nphotons, one.fluence, one.half_bit, one.frc50, one.reference, period]
-        for one in found
-        for period, _ in [_period(one.frc50.mean or 0, pixel_size)]
-    )
+    columns += [("halves: half a bit", ">22", ".3f"), ("halves: FRC50", ">22", ".3f")]
+    columns += [("reference: FRC50", ">16", ".3f"), (f"period, {'nm' if pixel_size else 'pixels'}", ">15", ".3g")]
+    rows = []
+    for one in found:
+        period, _ = _period(one.frc50.mean or 0, pixel_size)
+        rows.append([one.dose, one.nphotons, one.fluence, one.half_bit, one.frc50, one.reference, period])
     return text_table(columns, rows)
 
 
@@ -147,10 +137,8 @@ def recommendation(found: Sequence[Level], asked: Needed | None, pixel_size: flo
             f"{level.frc50:.3f} of Nyquist, a full period of {value:.3g} {unit}."
         )
     if asked is None:
-        return [
-            *sentences,
-            "No resolution was asked for: RESOLUTION names the full period that the dose is to resolve.",
-        ]
+        unasked = "No resolution was asked for: RESOLUTION names the full period that the dose is to resolve."
+        return [*sentences, unasked]
     value, unit = _period(asked.frequency, pixel_size)
     aim = f"a full period of {value:.3g} {unit} (FRC50 of {asked.frequency:.2f} of Nyquist)"
     low, high = (f"{found[k].nphotons:.3g} photons per pattern" for k in (0, -1))

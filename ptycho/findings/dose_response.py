@@ -79,10 +79,11 @@ class Difference:
     @property
     def finer(self) -> str | None:
         """The loss that is shown to resolve finer, or None."""
-        mean = self.interval.mean
-        if not self.differ or mean is None:
-            return None
-        return self.first if mean > 0 else self.second
+        return (self.first if (self.interval.mean or 0) > 0 else self.second) if self.differ else None
+
+    def claim(self, alike: str, unknown: str) -> str:
+        """Which loss resolves finer; `alike` where that is not shown, `unknown` without an interval."""
+        return f"{self.finer} resolves finer" if self.finer else unknown if self.differ is None else alike
 
 
 @dataclass(frozen=True)
@@ -125,20 +126,10 @@ def dose_response_of(
 ) -> DoseResponse:
     """The study that arms make together.
 
-    Parameters
-    ----------
-    entries : list of dict
-        By the schema of ``metrics.json``; one that breaks it, or is failed, becomes a fault, not an error.
-    quantity : {'amplitude_frc50', 'phase_frc50'}
-    resolutions : sequence of float
-        Fractions of Nyquist, in (0, 1), at which losses are compared by dose.
-    seed : int
-        Of the draws for the intervals of factors.
-
-    Raises
-    ------
-    ValueError
-        A parameter is not accepted, two entries are of one arm, or no arm has the quantity.
+    entries: by the schema of ``metrics.json``; one that breaks it, or is failed, becomes a fault, not an error.
+    quantity: 'amplitude_frc50' or 'phase_frc50'. resolutions: fractions of Nyquist, in (0, 1), at which losses are
+    compared by dose. seed: of the draws for the intervals of factors. Raises ValueError where a parameter is not
+    accepted, two entries are of one arm, or no arm has the quantity.
     """
     if quantity not in ("amplitude_frc50", "phase_frc50"):
         raise ValueError(f"quantity is {quantity!r}; expected 'amplitude_frc50' or 'phase_frc50'")
@@ -164,7 +155,10 @@ def dose_response_of(
     for method, owners in methods:
         part = DIRECT if method[0] == DIRECT else method[1]
         cells = {
-            loss: [[first_cell(arms, owners, dose, loss, one, part, quantity) for one in seeds] for dose in doses]
+            loss: [
+                [first_cell([arms.get((name, dose, loss, one)) for name in owners], part, quantity) for one in seeds]
+                for dose in doses
+            ]
             for loss in losses
         }
         for (name, (field, interval)), (loss, rows) in product(CURVES.items(), cells.items()):
@@ -205,7 +199,6 @@ def method_label(method: Method) -> str:
 
 
 def methods_of(curves: Iterable[Curve | MeanFRC]) -> list[Method]:
-    """Those of the curves, in their order."""
     return list(dict.fromkeys(curve.method for curve in curves))
 
 
@@ -228,9 +221,8 @@ def response_rows(study: DoseResponse) -> list[dict[str, Any]]:
         for k, point in enumerate(curve.points):
             method, split = curve.method
             row = {"method": method, "split": split, "loss": curve.loss, "nphotons": point.nphotons}
-            row |= {status: getattr(point, f"n_{status}") for status in STATUSES} | point.interval.row(
-                "frc50", "frc50_"
-            )
+            row |= {status: getattr(point, f"n_{status}") for status in STATUSES}
+            row |= point.interval.row("frc50", "frc50_")
             for name, curves in others.items():
                 row |= curves[number].points[k].interval.row(name, f"{name}_")
             limit = limits[curve.method, point.nphotons]
@@ -240,10 +232,10 @@ def response_rows(study: DoseResponse) -> list[dict[str, Any]]:
 
 def factor_rows(study: DoseResponse) -> list[dict[str, Any]]:
     """The numbers beside `factor_response`: a row a method, pair of losses and resolution."""
-    rows = []
-    for one in study.factors:
-        row = {"method": one.method[0], "split": one.method[1], "resolution": one.resolution}
-        row |= {"reference": one.reference, "other": one.other}
-        row |= {"reference_dose": one.doses[0], "other_dose": one.doses[1], "factor": one.value}
-        rows.append(row | {"low": one.low, "high": one.high, "seeds": one.n, "reason": one.reason})
-    return rows
+    return [
+        {"method": one.method[0], "split": one.method[1], "resolution": one.resolution}
+        | {"reference": one.reference, "other": one.other}
+        | {"reference_dose": one.doses[0], "other_dose": one.doses[1], "factor": one.value}
+        | {"low": one.low, "high": one.high, "seeds": one.n, "reason": one.reason}
+        for one in study.factors
+    ]

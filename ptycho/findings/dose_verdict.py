@@ -77,14 +77,9 @@ def _difference(found: Difference, first: Point, second: Point) -> str:
     one, other = _interval(first.interval), _interval(second.interval)
     means = f"FRC50 is {one} with {found.first} and {other} with {found.second}"
     paired = f"the paired difference is {_interval(interval)} over {_seeds(interval.n)}"
-    if found.differ is None:
-        claim = "it supports no claim"
-    elif found.finer:
-        claim = f"{found.finer} resolves finer"
-    elif interval.low == interval.high:
-        claim = "they are the same in every seed"
-    else:
-        claim = "it contains 0, the losses are not shown to differ"
+    same = interval.low == interval.high
+    alike = "they are the same in every seed" if same else "it contains 0, the losses are not shown to differ"
+    claim = found.claim(alike, "it supports no claim")
     return f"{dose} {means}; {paired}: {claim}.{lost}"
 
 
@@ -108,7 +103,7 @@ def _factor(found: Factor) -> str:
 
 def _efficiency(curve: Curve) -> str:
     told = ", ".join(
-        f"{_interval(point.interval, '.2g')} at {point.nphotons:.3g}" for point in curve.points if point.interval.n
+        f"{_interval(one.interval, '.2g')} at {one.nphotons:.3g}" for one in curve.points if one.interval.n
     )
     if not told:
         return f"no arm tells the efficiency of {curve.loss}."
@@ -125,18 +120,11 @@ def verdict_in_short(study: DoseResponse) -> list[str]:
             sentences.append(f"{where}: {_short_factors(study, method, pair)}")
             sentences.append(f"{where}: {_short_differences(study, method, pair)}")
         sentences += [f"{where}: {_short_limit(curve)}" for curve in study.attained if curve.method == method]
-        sentences += [f"{where}: {told}" for told in _collapses(study, method)]
+        for curve in (one for one in study.curves if one.method == method):
+            lost = [point for point in curve.points if point.n_collapsed]
+            if shares := ", ".join(f"{p.n_collapsed} of {p.n_collapsed + p.n_ok} at {p.nphotons:.3g}" for p in lost):
+                sentences.append(f"{where}: of {curve.loss} arms collapsed, by photons per pattern: {shares}.")
     return sentences + caveats(study)
-
-
-def _collapses(study: DoseResponse, method: Method) -> list[str]:
-    told = []
-    for curve in study.curves:
-        at = [point for point in curve.points if point.n_collapsed]
-        if curve.method == method and at:
-            shares = (f"{p.n_collapsed} of {p.n_collapsed + p.n_ok} at {p.nphotons:.3g}" for p in at)
-            told.append(f"of {curve.loss} arms collapsed, by photons per pattern: {', '.join(shares)}.")
-    return told
 
 
 def _short_factors(study: DoseResponse, method: Method, pair: tuple[str, str]) -> str:
@@ -171,11 +159,8 @@ def _short_differences(study: DoseResponse, method: Method, pair: tuple[str, str
     at: dict[str, list[str]] = {}
     for found in study.differences:
         if (found.method, found.first, found.second) == (method, *pair):
-            word = f"{found.first} and {found.second} are not shown to differ"
-            if found.differ is None:
-                word = "there is too little to compare"
-            elif found.finer:
-                word = f"{found.finer} resolves finer"
+            alike = f"{found.first} and {found.second} are not shown to differ"
+            word = found.claim(alike, "there is too little to compare")
             at.setdefault(word, []).append(f"{found.nphotons:.3g}")
     return "; ".join(f"{word} at {', '.join(doses)}" for word, doses in at.items()) + " photons per pattern."
 

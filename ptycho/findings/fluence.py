@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -51,13 +52,10 @@ def _crossings(study: DoseResponse, curve: Curve, axis: str) -> NDArray[np.float
     x, found = np.log10(doses_along(study, curve, axis)), np.full((len(values), len(RESOLUTIONS)), np.nan)
     for seed, one in enumerate(values):
         seen = np.isfinite(one) & np.isfinite(x)
-        if seen.sum() < 2:
-            continue
-        rising = isotonic(one[seen], np.ones(int(seen.sum())))
-        for k, resolution in enumerate(RESOLUTIONS):
-            middle = np.mean(crossing(x[seen], rising, resolution))
-            found[seed, k] = middle if np.isfinite(middle) else np.nan
-    return found
+        if seen.sum() >= 2:
+            rising = isotonic(one[seen], np.ones(int(seen.sum())))
+            found[seed] = [np.mean(crossing(x[seen], rising, resolution)) for resolution in RESOLUTIONS]
+    return np.where(np.isfinite(found), found, np.nan)
 
 
 def shifts(studies: Mapping[str, DoseResponse]) -> list[Shift]:
@@ -65,17 +63,17 @@ def shifts(studies: Mapping[str, DoseResponse]) -> list[Shift]:
     (first, reference), *others = studies.items()
     partners = {(curve.method, curve.loss): curve for curve in reference.curves}
     found = []
-    for name, study in others:
-        for curve in study.curves:
-            if (partner := partners.get((curve.method, curve.loss))) is None:
-                continue
-            for axis in AXES:
-                theirs, ours = _crossings(reference, partner, axis), _crossings(study, curve, axis)
-                seeds = min(len(theirs), len(ours))
-                apart = ours[:seeds] - theirs[:seeds]
-                reached = apart[np.isfinite(apart).any(axis=1)]
-                decades = mean_interval(np.nanmean(reached, axis=1))
-                found.append(Shift(curve.method, curve.loss, axis, first, name, decades))
+    shared = (
+        (name, study, one) for name, study in others for one in study.curves if (one.method, one.loss) in partners
+    )
+    for (name, study, curve), axis in product(shared, AXES):
+        theirs = _crossings(reference, partners[curve.method, curve.loss], axis)
+        ours = _crossings(study, curve, axis)
+        seeds = min(len(theirs), len(ours))
+        apart = ours[:seeds] - theirs[:seeds]
+        reached = apart[np.isfinite(apart).any(axis=1)]
+        decades = mean_interval(np.nanmean(reached, axis=1))
+        found.append(Shift(curve.method, curve.loss, axis, first, name, decades))
     return found
 
 

@@ -132,10 +132,7 @@ def isotonic(values: NDArray[np.floating], weights: NDArray[np.floating]) -> NDA
 
 
 def crossing(
-    x: NDArray[np.floating],
-    curves: NDArray[np.floating],
-    value: float,
-    leaps: NDArray[np.bool_] | None = None,
+    x: NDArray[np.floating], curves: NDArray[np.floating], value: float, leaps: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Bounds (low, high), each (...,), of where non-decreasing curves (..., D) over rising x (D,) first reach `value`.
 

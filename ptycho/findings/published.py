@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ from ptycho.config import DIRECT
 from ptycho.findings.dose_response import DoseResponse
 from ptycho.findings.intervals import Interval, mean_interval
 from ptycho.judge.frc import BAND, FRCCurve, evaluation_window, fill_holes, frc, frc50, ring_power
-from ptycho.judge.metrics import Evaluation, evaluate
-from ptycho.judge.parts import truth
+from ptycho.judge.metrics import Evaluation
+from ptycho.judge.parts import judge_object
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import load_reconstructions
 from ptycho.study import layout, sweep
@@ -86,7 +87,9 @@ def beside_published(out: str | os.PathLike[str], entries: Sequence[Any], study:
                 if entry["status"] == "collapsed":  # as everywhere
                     counted.append(0.0)
                     continue
-                judged = _judged(out, entry, words[nphotons])
+                scan = RawData.load(sweep.folder(out, entry["seed"]) / layout.scan_file(words[nphotons], "train"))
+                found = load_reconstructions(Path(out) / entry["name"] / layout.RECONSTRUCTION)
+                judged = judge_object(found["train"], scan)
                 counted.append(first_ring(without_window(judged)))
                 if "information_bound" in entry["train"]:
                     limits.append(frc50(limited(judged, entry["train"]["information_bound"])))
@@ -95,13 +98,6 @@ def beside_published(out: str | os.PathLike[str], entries: Sequence[Any], study:
             as_published = mean_interval(np.array(counted), (0, 1)) if counted else None
             rows.append(Row(loss, nphotons, rings and rings / RINGS, network, direct, limit, as_published))
     return rows
-
-
-def _judged(out: str | os.PathLike[str], entry: Mapping[str, Any], dose: str) -> Evaluation:
-    """The network's reconstruction of an arm's training scan against its truth, without the scan's deviance."""
-    scan = RawData.load(sweep.folder(out, entry["seed"]) / layout.scan_file(dose, "train"))
-    found = load_reconstructions(Path(out) / entry["name"] / layout.RECONSTRUCTION)["train"]
-    return evaluate(found, truth(scan), float(scan.counts().sum()))
 
 
 def limited(judged: Evaluation, bound: float) -> FRCCurve:
@@ -122,14 +118,11 @@ def limited(judged: Evaluation, bound: float) -> FRCCurve:
 def without_window(judged: Evaluation) -> FRCCurve:
     """The amplitudes correlated as they are cut from the largest square that the scan covers, edges and all."""
     aligned = judged.aligned
-    half = min(aligned.mask.shape) // 2
-
-    def square() -> tuple[slice, ...]:
-        return tuple(slice(size // 2 - half, size // 2 + half) for size in aligned.mask.shape)
-
-    while half > 2 and not aligned.mask[square()].all():
-        half -= 1
-    image, truth = (np.abs(one)[square()] for one in (aligned.object, aligned.truth))
+    for half in range(min(aligned.mask.shape) // 2, 1, -1):
+        square = tuple(slice(size // 2 - half, size // 2 + half) for size in aligned.mask.shape)
+        if aligned.mask[square].all():
+            break
+    image, truth = (np.abs(one)[square] for one in (aligned.object, aligned.truth))
     return frc(image, truth, np.ones(image.shape))
 
 
@@ -138,16 +131,14 @@ def first_ring(curve: FRCCurve) -> float:
 
     So PtychoPINN counts FRC50: ptycho/evaluation.py, `frc50`; it smooths the correlation only where that is asked for.
     """
-    below = np.flatnonzero(curve.correlation < 0.5)
-    return float(curve.frequency[below[0]]) if below.size else 1.0
+    return float(next(iter(curve.frequency[curve.correlation < 0.5]), 1.0))
 
 
 def published_table(rows: Sequence[Row]) -> str:
     """A line a dose and loss, frequencies as fractions of Nyquist."""
     columns = [("loss", "<5", ""), ("photons", ">8", ".2g"), ("published", ">9", ".3f"), ("limit", ">6", ".3f")]
     columns += [(label, ">21", ".3f") for label in METHODS.values()]
-    names = ("loss", "nphotons", "published", "limit", *METHODS)
-    return text_table(columns, ([getattr(row, name) for name in names] for row in rows))
+    return text_table(columns, map(attrgetter("loss", "nphotons", "published", "limit", *METHODS), rows))
 
 
 def published_in_words(rows: Sequence[Row]) -> list[str]:

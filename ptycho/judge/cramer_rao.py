@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from scipy import stats
 
 from ptycho.judge.gauge import evaluation_region
 from ptycho.judge.metrics import photon_bound
@@ -101,25 +102,15 @@ def information_bound(
     removed = _removed(object, mask)
     rng = np.random.default_rng(seed)
     traces: list[float] = []
-    while len(traces) < SAMPLES[0] or (len(traces) < SAMPLES[1] and _error(traces) > PRECISION * np.mean(traces)):
+    while len(traces) < SAMPLES[0] or (len(traces) < SAMPLES[1] and stats.sem(traces) > PRECISION * np.mean(traces)):
         z = rng.choice([-1.0, 1.0], (2, int(mask.sum()))).ravel()
         z -= removed @ (removed.T @ z)
         b = np.zeros((2, *mask.shape))
         b[:, mask] = z.reshape(2, -1)
         traces.append(float(np.sum(b * _solve(model, b, unknown, coverage)) / power))
     share = coverage[mask].sum() / coverage.sum()
-    return InformationBound(
-        at_one_photon=float(np.mean(traces)),
-        standard_error=_error(traces),
-        counting=photon_bound(int(mask.sum()), len(x) * share),
-        mask=mask,
-        unknown=unknown,
-    )
-
-
-def _error(values: list[float]) -> float:
-    """Standard error of their mean."""
-    return float(np.std(values, ddof=1) / np.sqrt(len(values)))
+    counting = photon_bound(int(mask.sum()), len(x) * share)
+    return InformationBound(float(np.mean(traces)), float(stats.sem(traces)), counting, mask, unknown)
 
 
 class _Fisher:
@@ -202,10 +193,8 @@ def _removed(object: NDArray[np.complexfloating], mask: NDArray[np.bool_]) -> ND
 def _solve(
     model: _Fisher, b: NDArray[np.float64], unknown: NDArray[np.bool_], coverage: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """I^-1 b on the unknown pixels, (2, H, W), by preconditioned conjugate gradients (Shewchuk 1994, B3).
-
-    I is singular along the global phase. b has no part along it, so the iteration stays where I is positive.
-    """
+    """I^-1 b on the unknown pixels, (2, H, W), by preconditioned conjugate gradients (Shewchuk 1994, B3). I is singular
+    along the global phase; b has no part along it, so the iteration stays where I is positive."""
     scale = np.where(unknown, 1 / np.where(unknown, 2 * model.s2 * coverage, 1), 0)
     solution, residual = np.zeros_like(b), b
     direction = preconditioned = scale * residual

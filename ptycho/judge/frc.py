@@ -26,10 +26,9 @@ class FRCCurve:
 
 
 def evaluation_window(mask: np.ndarray) -> np.ndarray:
-    """Tukey-like window on the outline of a mask: one inside, falling to zero at the edge as sin^2.
+    """Tukey-like window, float64 (h, w), on the outline of a mask, bool (h, w): one inside, falling to zero as sin^2.
 
-    Two images share a hard edge, which would correlate at every frequency. Holes within the outline keep full weight:
-    see fill_holes. mask: bool (h, w). Returns float64 (h, w) in [0, 1], zero outside the outline.
+    Two images share a hard edge, which would correlate at every frequency. Holes keep full weight: see fill_holes.
     """
     outline = ndimage.binary_fill_holes(np.asarray(mask, bool))
     depth = ndimage.distance_transform_edt(np.pad(outline, 1))[1:-1, 1:-1]
@@ -117,10 +116,10 @@ def _rings(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, Callable[[np
 
 
 def threshold(n: np.ndarray, kind: str) -> np.ndarray:
-    """The correlation below which a ring of n Fourier pixels holds too little information.
+    """The correlation, float64 (rings,), below which a ring of n Fourier pixels holds too little information.
 
     kind: 'half-bit' (the halves of one scan; van Heel and Schatz 2005, eq. 17), 'one-bit' (two full reconstructions;
-    eq. 14), or '0.5', the fixed value. n: (rings,). Returns float64 (rings,). Raises ValueError on another kind.
+    eq. 14), or '0.5', the fixed value. Raises ValueError on another.
     """
     if kind not in _THRESHOLDS:
         raise ValueError(f"unknown FRC threshold {kind!r}; accepted are '0.5', 'half-bit' and 'one-bit'")
@@ -138,13 +137,11 @@ _THRESHOLDS = {
 
 
 def running_median(values: np.ndarray) -> np.ndarray:
-    """Median over the rings within BAND / 2 of each ring.
+    """Median, float64 (rings,), over the rings within BAND / 2 of each; the values where there are fewer than 2 / BAND.
 
     A falling curve stays as it is, to both ends: every value below the first ring counts as higher, and every value
     beyond Nyquist as lower. A deep dip would draw a mean or a local polynomial (loess over the same width:
     Nieuwenhuizen et al., Nature Methods 10 (2013) 557-562) down with it.
-
-    values: (rings,). Returns float64 (rings,); the values themselves when there are fewer than 2 / BAND.
     """
     half = int(BAND / 2 * values.size)
     padded = np.pad(np.asarray(values, np.float64), half, constant_values=(np.inf, -np.inf))
@@ -154,12 +151,11 @@ def running_median(values: np.ndarray) -> np.ndarray:
 def threshold_crossing(curve: FRCCurve, kind: str) -> float:
     """The first frequency, as a fraction of Nyquist, about which most rings of a band lie below a threshold.
 
-    There the running median of the correlation's excess over the threshold first falls below zero, interpolated
-    linearly between rings; 1.0 when it never does. An excess that only falls has the same crossing without the median.
-    Changes to m of its rings, m at most what fits in BAND / 2, move the crossing by less than m + 1 rings. Neither a
-    narrow dip at low frequency, where rings hold few Fourier pixels, nor a ring of noise at high frequency decides.
-
-    kind: as of threshold. Before the first ring the correlation is taken as 1 and the threshold as that of the first.
+    There the running median of the correlation's excess over the threshold (its kind as above) first falls below zero,
+    interpolated linearly between rings; 1.0 when it never does. Before the first ring the correlation is taken as 1. An
+    excess that only falls has the same crossing without the median. Changes to m of its rings, m at most what fits in
+    BAND / 2, move it by less than m + 1 rings: neither a narrow dip at low frequency, where rings hold few Fourier
+    pixels, nor a ring of noise at high frequency decides.
     """
     limit = threshold(curve.n, kind)
     excess = running_median(curve.correlation - limit)

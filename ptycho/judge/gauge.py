@@ -46,14 +46,13 @@ class Aligned:
 
 
 def evaluation_region(coverage: np.ndarray) -> tuple[slice, slice, np.ndarray]:
-    """Bounding box and mask of the pixels that the scan really saw.
+    """Bounding box and mask of the pixels that the scan really saw: (slice_y, slice_x, mask bool (h, w) of the box).
 
-    The coverage is averaged over DENSITY_SIGMA pixels. Half of the illumination fell on pixels above the average called
-    typical; the faint tails of a probe cannot pull it down. The scanned area is where the average is at least
-    DENSE_FRACTION of the typical one. Within the area, pixels below SEEN_FRACTION of it are holes. The box spans the
-    rows and columns holding at least a tenth as many mask pixels as the fullest one: no stray position stretches it.
-    coverage: (H, W), finite and not negative. Returns (slice_y, slice_x, mask bool (h, w) of the box).
-    Raises ValueError when less than MIN_BOX pixels across were covered.
+    The coverage, (H, W), finite and not negative, is averaged over DENSITY_SIGMA pixels. Half of the illumination fell
+    on pixels above the average called typical; the faint tails of a probe cannot pull it down. The scanned area is
+    where the average is at least DENSE_FRACTION of the typical one. In it, pixels below SEEN_FRACTION of that are
+    holes. The box spans the rows and columns holding at least a tenth as many mask pixels as the fullest one: no stray
+    position stretches it. Raises ValueError when less than MIN_BOX pixels across were covered.
     """
     coverage = np.asarray(coverage, np.float64)
     if coverage.ndim != 2 or not np.all(np.isfinite(coverage)) or coverage.size == 0 or coverage.min() < 0:
@@ -155,10 +154,9 @@ def remove_gauge(reconstruction: Reconstruction, truth: np.ndarray) -> Aligned:
     """Remove the complex scale, phase ramp and sub-pixel shift (at most MAX_SHIFT) between reconstruction and truth.
 
     All three are least-squares estimates over the evaluation region. The shift starts from the best of several
-    cross-correlations, the ramp from the peak of a Fourier transform, and Gauss-Newton refines the three together
-    until the error no longer falls. The truth is resampled, being free of noise and larger than the box.
-    reconstruction: any complex dtype; its origin places it in the frame of truth: complex (H, W), finite, origin
-    (0, 0). Raises NonFiniteError, and ValueError when the two hardly overlap.
+    cross-correlations, the ramp from the peak of a Fourier transform, and Gauss-Newton refines the three together until
+    the error no longer falls. The truth, complex (H, W), finite, origin (0, 0), is resampled, being free of noise and
+    larger than the box. Raises NonFiniteError, and ValueError when the two hardly overlap.
     """
     image, truth = np.asarray(reconstruction.object, np.complex128), np.asarray(truth, np.complex128)
     if bad := int(np.sum(~np.isfinite(image))):
@@ -206,10 +204,10 @@ def flatten_phase(aligned: Aligned) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Sampler:
-    """Values and gradients of an image on a (h, w) grid of pixels whose corner may be anywhere.
+    """Values and gradients of an image (H, W) on a (h, w) grid of pixels whose corner may be anywhere.
 
-    The image, (H, W), is mirrored at its edges (no wrap-around step) to an odd size (no Nyquist term: real stays real).
-    Outside the image the edge is repeated; `inside` tells where.
+    It is mirrored at its edges (no wrap-around step) to an odd size (no Nyquist term: real stays real). Outside it the
+    edge is repeated; `inside` tells where.
     """
 
     def __init__(self, image: np.ndarray) -> None:

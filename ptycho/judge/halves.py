@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from ptycho import seeds
-from ptycho.judge.frc import FRCCurve, evaluation_window, fill_holes, frc, frc50, threshold_crossing
+from ptycho.judge.frc import FRCCurve, frc50, masked_frc, threshold_crossing
 from ptycho.judge.gauge import evaluation_region, remove_gauge
 from ptycho.reconstruct import direct
 from ptycho.scans.dose import halve, measured_dose, thin_to_dose
@@ -36,11 +36,10 @@ THRESHOLD = "half-bit"
 
 @dataclass(frozen=True, eq=False)
 class SplitResolution:
-    """What the two halves of a scan's photons agree on.
+    """What the two halves of a scan's photons agree on, frequencies as fractions of Nyquist.
 
-    curve: of the complex objects of the two halves. crossing: where ``curve`` falls below THRESHOLD, as a fraction of
-    Nyquist; 1 if it never does. expected: the correlation with the truth that follows for the reconstruction from all
-    photons. frc50: of ``expected``, as a fraction of Nyquist.
+    curve: of their complex objects. crossing: where it falls below THRESHOLD; 1 if it never does. expected: the
+    correlation with the truth that follows for the reconstruction from all photons. frc50: of ``expected``.
     """
 
     curve: FRCCurve
@@ -54,45 +53,41 @@ def split_resolution(data: RawData, loss: str, seed: int, *, passes: int = 30, b
     """The resolution at which two reconstructions by ``direct.fit``, each from half the photons, agree.
 
     A fair coin splits the counts of ``data`` photon by photon, so the halves share no noise. ``seed`` is that of the
-    split and of both fits; ``passes`` and ``batch_size`` are those of each fit. Raises DataError if the counts are not
-    known, TrainingError if a fit diverged, and ValueError if the scan covers too small an area to be judged.
+    split and of both fits. Raises DataError if the counts are not known, TrainingError if a fit diverged, and
+    ValueError if the scan covers too small an area to be judged.
     """
     split = halve(data, np.random.default_rng(seeds.derive(seed, "halves")))
-    settings: dict[str, Any] = {"passes": passes, "batch_size": batch_size}
-    one, other = (
-        direct.fit(half, loss, seed=seeds.derive(seed, "halves", name), **settings).reconstruction
+    fits = (
+        direct.fit(half, loss, seed=seeds.derive(seed, "halves", name), passes=passes, batch_size=batch_size)
         for name, half in zip(("first", "second"), split, strict=True)
     )
-    return compare_halves(one, other)
+    return compare_halves(*(fit.reconstruction for fit in fits))
 
 
 def compare_halves(one: Reconstruction, other: Reconstruction) -> SplitResolution:
     """Judge two reconstructions (H, W) of one scan by each other, over the area the scan covers.
 
-    They come from one probe at the same positions, which leaves nothing between them but a constant phase: no shift,
-    no ramp. Raises ValueError if their frames differ or the covered area is too small.
+    One probe and the same positions leave nothing between them but a constant phase: no shift, no ramp. Raises
+    ValueError if their frames differ or the covered area is too small.
     """
     if one.object.shape != other.object.shape or not np.array_equal(one.origin_yx, other.origin_yx):
         raise ValueError(
-            f"halves of one scan share their frame; found {one.object.shape} at {one.origin_yx} and "
-            f"{other.object.shape} at {other.origin_yx}"
+            f"halves of one scan share their frame; found {one.object.shape} at {one.origin_yx} "
+            f"and {other.object.shape} at {other.origin_yx}"
         )
     rows, columns, mask = evaluation_region(one.coverage)
     first, second = (half.object[rows, columns].astype(np.complex128) for half in (one, other))
     first *= np.exp(1j * np.angle(np.vdot(first[mask], second[mask])))
-    curve = frc(fill_holes(first, mask), fill_holes(second, mask), evaluation_window(mask))
+    curve = masked_frc(first, second, mask)
     expected = replace(curve, correlation=with_truth(curve.correlation))
     return SplitResolution(curve, threshold_crossing(curve, THRESHOLD), expected, frc50(expected), (one, other))
 
 
 def agreement(reconstruction: Reconstruction, image: np.ndarray) -> FRCCurve:
     """The FRC of complex objects, free of gauge: of a reconstruction and an image (H, W) whose pixel [0, 0] is at 0.
-
-    Raises ValueError if they hardly overlap or the covered area is too small.
-    """
+    Raises ValueError if they hardly overlap or the covered area is too small."""
     aligned = remove_gauge(reconstruction, image)
-    found, other = (fill_holes(values, aligned.mask) for values in (aligned.object, aligned.truth))
-    return frc(found, other, evaluation_window(aligned.mask))
+    return masked_frc(aligned.object, aligned.truth, aligned.mask)
 
 
 def against_reference(reconstruction: Reconstruction, reference: np.ndarray, share: float) -> FRCCurve:
@@ -128,11 +123,11 @@ star's FRC50 at 1e4 photons per pattern as twenty by 50 did, to 0.01, but at 4.6
 
 @dataclass(frozen=True, eq=False)
 class Thinning:
-    """One thinning of a scan, and what its reconstructions resolve.
+    """One thinning of a scan, number ``seed`` of a dose, and what its reconstructions resolve.
 
-    dose: as the study calls it. nphotons: per pattern, as counted; fluence: per object pixel. seed: 0, 1 ... of the
-    thinning. split: of its halves. whole: from all its photons; None but for the first thinning. reference: the
-    expected correlation of that with the truth, by ``against_reference``; None at full dose too.
+    nphotons: per pattern, as counted; fluence: per object pixel. split: of its halves. whole: from all its photons;
+    None but for the first thinning. reference: the expected correlation of that with the truth, by
+    ``against_reference``; None at full dose too.
     """
 
     dose: str
@@ -150,15 +145,9 @@ class Thinning:
 
     def as_row(self) -> dict[str, Any]:
         """The numbers, for a CSV file."""
-        return {
-            "dose": self.dose,
-            "nphotons": self.nphotons,
-            "photons_per_object_pixel": self.fluence,
-            "thinning": self.seed,
-            "split_half_bit": self.split.crossing,
-            "split_frc50": self.split.frc50,
-            "reference_frc50": self.reference_frc50,
-        }
+        dose = {"dose": self.dose, "nphotons": self.nphotons, "photons_per_object_pixel": self.fluence}
+        split = {"split_half_bit": self.split.crossing, "split_frc50": self.split.frc50}
+        return {**dose, "thinning": self.seed, **split, "reference_frc50": self.reference_frc50}
 
 
 def thinnings(scan: RawData, doses: Sequence[str], repeats: int, seed: int) -> Iterator[Thinning]:
@@ -166,22 +155,22 @@ def thinnings(scan: RawData, doses: Sequence[str], repeats: int, seed: int) -> I
 
     ``scan`` is at full dose, its ``objectGuess`` the reference. A dose is photons per pattern, or ``'full'``, where
     only the split differs. The first thinning of each dose is also fitted whole and held against the reference. The
-    study's ``seed`` gives each thinning its own. Raises what :func:`split_resolution` raises, and ValueError if the
-    scan has fewer photons than a dose asks for.
+    study's ``seed`` gives each its own. Raises as :func:`split_resolution`, and ValueError where a scan has fewer
+    photons.
     """
     assert scan.objectGuess is not None and scan.intensity_scale is not None
     for dose in doses:
-        settings: dict[str, Any] = {"passes": FULL_PASSES if dose == "full" else PASSES, "batch_size": BATCH}
+        passes = FULL_PASSES if dose == "full" else PASSES
         for k in range(repeats):
             own = seeds.derive(seed, "thinning", dose, str(k))
             data = scan if dose == "full" else thin_to_dose(scan, float(dose), np.random.default_rng(own))
             whole, reference = None, None
             if k == 0:
-                whole = direct.fit(data, LOSS, seed=own, **settings).reconstruction
+                whole = direct.fit(data, LOSS, seed=own, passes=passes, batch_size=BATCH).reconstruction
                 if data is not scan:
                     assert data.intensity_scale is not None
                     share = (data.intensity_scale / scan.intensity_scale) ** 2
                     reference = against_reference(whole, scan.objectGuess, share)
             measured = measured_dose(data, data.probeGuess)
-            split = split_resolution(data, LOSS, own, **settings)
+            split = split_resolution(data, LOSS, own, passes=passes, batch_size=BATCH)
             yield Thinning(dose, measured.per_pattern, measured.per_object_pixel, k, split, whole, reference)

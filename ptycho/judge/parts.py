@@ -33,19 +33,22 @@ def judge_parts(
 
     trained_probe: what the network made of the scans' probe, (N, N) or (L, N, N); its parts predict counts with it.
     """
-    learned = {} if trained_probe is None else {"probeGuess": trained_probe}
+    learned: dict[str, Any] = {} if trained_probe is None else {"probeGuess": trained_probe}
     judges = {split: replace(scan, **learned) for split, scan in scans.items()} | {"direct": scans["train"]}
     return {part: judge(reconstruction, judges[part]) for part, reconstruction in found.items()}
 
 
 def judge(reconstruction: Reconstruction, data: RawData) -> Evaluation:
-    """The reconstruction against the scan's ``objectGuess``, and its deviance against the scan's counts.
-
-    On the pixels that fits see, and where the scan has a ``guard`` on those held out, too.
-    """
+    """The reconstruction against the scan's ``objectGuess``, and its deviance against the scan's counts: on the pixels
+    that fits see, and where the scan has a ``guard`` on those held out, too."""
     found = data, reconstruction.object, reconstruction.origin_yx
     seen, unseen = deviance(*found), None if data.guard is None else deviance(*found, data.guard)
-    return evaluate(reconstruction, truth(data), float(data.counts().sum()), seen, unseen)
+    return judge_object(reconstruction, data, seen, unseen)
+
+
+def judge_object(reconstruction: Reconstruction, data: RawData, *deviances: float | None) -> Evaluation:
+    """The reconstruction against the scan's ``objectGuess``; the deviances are passed on."""
+    return evaluate(reconstruction, truth(data), float(data.counts().sum()), *deviances)
 
 
 def parts_table(judged: Mapping[str, Evaluation]) -> str:
@@ -68,8 +71,8 @@ def parts_table(judged: Mapping[str, Evaluation]) -> str:
 def frc_record(judged: Mapping[str, Evaluation]) -> dict[str, Any]:
     """The arm's ``frc.json``: the contrast of its object, and of each part the whole Fourier ring correlations.
 
-    {contrast: amplitude or phase, parts: {part: {frequency: fractions of Nyquist, complex, amplitude, phase:
-    correlations}}}, in five decimals; None of a contrast that the object lacks.
+    {contrast: amplitude or phase, parts: {part: {frequency: fractions of Nyquist, complex, amplitude, phase}}}, in five
+    decimals; None of a contrast that the object lacks.
     """
 
     def rounded(values: NDArray[np.floating]) -> list[float]:
