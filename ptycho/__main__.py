@@ -28,8 +28,7 @@ def _perform(options: argparse.Namespace) -> int:
             raise ConfigError(f"{assignment!r} is not accepted: parameters are written NAME=value")
         words[name] = value
     for name in [*PARAMETERS, *HOW]:
-        value = getattr(options, name, None)
-        if value is not None:
+        if (value := getattr(options, name, None)) is not None:
             words[name] = " ".join(value) if isinstance(value, list) else value
     return engine.perform(ask(options.target, words))
 

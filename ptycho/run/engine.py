@@ -80,9 +80,8 @@ def clean(out: Path) -> None:
         return
     if not any((out / name).is_file() for name in (layout.STUDY, layout.SWEEP)):
         raise ConfigError(f"{str(out)!r} does not look like a study: nothing removed")
-    for folder in out.glob("seed-*"):
-        if (folder / layout.STUDY).is_file():
-            clean(folder)
+    for study in list(out.glob(f"seed-*/{layout.STUDY}")):
+        clean(study.parent)
     for path in list(layout.leavings(out)):
         if path.is_dir():
             shutil.rmtree(path)

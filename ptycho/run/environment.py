@@ -25,10 +25,6 @@ def requirements(pyproject: Path = ROOT / "pyproject.toml") -> dict[str, str]:
     return dict(re.findall(r'(?m)^\s+"([A-Za-z0-9._-]+)>=([0-9.]+)",', pyproject.read_text(encoding="utf-8")))
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
-
-
 def first_missing(needed: dict[str, str]) -> str | None:
     """Return, in words, the first of `needed` ({distribution: least version}) that is absent or too old, or None."""
     for name, least in needed.items():
@@ -36,7 +32,8 @@ def first_missing(needed: dict[str, str]) -> str | None:
             found = metadata.version(name)
         except metadata.PackageNotFoundError:
             return f"{name} is not installed"
-        if _numbers(found) < _numbers(least):
+        have, need = ([int(part) for part in re.findall(r"\d+", version)[:3]] for version in (found, least))
+        if have < need:
             return f"{name} is {found}, {least} or later is needed"
     return None
 
@@ -80,8 +77,7 @@ def compilation_cache() -> Path | None:
 
 def main() -> int:
     """Print one message and return 1 if the active environment lacks a package, else return 0."""
-    missing = first_missing(requirements())
-    if missing is None:
+    if (missing := first_missing(requirements())) is None:
         return 0
     print(
         f"The active environment ({sys.prefix}) cannot be used: {missing}.\n"

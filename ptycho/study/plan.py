@@ -24,21 +24,15 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
     of, scan = config.values, config.scan
     if scan is not None and scan != STAR:
         scan = os.path.relpath(scan, out)
-    files = {
-        layout.SIMULATE: {
-            **{"out": ".", **of("N", "n_train", "n_test", "doses", "seed"), "object_kind": config.object},
-            **{**of("object_size", "phase", "illumination"), "scan": scan},
-            **of("orientation", "probe_modes", "positions"),
-        }
-    }
+    simulate = {"out": ".", **of("N", "n_train", "n_test", "doses", "seed"), "object_kind": config.object}
+    simulate |= of("object_size", "phase", "illumination") | {"scan": scan}
+    files = {layout.SIMULATE: simulate | of("orientation", "probe_modes", "positions")}
     if scan is not None:
         files[layout.RESOLVE] = {"out": ".", **of("doses", "seed"), "scan": scan, **of("resolution")}
     for arm in config.arms:
-        files[layout.arm_parameters(arm)] = {
-            **{"out": "..", "arm": arm.name, "dose": arm.dose, "loss": arm.loss},
-            **of("nepochs", "gridsize", "architecture"),
-            **{"learning_rates": config.learning_rates(arm.loss), **of("methods", "seed", "probe")},
-        }
+        train = {"out": "..", "arm": arm.name, "dose": arm.dose, "loss": arm.loss}
+        train |= of("nepochs", "gridsize", "architecture") | {"learning_rates": config.learning_rates(arm.loss)}
+        files[layout.arm_parameters(arm)] = train | of("methods", "seed", "probe")
     files[layout.STUDY] = {"out": ".", **of("doses", "losses", "nepochs"), "measured": scan is not None}
     return files
 

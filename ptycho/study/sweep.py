@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,8 @@ def simulated(out: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def members(plan: Mapping[str, Any]) -> Iterator[tuple[int, Arm]]:
-    for seed in plan["seeds"]:
-        for arm in arms(plan["doses"], plan["losses"]):
-            yield seed, arm
+    """Each seed's arms."""
+    return product(plan["seeds"], arms(plan["doses"], plan["losses"]))
 
 
 def survey(out: str | os.PathLike[str], plan: Mapping[str, Any]) -> list[Row]:
@@ -82,8 +82,7 @@ def tell(out: str | os.PathLike[str]) -> str:
 
     Raises ConfigError where there is neither.
     """
-    swept = planned(out)
-    if swept is not None:
+    if (swept := planned(out)) is not None:
         rows = survey(out, swept)
         told = [row for row in rows if row.state in ("running", "failed", "stopped")]
         return "\n".join([status.status_summary(rows), *([status.status_table(told)] if told else [])])
