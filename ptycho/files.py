@@ -1,11 +1,11 @@
-"""Files that are there whole or not at all: written beside their place, then renamed into it."""
+"""Files that are there whole or not at all: written beside their place, then renamed into it. Tables as text."""
 
 from __future__ import annotations
 
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -101,3 +101,17 @@ def json_if_any(path: str | os.PathLike[str]) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def text_table(columns: Sequence[tuple[str, str, str]], rows: Iterable[Sequence[Any]]) -> str:
+    """A heading and a line a row. columns: title, width with its alignment ('<12'), format of a number ('.2f').
+
+    None becomes '-', words stay as they are, and a row may end early.
+    """
+
+    def cell(value: Any, form: str) -> str:
+        return "-" if value is None else value if isinstance(value, str) else format(value, form)
+
+    titles, widths, forms = zip(*columns, strict=True)
+    lines = [titles, *([cell(value, form) for value, form in zip(row, forms, strict=False)] for row in rows)]
+    return "\n".join(" ".join(map(format, line, widths)).rstrip() for line in lines)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ptycho.files import text_table
 from ptycho.judge.frc import FRCCurve
 from ptycho.judge.metrics import Evaluation
 from ptycho.judge.parts import judge_object
@@ -17,7 +18,6 @@ from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import PARTS, SPLITS, load_reconstructions
 from ptycho.study import layout
 from ptycho.study.config import Arm
-from ptycho.text import text_table
 
 INDISTINCT = 0.02
 """FRC50 of one seed that differ by less, as fractions of Nyquist, are not told apart."""

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from ptycho.files import text_table
 from ptycho.findings.intervals import DRAWS, Interval, crossing, dose_ends, isotonic, mean_draws, mean_interval
 from ptycho.judge.frc import period_px
 from ptycho.judge.halves import Thinning
 from ptycho.study.config import period
-from ptycho.text import text_table
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,9 @@ from pathlib import Path
 from statistics import fmean
 
 from ptycho.config import DIRECT
-from ptycho.files import read_json
+from ptycho.files import read_json, text_table
 from ptycho.findings import arm_table
 from ptycho.study import layout
-from ptycho.text import text_table
 
 TOLERANCE = 0.01
 """Of Nyquist: about the width of a ring of these objects' spectrum, 1/128, which a seed's noise can move a rate by."""

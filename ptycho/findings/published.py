@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ptycho.config import DIRECT
+from ptycho.files import text_table
 from ptycho.findings.dose_response import DoseResponse
 from ptycho.findings.intervals import Interval, mean_interval
 from ptycho.judge.frc import BAND, FRCCurve, evaluation_window, fill_holes, frc, frc50, ring_power
@@ -30,7 +31,6 @@ from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import load_reconstructions
 from ptycho.study import layout, sweep
 from ptycho.study.config import Arm
-from ptycho.text import text_table
 
 SETTING = {"object_kind": "lines", "object_size": 392, "N": 64, "phase": 0.0, "illumination": "disk", "scan": None}
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.errors import DataError
+from ptycho.files import text_table
 from ptycho.judge.metrics import Evaluation, evaluate
 from ptycho.scans.dose import deviance
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
-from ptycho.text import text_table
 
 
 def truth(data: RawData) -> NDArray[np.complex64]:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ptycho.files import json_if_any, write_if_changed, write_json
+from ptycho.files import json_if_any, text_table, write_if_changed, write_json
 from ptycho.study import sources
 from ptycho.study.layout import FAILED, PROGRESS, RUNNING, STATUS, Stage
-from ptycho.text import text_table
 
 
 def write_progress(
