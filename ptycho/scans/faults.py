@@ -181,10 +181,7 @@ def _turned(x: NDArray[np.float64], y: NDArray[np.float64], H: int, W: int) -> d
 
 
 def of_orientation(scan: Scan) -> Iterator[str]:
-    """Whether object and probe explain the patterns better at the mirror images of the positions.
-
-    The scan must be one in which nothing else looks wrong.
-    """
+    """Whether mirrored positions explain the patterns better, in a scan in which nothing else looks wrong."""
     places = in_pixels(scan)
     if scan.patterns is None or scan.probe is None or scan.object is None or not scan.object_center or not places:
         return

@@ -146,10 +146,7 @@ class RawData:
         return replace(self, **{n: v[indices] for n in ("diff3d", *EACH) if (v := getattr(self, n)) is not None})
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the scan to `path` as an uncompressed NPZ file, whole or not at all.
-
-        A full disk or a crash leaves the file that was there. Raises DataError if it cannot be written.
-        """
+        """Write the scan to `path` as an uncompressed NPZ file, whole or not at all. Raises DataError."""
         arrays = {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
         with written(path) as partial, open(partial, "wb") as file:
             np.savez(file, **arrays)

@@ -16,7 +16,6 @@ from ptycho.config import PARTS
 from ptycho.errors import DataError
 
 FIELDS = {"object": np.complex64, "coverage": np.float32, "origin_yx": np.float64}
-
 SPLITS = {"train": "training scan", "heldout": "held-out scan"}
 """What the splits of a study are called in words."""
 
@@ -35,10 +34,8 @@ class Reconstruction:
 
     def __post_init__(self) -> None:
         if np.ndim(self.object) != 2 or np.shape(self.object) != np.shape(self.coverage):
-            raise ValueError(
-                f"a reconstruction needs object and coverage of one shape (H, W); found object "
-                f"{np.shape(self.object)} and coverage {np.shape(self.coverage)}"
-            )
+            found = f"object {np.shape(self.object)} and coverage {np.shape(self.coverage)}"
+            raise ValueError(f"a reconstruction needs object and coverage of one shape (H, W); found {found}")
         if np.shape(self.origin_yx) != (2,) or not np.all(np.isfinite(self.origin_yx)):
             raise ValueError(f"origin_yx must be two finite numbers (y, x); found {self.origin_yx!r}")
 

@@ -18,7 +18,7 @@ class Statistics:
     """Of patterns (M, H, W); "values" are as the file has them, amplitude or intensity.
 
     mean, variance   (H, W) float64 of the intensity, values that are not finite counted as zero
-    low, high        (H, W) float64, the least and greatest intensity of each pixel over the scan
+    high             (H, W) float64, the greatest intensity of each pixel over the scan
     totals           (M,) float64, intensity of each pattern
     unit             the smallest intensity above zero: one photon, if photons were counted
     whole            whether all values are whole numbers; squares_whole whether their squares are (to 1e-3)
@@ -28,7 +28,6 @@ class Statistics:
 
     mean: NDArray[np.float64]
     variance: NDArray[np.float64]
-    low: NDArray[np.float64]
     high: NDArray[np.float64]
     totals: NDArray[np.float64]
     unit: float
@@ -43,8 +42,7 @@ def statistics_of(scan: Scan) -> Statistics:
     """Read all patterns of the scan once. It must have some, of shape (M, H, W), M > 0."""
     assert scan.patterns is not None
     M, frame = len(scan.patterns), scan.patterns.shape[1:]
-    total, square, last = np.zeros(frame), np.zeros(frame), np.zeros(frame)
-    low, high = np.full(frame, np.inf), np.full(frame, -np.inf)
+    total, square, last, high = np.zeros(frame), np.zeros(frame), np.zeros(frame), np.full(frame, -np.inf)
     totals, unit, least, whole = np.zeros(M), np.inf, np.inf, True
     bad = repeated = small = small_whole = 0
     for start in range(0, M, BATCH):
@@ -65,11 +63,11 @@ def statistics_of(scan: Scan) -> Statistics:
             v = np.square(v * (scan.intensity_scale or 1.0))
         total += v.sum(0)
         square += np.square(v).sum(0)
-        low, high = np.minimum(low, v.min(0)), np.maximum(high, v.max(0))
+        high = np.maximum(high, v.max(0))
         totals[start : start + BATCH] = v.sum(axis=(1, 2))
         unit = min(unit, float(v.min(initial=np.inf, where=v > 0)))
     mean = total / M
     variance = np.maximum(square / M - mean**2, 0)
     unit = unit if np.isfinite(unit) else 1.0
     squares_whole = small > 0 and small_whole >= ALIKE * small
-    return Statistics(mean, variance, low, high, totals, unit, whole, squares_whole, bad, least, repeated)
+    return Statistics(mean, variance, high, totals, unit, whole, squares_whole, bad, least, repeated)

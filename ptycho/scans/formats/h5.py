@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,9 @@ MAGIC = b"\x89HDF\r\n\x1a\n"
 
 def names(path: Path) -> set[str]:
     """The names at the root of an HDF5 file; none for a file that is not one, or damaged."""
-    try:
-        with h5py.File(path, "r") as file:
-            return set(file)
-    except OSError:
-        return set()
+    with suppress(OSError), h5py.File(path, "r") as file:
+        return set(file)
+    return set()
 
 
 def linked(path: Path) -> list[Path]:
@@ -86,17 +84,18 @@ def stack(file: h5py.File, *keys: str) -> Stack | None:
             raise DataError(f"{key} is {item!r}; expected a dataset of real numbers")
         if item.ndim != 3 or item.shape[1:] != found[0].shape[1:]:
             raise DataError(f"{key} has shape {item.shape}; expected patterns (M, N, N)")
-    sizes, dtype = tuple(len(item) for item in found), np.result_type(*(item.dtype for item in found))
-    return Stack(Path(file.filename), keys, sizes, found[0].shape[1:], dtype, np.arange(sum(sizes)))
+    sizes, dtype = [len(item) for item in found], np.result_type(*(item.dtype for item in found))
+    parts = dict(zip(keys, sizes, strict=True))
+    return Stack(Path(file.filename), parts, found[0].shape[1:], dtype, np.arange(sum(sizes)))
 
 
 def put_patterns(group: h5py.Group, name: str, scan: Scan) -> h5py.Dataset:
     """Write the scan's patterns as intensity, a batch at a time. DataError for a scan without patterns."""
-    none = scan.intensity(slice(0))
+    dtype = scan.intensity(slice(0)).dtype
     assert scan.patterns is not None
-    shape = (len(scan.patterns), *none.shape[1:])
-    item = group.create_dataset(name, shape, none.dtype, chunks=(1, *shape[1:]) if shape[0] else None)
-    for start in range(0, len(scan.patterns), BATCH):
+    M, *frame = scan.patterns.shape
+    item = group.create_dataset(name, (M, *frame), dtype, chunks=(1, *frame) if M else None)
+    for start in range(0, M, BATCH):
         item[start : start + BATCH] = scan.intensity(slice(start, start + BATCH))
     return item
 

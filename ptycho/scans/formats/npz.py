@@ -28,15 +28,13 @@ HOLDS = frozenset({"patterns", "positions", "probe", "object", "mask"})
 
 def names(path: Path) -> set[str]:
     """The arrays in an NPZ file; none for a file that is not one, or damaged."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {name.removesuffix(".npy") for name in archive.namelist()}
-    except (OSError, zipfile.BadZipFile):
-        return set()
+    with suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+        return {name.removesuffix(".npy") for name in archive.namelist()}
+    return set()
 
 
 def read(path: Path) -> Scan:
-    """Read the file. Patterns that were saved uncompressed stay in it until they are indexed.
+    """Read the file, its patterns when they are indexed if they were saved uncompressed.
 
     Raises DataError for a file that is damaged or pickled, and for patterns that are there twice.
     """
@@ -78,22 +76,20 @@ def unread(path: Path, large: Collection[str], keys: Collection[str]) -> dict[st
 
 def _mapped(path: Path, key: str) -> NDArray[Any] | None:
     """The array mapped from the file, or None if it is compressed, pickled, or not to be had this way."""
-    try:
-        with zipfile.ZipFile(path) as archive, open(path, "rb") as file:
-            info = archive.getinfo(f"{key}.npy")
-            if info.compress_type != zipfile.ZIP_STORED:
-                return None
-            file.seek(info.header_offset + 26)  # the lengths of the name and of the extra field (APPNOTE 4.3.7)
-            lengths = np.frombuffer(file.read(4), "<u2")
-            file.seek(info.header_offset + 30 + int(lengths.sum()))
-            version = np.lib.format.read_magic(file)
-            reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = reader(file)
-            if dtype.hasobject:
-                return None
+    damage = (OSError, ValueError, KeyError, zipfile.BadZipFile)  # read_npz says what is wrong
+    with suppress(*damage), zipfile.ZipFile(path) as archive, open(path, "rb") as file:
+        info = archive.getinfo(f"{key}.npy")
+        if info.compress_type != zipfile.ZIP_STORED:
+            return None
+        file.seek(info.header_offset + 26)  # the lengths of the name and of the extra field (APPNOTE 4.3.7)
+        lengths = np.frombuffer(file.read(4), "<u2")
+        file.seek(info.header_offset + 30 + int(lengths.sum()))
+        version = np.lib.format.read_magic(file)
+        reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = reader(file)
+        if not dtype.hasobject:
             return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return None  # read_npz says what is wrong
+    return None
 
 
 def _real(arrays: dict[str, NDArray[Any]], key: str, one: bool = False) -> Any:

@@ -28,11 +28,7 @@ PIXEL = ("detector_pixel_width_m", "detector_pixel_height_m")
 
 
 def read(path: Path) -> Scan:
-    """Read the file, and the product beside it if there is one.
-
-    Raises DataError for a wrong type or shape, numbers that are not unique, or patterns and positions none of which
-    belong together.
-    """
+    """Read the file, and the product beside it if there is one. Raises DataError for what does not fit together."""
     scan = _alone(path)
     product = next(
         (p for p in partners(path) if p.exists() and ptychodus_product.recognises(h5.names(p) | npz.names(p))), None

@@ -44,7 +44,7 @@ def recognises(names: set[str]) -> bool:
 def read(path: Path) -> Scan:
     """Read the product. Raises DataError for a wrong type or shape, or an array without its pixel size."""
     with naming(path):
-        values = _from_npz(path) if npz.names(path) else _from_h5(path)
+        values = _stored(path)
         pixels = [values[key] for key in PIXELS if key.startswith("object") and key in values]
         pixel = h5.side(pixels, f"the object's pixels are {pixels} metres; expected square ones")
         probe = values.get("probe")
@@ -111,19 +111,18 @@ def _values(name: str, scan: Scan) -> dict[str, Any]:
     }
 
 
-def _from_h5(path: Path) -> dict[str, Any]:
-    with h5.opened(path) as file:
-        values: dict[str, Any] = {key: file.attrs[key] for key in HEADER if key in file.attrs}
-        values |= {key: h5.array(file, key, kinds) for key, kinds in DATASETS.items()}
-        for key in ATTRIBUTES:
-            array, _, attribute = key.partition("_")
-            if array in file and attribute in file[array].attrs:
-                values[key] = float(file[array].attrs[attribute])
-    return values
-
-
-def _from_npz(path: Path) -> dict[str, Any]:
-    arrays: dict[str, Any] = read_npz(path, (*DATASETS, *ATTRIBUTES, *NUMBERS))
+def _stored(path: Path) -> dict[str, Any]:
+    """What the file holds, under the names of its NPZ form. DataError for a wrong type."""
+    if not npz.names(path):
+        with h5.opened(path) as file:
+            values = {key: file.attrs[key] for key in HEADER if key in file.attrs}
+            values |= {key: h5.array(file, key, kinds) for key, kinds in DATASETS.items()}
+            for key in ATTRIBUTES:
+                array, _, attribute = key.partition("_")
+                if array in file and attribute in file[array].attrs:
+                    values[key] = float(file[array].attrs[attribute])
+            return values
+    arrays = read_npz(path, (*DATASETS, *ATTRIBUTES, *NUMBERS))
     for key, value in arrays.items():
         kinds = DATASETS.get(key, "fiu")
         if value.dtype.kind not in kinds or (key not in DATASETS and value.size != 1):

@@ -56,11 +56,8 @@ def read(path: Path) -> Scan:
 
 
 def write(path: Path, scan: Scan) -> None:
-    """Write the scan in one chunk.
-
-    Raises DataError without patterns or positions, and without energy, distance and detector pixel, from which alone
-    ptypy knows the object pixel.
-    """
+    """Write the scan in one chunk. Raises DataError without patterns or positions, or without an energy, a distance and
+    a detector pixel, from which alone ptypy knows the object pixel."""
     if scan.patterns is None or scan.x is None or scan.y is None:
         raise DataError("patterns or positions are missing; expected both")
     if lacking := [n for n in ("energy", "distance", "detector_pixel") if not getattr(scan, n)]:

@@ -17,10 +17,8 @@ from ptycho.scans.rawdata import RawData, as_counts
 
 PLANCK_LIGHT = 6.62607015e-34 * 299792458.0
 """h c in joule metres, exact since the SI of 2019."""
-
 ELECTRONVOLT = 1.602176634e-19
 """Joules."""
-
 BATCH = 64
 """Patterns read at a time."""
 
@@ -29,14 +27,12 @@ BATCH = 64
 class Stack:
     """Patterns (M, H, W) that stay in their HDF5 file until they are indexed.
 
-    keys   the datasets (m, H, W) that hold them, one after the other
-    sizes  their m
+    parts  the datasets (m, H, W) that hold them, one after the other, and their m
     order  (M,) the frames taken, as indices into all of them
     """
 
     path: Path
-    keys: tuple[str, ...]
-    sizes: tuple[int, ...]
+    parts: dict[str, int]
     frame: tuple[int, int]
     dtype: np.dtype[Any]
     order: NDArray[np.int64]
@@ -56,7 +52,7 @@ class Stack:
         start = 0
         try:
             with h5py.File(self.path, "r") as file:
-                for key, size in zip(self.keys, self.sizes, strict=True):
+                for key, size in self.parts.items():
                     here = (wanted >= start) & (wanted < start + size)
                     if here.any():  # HDF5 wants rising indices without repetition, and a slice where it can
                         rows, back = np.unique(wanted[here] - start, return_inverse=True)
@@ -64,7 +60,8 @@ class Stack:
                         found[here] = file[key][slice(rows[0], rows[-1] + 1) if whole else rows][back]
                     start += size
         except (OSError, RuntimeError) as error:
-            raise DataError(f"{self.path}: {self.keys[0]} cannot be read ({error}); expected whole patterns") from error
+            first = next(iter(self.parts))
+            raise DataError(f"{self.path}: {first} cannot be read ({error}); expected whole patterns") from error
         return found
 
 
