@@ -65,10 +65,8 @@ def resolution_response(study: DoseResponse) -> Figure:
 @styled
 def error_response(study: DoseResponse) -> Figure:
     """Relative mean-square error against the dose, with the least that photons allow, and how close the methods come.
-
     Above: errors, geometric means over seeds; grey the limit of counting photons, M/n, and that of Cramér and Rao.
-    Below: the Cramér-Rao limit over the error where it is known, else M/n over it; 1 is all that photons allow.
-    """
+    Below: the Cramér-Rao limit over the error where it is known, else M/n over it; 1 is all that photons allow."""
     methods, losses = methods_of(study.errors), _losses(study.errors)
     figure, axes = _by_method(methods, rows=2)
     known = any(limit.information is not None for limit in study.limits)

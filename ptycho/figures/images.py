@@ -20,10 +20,8 @@ from ptycho.scans.statistics import Statistics
 
 
 def grey_limits(rows: Sequence[DoseRow], phase: bool = False) -> tuple[float, float]:
-    """The one grey scale of a comparison: the range of the truth, widest over all panels, in amplitude or radians.
-
-    The truth's, because a noisy arm must not set the contrast in which the others are seen.
-    """
+    """The one grey scale of a comparison: the range of the truth, widest over all panels, in amplitude or radians. The
+    truth's, because a noisy arm must not set the contrast in which the others are seen."""
     judged = [panel.evaluation for row in rows for panel in row.panels]
     registered = [e for e in judged if not e.collapsed] or judged  # what collapsed lies anywhere on the truth
     values = [(e.truth_phase if phase else np.abs(e.aligned.truth))[e.aligned.mask] for e in registered]
@@ -62,11 +60,9 @@ def _quality(evaluation: Evaluation, phase: bool) -> str:
 
 @style.styled
 def dose_comparison(rows: Sequence[DoseRow], phase: bool = False) -> Figure:
-    """A row for each dose: a diffraction pattern in log counts, and the reconstruction by each loss.
-
-    All reconstructions share one grey scale (amplitude; with `phase`, radians) and all patterns one log scale.
-    Raises ValueError rather than draw a panel without data.
-    """
+    """A row for each dose: a diffraction pattern in log counts, and the reconstruction by each loss. All
+    reconstructions share one grey scale (amplitude; with `phase`, radians) and all patterns one log scale. Raises
+    ValueError rather than draw a panel without data."""
     losses, limits = _comparison(rows), grey_limits(rows, phase)
     figure, axes = style.panels(2.25 * (1 + len(losses)) + 0.35, 2.6 * len(rows) + 0.5, len(rows), 1 + len(losses))
     norm, grey = style.counts_norm([row.counts for row in rows]), Normalize(*limits, clip=True)
@@ -87,9 +83,7 @@ def dose_comparison(rows: Sequence[DoseRow], phase: bool = False) -> Figure:
 
 def dose_comparison_rows(rows: Sequence[DoseRow], phase: bool = False) -> list[dict[str, Any]]:
     """The numbers beside the dose comparison, a dictionary for each reconstruction; None where there is no number.
-
-    vmin, vmax: the grey scale shared by all. pattern_photons: in the pattern shown. data_range: of PSNR and SSIM.
-    """
+    vmin, vmax: the grey scale shared by all. pattern_photons: in the pattern shown. data_range: of PSNR and SSIM."""
     _comparison(rows)
     vmin, vmax = grey_limits(rows, phase)
     return [
@@ -104,10 +98,8 @@ def dose_comparison_rows(rows: Sequence[DoseRow], phase: bool = False) -> list[d
 
 @style.styled
 def frc_curves(curves: Mapping[str, FRCCurve], thresholds: Sequence[str] = ("0.5",)) -> Figure:
-    """Fourier ring correlation against spatial frequency, a colour and style a label; threshold curves in grey.
-
-    The thick line is the running median, which crosses the threshold 0.5 at FRC50; the thin one is every ring.
-    """
+    """Fourier ring correlation against spatial frequency, a colour and style a label; threshold curves in grey. The
+    thick line is the running median, which crosses the threshold 0.5 at FRC50; the thin one is every ring."""
     if not curves:
         raise ValueError("no data: no FRC curve to draw")
     figure, [[axes]] = style.panels(5.6, 3.4)
@@ -130,11 +122,9 @@ def frc_curves(curves: Mapping[str, FRCCurve], thresholds: Sequence[str] = ("0.5
 
 @style.styled
 def loss_curve(history: Mapping[str, Sequence[float]], label: str = "loss") -> Figure:
-    """Training loss, and validation loss where recorded, by epoch; logarithmic where all are positive.
-
-    history: columns of equal length as Keras logs them, 'loss' and perhaps 'val_loss', 'epoch' (from 0).
-    label: what the loss is, with its unit. Raises ValueError on an empty or non-finite history.
-    """
+    """Training loss, and validation loss where recorded, by epoch; logarithmic where all are positive. history: columns
+    of equal length as Keras logs them, 'loss' and perhaps 'val_loss', 'epoch' (from 0). label: what the loss is, with
+    its unit. Raises ValueError on an empty or non-finite history."""
     lines = {"training": history.get("loss"), "validation": history.get("val_loss")}
     drawn = {name: np.asarray(values, float) for name, values in lines.items() if values is not None and len(values)}
     if "training" not in drawn or not all(np.all(np.isfinite(v)) for v in drawn.values()):
@@ -152,11 +142,9 @@ def loss_curve(history: Mapping[str, Sequence[float]], label: str = "loss") -> F
 
 @style.styled
 def reconstruction_vs_truth(evaluation: Evaluation) -> Figure:
-    """Truth, reconstruction and their difference, in amplitude and, where the truth has any, in phase.
-
-    Truth and reconstruction share the truth's range, the difference is symmetric about zero on half of that range;
-    what exceeds a scale takes its end colour. Pixels that the scan did not see are left blank.
-    """
+    """Truth, reconstruction and their difference, in amplitude and, where the truth has any, in phase. Truth and
+    reconstruction share the truth's range, the difference is symmetric about zero on half of that range; what exceeds a
+    scale takes its end colour. Pixels that the scan did not see are left blank."""
     aligned = evaluation.aligned
     rows = [("amplitude", "relative", np.abs(aligned.truth), np.abs(aligned.object), style.GREY)]
     if evaluation.phase_frc is not None:
@@ -201,11 +189,9 @@ def diffraction_gallery(counts: np.ndarray, labels: Sequence[str]) -> Figure:
 
 @style.styled
 def scan_overview(x: np.ndarray, y: np.ndarray, object: np.ndarray, probe: np.ndarray) -> Figure:
-    """What is imaged, where and with what: the object's amplitude with the scan positions on it, and the probe.
-
-    x, y: (M,) object pixels. object: complex (H, W). probe: complex (N, N), or (L, N, N) incoherent modes, of which
-    the total amplitude and the phase of the first are shown.
-    """
+    """What is imaged, where and with what: the object's amplitude with the scan positions on it, and the probe. x, y:
+    (M,) object pixels. object: complex (H, W). probe: complex (N, N), or (L, N, N) incoherent modes, of which the total
+    amplitude and the phase of the first are shown."""
     if np.size(x) == 0 or np.shape(x) != np.shape(y):
         raise ValueError(f"no data: a scan needs as many x as y; found shapes {np.shape(x)} and {np.shape(y)}")
     style.require_image("object", object)

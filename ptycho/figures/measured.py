@@ -66,10 +66,8 @@ def image(thinning: Thinning, truth: NDArray[np.complex64], is_star: bool) -> Im
 
 def spoke_rows(images: Sequence[Image]) -> list[dict[str, float | None]]:
     """How near to a star's centre its spokes show at each dose, and how near the halves say: radii, periods in pixels.
-
     correlation_shown: with the truth, as the halves let expect, at the period of the innermost ring that shows spokes;
-    where it is high, what ends there are the spokes of the star, not the resolution.
-    """
+    where it is high, what ends there are the spokes of the star, not the resolution."""
     rows = []
     for one in images:
         assert one.star is not None
@@ -86,9 +84,7 @@ def spoke_rows(images: Sequence[Image]) -> list[dict[str, float | None]]:
 @style.styled
 def against_dose(levels: Sequence[Level], asked: Needed | None) -> Figure:
     """FRC50 and half-bit frequency of the halves, and FRC50 by the reference, with 95 % intervals, against the dose.
-
-    With what was asked for: its frequency, and the dose that reaches it with the interval.
-    """
+    With what was asked for: its frequency, and the dose that reaches it with the interval."""
     if not levels:
         raise ValueError("no data: no dose to draw")
     figure, [[axes]] = style.panels(5.8, 3.6)
@@ -137,10 +133,8 @@ def by_dose(images: Sequence[Image]) -> Figure:
 
 @style.styled
 def spoke_modulation(images: Sequence[Image]) -> Figure:
-    """How strongly the spokes of a star show against their period, and in thin lines the noise; a colour each dose.
-
-    A vertical line marks the period that the halves of each dose agree on.
-    """
+    """How strongly the spokes of a star show against their period, and in thin lines the noise; a colour each dose. A
+    vertical line marks the period that the halves of each dose agree on."""
     figure, [[axes]] = style.panels(5.8, 3.4)
     for image in images:
         if image.star is None:

@@ -27,9 +27,7 @@ DPI = 100
 
 def _png(figure: Figure) -> bytes:
     """In the 256 colours that suit the figure best: a third of the size, a few of 255 levels off where it has more.
-
-    Nothing in it tells of versions or times: the same picture is the same file.
-    """
+    Nothing in it tells of versions or times: the same picture is the same file."""
     drawn, png = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", dpi=DPI)
     with Image.open(drawn) as image:
@@ -40,11 +38,9 @@ def _png(figure: Figure) -> bytes:
 
 
 def save(figure: Figure, stem: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> list[Path]:
-    """Write stem.png, stem.pdf and stem.csv, each whole or not at all, and the same bytes for the same figure.
-
-    rows: the numbers beside the figure, all with the keys of the first; None becomes an empty cell, floats keep all
-    their digits. Returns the three paths. Raises ValueError when there are no rows or their keys differ.
-    """
+    """Write stem.png, stem.pdf and stem.csv, each whole or not at all, and the same bytes for the same figure. rows:
+    the numbers beside the figure, all with the keys of the first; None becomes an empty cell, floats keep all their
+    digits. Returns the three paths. Raises ValueError when there are no rows or their keys differ."""
     numbers, pdf = _csv(rows), io.BytesIO()
     with mpl.rc_context({"pdf.fonttype": 42}):  # text that stays text; many journals refuse the default Type 3
         figure.savefig(pdf, format="pdf", dpi=DPI, metadata={"CreationDate": None})
@@ -102,10 +98,7 @@ def show(figure: Figure, alt: str) -> Shown:
 
 class LiveCurve:
     """What :func:`ptycho.reconstruct.training.fit` tells after each epoch, drawn in the place where this was made.
-
-    folder: the arm's, which exists.
-    label: what the loss is, with its unit.
-    """
+    folder: the arm's, which exists. label: what the loss is, with its unit."""
 
     def __init__(self, folder: Path, label: str):
         self.folder, self.label = folder, label

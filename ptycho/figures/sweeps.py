@@ -22,9 +22,7 @@ _MARKS = {"network": ("o-", COLOURS[0]), "direct": ("o-", COLOURS[1]), "as_publi
 @styled
 def differences(conditions: Sequence[Condition], second: str) -> Figure:
     """The difference of FRC50 between the reference loss and `second`: a panel a dose and method, a line a condition.
-
-    To the right of zero the reference resolves finer.
-    """
+    To the right of zero the reference resolves finer."""
     found = [(condition, one) for condition, one in comparisons(conditions) if one.second == second]
     if not found:
         raise ValueError(f"no condition compares a loss with {second!r}")
@@ -70,10 +68,8 @@ def fluence_axes(studies: Mapping[str, DoseResponse], method: tuple[str, str]) -
 
 @styled
 def learning_rates(trials: Sequence[Trial], chosen: Mapping[str, float]) -> Figure:
-    """The FRC50 that the rule judges against the learning rate: a panel a dose, a colour a loss, a ring a choice.
-
-    Small points are seeds, lines go through their means.
-    """
+    """The FRC50 that the rule judges against the learning rate: a panel a dose, a colour a loss, a ring a choice. Small
+    points are seeds, lines go through their means."""
     doses = sorted({trial.nphotons for trial in trials})
     rates = sorted({trial.learning_rate for trial in trials})
     drawn, [axes] = panels(3.1 * len(doses) + 1.2, 2.8, columns=len(doses), sharey=True)

@@ -39,11 +39,9 @@ Key = tuple[str | None, float, str, int]
 
 @dataclass(frozen=True)
 class Cell:
-    """One part of an arm: what became of it (of STATUSES), and its numbers, or NaN.
-
-    resolution: FRC50. error: relative mean-square error. counting, information: the least that error could be, by
-    counting photons and by Cramér and Rao. efficiency, attained: these two over the error.
-    """
+    """One part of an arm: what became of it (of STATUSES), and its numbers, or NaN. resolution: FRC50. error: relative
+    mean-square error. counting, information: the least that error could be, by counting photons and by Cramér and Rao.
+    efficiency, attained: these two over the error."""
 
     status: str
     resolution: float = math.nan
@@ -61,11 +59,9 @@ class Cell:
 
 
 def arms_by_key(entries: Sequence[Any]) -> tuple[dict[Key, Mapping[str, Any]], list[str]]:
-    """The arms by what they are, and in words which contribute nothing and why.
-
-    Where an entry breaks the schema but says which arm it is, that arm is there with the status ``missing``.
-    Raises ValueError, naming both, for two entries of one arm.
-    """
+    """The arms by what they are, and in words which contribute nothing and why. Where an entry breaks the schema but
+    says which arm it is, that arm is there with the status ``missing``. Raises ValueError, naming both, for two entries
+    of one arm."""
     found: dict[Key, Mapping[str, Any]] = {}
     faults = []
     for entry, label, fault in _labelled(entries):
@@ -131,10 +127,8 @@ def _cell(entry: Mapping[str, Any] | None, part: str, quantity: str) -> Cell:
 
 
 def arm_rows(entries: Sequence[Any]) -> list[dict[str, Any]]:
-    """One row for each arm and part, ready for ``csv.DictWriter``; what does not exist is ''.
-
-    An entry that breaks the schema has one row with its fault as the status, so that the table holds every arm.
-    """
+    """One row for each arm and part, ready for ``csv.DictWriter``; what does not exist is ''. An entry that breaks the
+    schema has one row with its fault as the status, so that the table holds every arm."""
     rows: list[dict[str, Any]] = []
     for entry, label, fault in _labelled(entries):
         identity = {key: entry.get(key, "") for key in _IDENTITY} | {"name": label}
@@ -153,9 +147,7 @@ def arm_rows(entries: Sequence[Any]) -> list[dict[str, Any]]:
 @dataclass(frozen=True, eq=False)
 class MeanFRC:
     """One curve: frequency (rings,), fractions of Nyquist, and (rings, 3) mean, low and high ends of 95 % intervals.
-
-    The ends are NaN for one seed. n: seeds.
-    """
+    The ends are NaN for one seed. n: seeds."""
 
     method: Method
     loss: str
@@ -175,11 +167,9 @@ class Curves:
 
 
 def mean_curves(out: Path, entries: Sequence[Mapping[str, Any]]) -> Curves:
-    """Average the ``frc.json`` of the arms that have numbers, collapsed ones included, over seeds.
-
-    Where the seeds' scans differ in area and thus in rings, all are interpolated to the finest. Raises ValueError when
-    no arm has curves.
-    """
+    """Average the ``frc.json`` of the arms that have numbers, collapsed ones included, over seeds. Where the seeds'
+    scans differ in area and thus in rings, all are interpolated to the finest. Raises ValueError when no arm has
+    curves."""
     members: dict[tuple[Method, str, float], list[Mapping[str, Any]]] = {}
     contrasts, faults = [], []
     for entry in entries:

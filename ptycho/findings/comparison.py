@@ -34,10 +34,8 @@ class Compared:
 
 
 def read_compared(out: Path, arm: Arm) -> Compared:
-    """Read an arm's training scan and reconstructions, and judge them again.
-
-    Raises DataError, naming the file, for one that is missing or breaks its schema.
-    """
+    """Read an arm's training scan and reconstructions, and judge them again. Raises DataError, naming the file, for one
+    that is missing or breaks its schema."""
     scan = RawData.load(out / layout.scan_file(arm.dose, "train"))
     found = load_reconstructions(out / arm.name / layout.RECONSTRUCTION)
     return Compared(arm, scan, *(judge_object(found[part], scan) for part in ("train", "direct")))

@@ -37,11 +37,9 @@ class Level:
 
 @dataclass(frozen=True)
 class Needed:
-    """Photons per pattern for an FRC50 of ``frequency``, a fraction of Nyquist, and per object pixel.
-
-    nphotons, low, high: None where the doses at hand set no such number: then ``reached`` says where they lie, 'below'
-    the lowest of them or 'above' the highest.
-    """
+    """Photons per pattern for an FRC50 of ``frequency``, a fraction of Nyquist, and per object pixel. nphotons, low,
+    high: None where the doses at hand set no such number: then ``reached`` says where they lie, 'below' the lowest of
+    them or 'above' the highest."""
 
     frequency: float
     nphotons: float | None
@@ -66,11 +64,9 @@ def levels(thinnings: Sequence[Thinning]) -> list[Level]:
 
 
 def fraction(resolution: str, pixel_size: float | None) -> float:
-    """The frequency, as a fraction of Nyquist, that RESOLUTION asks for. `pixel_size` in metres.
-
-    Raises ConfigError for other words than ``config.period`` takes, ValueError for a period below two pixels, and for
-    nanometres where the pixel's size is unknown.
-    """
+    """The frequency, as a fraction of Nyquist, that RESOLUTION asks for. `pixel_size` in metres. Raises ConfigError for
+    other words than ``config.period`` takes, ValueError for a period below two pixels, and for nanometres where the
+    pixel's size is unknown."""
     value, unit = period(resolution)
     if unit == "nm":
         if pixel_size is None:
@@ -83,10 +79,8 @@ def fraction(resolution: str, pixel_size: float | None) -> float:
 
 
 def needed(thinnings: Sequence[Thinning], frequency: float, seed: int = 0) -> Needed:
-    """The dose at which the FRC50 promised by the halves reaches ``frequency``, in (0, 1], and its 95 % interval.
-
-    seed: of the draws for the interval. Raises ValueError where the doses do not have equally many thinnings.
-    """
+    """The dose at which the FRC50 promised by the halves reaches ``frequency``, in (0, 1], and its 95 % interval. seed:
+    of the draws for the interval. Raises ValueError where the doses do not have equally many thinnings."""
     by_dose = levels(thinnings)
     columns = [[one.split.frc50 for one in thinnings if one.dose == level.dose] for level in by_dose]
     if len({len(column) for column in columns}) != 1:

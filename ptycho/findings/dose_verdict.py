@@ -16,9 +16,7 @@ CLAIMED = 10.0
 
 def verdict_in_words(study: DoseResponse) -> list[str]:
     """For each method its differences at equal dose, its factors at equal resolution and its efficiency; then caveats.
-
-    The numbers in brackets are the ends of 95 % intervals.
-    """
+    The numbers in brackets are the ends of 95 % intervals."""
     sentences = []
     points = {(c.method, c.loss, p.nphotons): p for c in study.curves for p in c.points}
     for method in methods_of(study.curves):

@@ -63,9 +63,7 @@ def shifts(studies: Mapping[str, DoseResponse]) -> list[Shift]:
     (first, reference), *others = studies.items()
     partners = {(curve.method, curve.loss): curve for curve in reference.curves}
     found = []
-    shared = (
-        (name, study, one) for name, study in others for one in study.curves if (one.method, one.loss) in partners
-    )
+    shared = ((name, study, c) for name, study in others for c in study.curves if (c.method, c.loss) in partners)
     for (name, study, curve), axis in product(shared, AXES):
         theirs = _crossings(reference, partners[curve.method, curve.loss], axis)
         ours = _crossings(study, curve, axis)

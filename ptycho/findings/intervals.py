@@ -62,10 +62,8 @@ def reach(intervals: Sequence[Interval]) -> NDArray[np.float64]:
 
 
 def mean_interval(values: NDArray[np.floating], possible: tuple[float, float] = (-np.inf, np.inf)) -> Interval:
-    """Mean of the finite values among (n,) and its 95 % interval, mean -+ t(n - 1) s / sqrt(n) (Student 1908).
-
-    What lies outside the `possible` values of a mean is cut off, which changes nothing in how often it holds.
-    """
+    """Mean of the finite values among (n,) and its 95 % interval, mean -+ t(n - 1) s / sqrt(n) (Student 1908). What
+    lies outside the `possible` values of a mean is cut off, which changes nothing in how often it holds."""
     values = np.asarray(values, np.float64)
     values = values[np.isfinite(values)]
     n = len(values)
@@ -89,9 +87,7 @@ DRAWS = 4000
 
 def share_interval(k: int, n: int) -> tuple[float, float]:
     """95 % interval of the probability of what happened k times in n (Clopper & Pearson 1934, which never undercovers).
-
-    Raises ValueError unless 0 <= k <= n and n > 0.
-    """
+    Raises ValueError unless 0 <= k <= n and n > 0."""
     if not 0 <= k <= n or n == 0:
         raise ValueError(f"found {k} of {n}; expected 0 <= k <= n, n > 0")
     found = stats.binomtest(k, n).proportion_ci(LEVEL, method="exact")

@@ -26,10 +26,8 @@ TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class Trial:
-    """One arm: what it was trained with, and the FRC50 it reached on both scans; 0 where it collapsed.
-
-    ``heldout`` is None where there is no network.
-    """
+    """One arm: what it was trained with, and the FRC50 it reached on both scans; 0 where it collapsed. ``heldout`` is
+    None where there is no network."""
 
     loss: str
     nphotons: float
@@ -46,12 +44,9 @@ class Trial:
 
 
 def read_trials(out: str | os.PathLike[str], rates: Sequence[str]) -> list[Trial]:
-    """The arms of the sweeps in the folders of `out` that are called by their learning rates, `rates`.
-
-    Their FRC50 is that of the contrast which the sweep's objects show.
-
-    Raises ValueError for a sweep that is missing, or whose arms were not all trained: a rule needs them all.
-    """
+    """The arms of the sweeps in the folders of `out` that are called by their learning rates, `rates`. Their FRC50 is
+    that of the contrast which the sweep's objects show. Raises ValueError for a sweep that is missing, or whose arms
+    were not all trained: a rule needs them all."""
     trials = []
     for rate in rates:
         path = Path(out) / rate / layout.ARMS
@@ -90,10 +85,8 @@ def choose(trials: Sequence[Trial], used: Mapping[str, float]) -> dict[str, floa
 
 
 def rates_table(trials: Sequence[Trial], chosen: Mapping[str, float]) -> str:
-    """The FRC50 that the rule judges, averaged over seeds, and how many of them collapsed, where any did; text.
-
-    A line a loss and dose and one for the mean, where a star marks the rate `chosen`; a column a learning rate.
-    """
+    """The FRC50 that the rule judges, averaged over seeds, and how many of them collapsed, where any did; text. A line
+    a loss and dose and one for the mean, where a star marks the rate `chosen`; a column a learning rate."""
     rates, rows = sorted({trial.learning_rate for trial in trials}), []
     for loss, means in mean_frc50(trials).items():
         for nphotons in dict.fromkeys(trial.nphotons for trial in trials):

@@ -127,10 +127,8 @@ def without_window(judged: Evaluation) -> FRCCurve:
 
 
 def first_ring(curve: FRCCurve) -> float:
-    """The first ring whose correlation is below one half, as a fraction of Nyquist; 1.0 when there is none.
-
-    So PtychoPINN counts FRC50: ptycho/evaluation.py, `frc50`; it smooths the correlation only where that is asked for.
-    """
+    """The first ring whose correlation is below one half, as a fraction of Nyquist; 1.0 when there is none. So
+    PtychoPINN counts FRC50: ptycho/evaluation.py, `frc50`; it smooths the correlation only where that is asked for."""
     return float(next(iter(curve.frequency[curve.correlation < 0.5]), 1.0))
 
 
@@ -142,12 +140,9 @@ def published_table(rows: Sequence[Row]) -> str:
 
 
 def published_in_words(rows: Sequence[Row]) -> list[str]:
-    """What the table says, in words, for every dose and loss that was published.
-
-    The limit is one for unbiased estimates. Where a fit reaches the published figure from the same photons, with prior
-    knowledge or without, the limit says nothing against that figure; nor does one within half the band of rings that
-    decide FRC50.
-    """
+    """What the table says, in words, for every dose and loss that was published. The limit is one for unbiased
+    estimates. Where a fit reaches the published figure from the same photons, with prior knowledge or without, the
+    limit says nothing against that figure; nor does one within half the band of rings that decide FRC50."""
     said = []
     for row in rows:
         if row.published is None or row.network is None or row.network.mean is None:

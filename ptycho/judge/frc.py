@@ -27,9 +27,7 @@ class FRCCurve:
 
 def evaluation_window(mask: np.ndarray) -> np.ndarray:
     """Tukey-like window, float64 (h, w), on the outline of a mask, bool (h, w): one inside, falling to zero as sin^2.
-
-    Two images share a hard edge, which would correlate at every frequency. Holes keep full weight: see fill_holes.
-    """
+    Two images share a hard edge, which would correlate at every frequency. Holes keep full weight: see fill_holes."""
     outline = ndimage.binary_fill_holes(np.asarray(mask, bool))
     depth = ndimage.distance_transform_edt(np.pad(outline, 1))[1:-1, 1:-1]
     width = max(1.0, EDGE_FRACTION * min(outline.shape))
@@ -116,11 +114,9 @@ def _rings(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, Callable[[np
 
 
 def threshold(n: np.ndarray, kind: str) -> np.ndarray:
-    """The correlation, float64 (rings,), below which a ring of n Fourier pixels holds too little information.
-
-    kind: 'half-bit' (the halves of one scan; van Heel and Schatz 2005, eq. 17), 'one-bit' (two full reconstructions;
-    eq. 14), or '0.5', the fixed value. Raises ValueError on another.
-    """
+    """The correlation, float64 (rings,), below which a ring of n Fourier pixels holds too little information. kind:
+    'half-bit' (the halves of one scan; van Heel and Schatz 2005, eq. 17), 'one-bit' (two full reconstructions; eq. 14),
+    or '0.5', the fixed value. Raises ValueError on another."""
     if kind not in _THRESHOLDS:
         raise ValueError(f"unknown FRC threshold {kind!r}; accepted are '0.5', 'half-bit' and 'one-bit'")
     a, b, c, d = _THRESHOLDS[kind]

@@ -204,11 +204,9 @@ def flatten_phase(aligned: Aligned) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Sampler:
-    """Values and gradients of an image (H, W) on a (h, w) grid of pixels whose corner may be anywhere.
-
-    It is mirrored at its edges (no wrap-around step) to an odd size (no Nyquist term: real stays real). Outside it the
-    edge is repeated; `inside` tells where.
-    """
+    """Values and gradients of an image (H, W) on a (h, w) grid of pixels whose corner may be anywhere. It is mirrored
+    at its edges (no wrap-around step) to an odd size (no Nyquist term: real stays real). Outside it the edge is
+    repeated; `inside` tells where."""
 
     def __init__(self, image: np.ndarray) -> None:
         self.image = np.asarray(image, np.complex128)

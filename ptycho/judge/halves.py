@@ -36,11 +36,9 @@ THRESHOLD = "half-bit"
 
 @dataclass(frozen=True, eq=False)
 class SplitResolution:
-    """What the two halves of a scan's photons agree on, frequencies as fractions of Nyquist.
-
-    curve: of their complex objects. crossing: where it falls below THRESHOLD; 1 if it never does. expected: the
-    correlation with the truth that follows for the reconstruction from all photons. frc50: of ``expected``.
-    """
+    """What the two halves of a scan's photons agree on, frequencies as fractions of Nyquist. curve: of their complex
+    objects. crossing: where it falls below THRESHOLD; 1 if it never does. expected: the correlation with the truth that
+    follows for the reconstruction from all photons. frc50: of ``expected``."""
 
     curve: FRCCurve
     crossing: float
@@ -65,11 +63,9 @@ def split_resolution(data: RawData, loss: str, seed: int, *, passes: int = 30, b
 
 
 def compare_halves(one: Reconstruction, other: Reconstruction) -> SplitResolution:
-    """Judge two reconstructions (H, W) of one scan by each other, over the area the scan covers.
-
-    One probe and the same positions leave nothing between them but a constant phase: no shift, no ramp. Raises
-    ValueError if their frames differ or the covered area is too small.
-    """
+    """Judge two reconstructions (H, W) of one scan by each other, over the area the scan covers. One probe and the same
+    positions leave nothing between them but a constant phase: no shift, no ramp. Raises ValueError if their frames
+    differ or the covered area is too small."""
     if one.object.shape != other.object.shape or not np.array_equal(one.origin_yx, other.origin_yx):
         raise ValueError(
             f"halves of one scan share their frame; found {one.object.shape} at {one.origin_yx} "

@@ -77,10 +77,8 @@ class Evaluation(Numbers):
 
 def psnr(image: np.ndarray, truth: np.ndarray, mask: np.ndarray, *, data_range: float) -> float:
     """Peak signal-to-noise ratio 10 log10(data_range^2 / mean (image - truth)^2) over the mask, in dB; real (h, w).
-
     There is no default for data_range: a peak of 255 on unit data adds 48 dB of nothing. Identical images get 160 dB:
-    more than complex64 can hold, and finite in JSON. Raises ValueError unless data_range > 0.
-    """
+    more than complex64 can hold, and finite in JSON. Raises ValueError unless data_range > 0."""
     if not data_range > 0:
         raise ValueError(f"data_range must be positive; found {data_range}")
     error = np.mean((image - truth)[mask] ** 2) / data_range**2
@@ -89,10 +87,8 @@ def psnr(image: np.ndarray, truth: np.ndarray, mask: np.ndarray, *, data_range: 
 
 def ssim(image: np.ndarray, truth: np.ndarray, mask: np.ndarray, *, data_range: float) -> float:
     """Structural similarity (Wang et al. 2004, eq. 13; 7-pixel uniform window), mean over the mask; images real (h, w).
-
     Only windows that lie wholly within the mask count; where holes leave none, those centred in it. Raises ValueError
-    unless data_range > 0.
-    """
+    unless data_range > 0."""
     if not data_range > 0:
         raise ValueError(f"data_range must be positive; found {data_range}")
     _, values = structural_similarity(image, truth, win_size=SSIM_WINDOW, data_range=data_range, full=True)

@@ -30,9 +30,7 @@ def judge_parts(
     trained_probe: NDArray[np.complex64] | None = None,
 ) -> dict[str, Evaluation]:
     """:func:`judge` for each part in `found`: a network's against the scan it is of, ``direct`` against ``train``.
-
-    trained_probe: what the network made of the scans' probe, (N, N) or (L, N, N); its parts predict counts with it.
-    """
+    trained_probe: what the network made of the scans' probe, (N, N) or (L, N, N); its parts predict counts with it."""
     learned: dict[str, Any] = {} if trained_probe is None else {"probeGuess": trained_probe}
     judges = {split: replace(scan, **learned) for split, scan in scans.items()} | {"direct": scans["train"]}
     return {part: judge(reconstruction, judges[part]) for part, reconstruction in found.items()}
@@ -70,10 +68,8 @@ def parts_table(judged: Mapping[str, Evaluation]) -> str:
 
 def frc_record(judged: Mapping[str, Evaluation]) -> dict[str, Any]:
     """The arm's ``frc.json``: the contrast of its object, and of each part the whole Fourier ring correlations.
-
     {contrast: amplitude or phase, parts: {part: {frequency: fractions of Nyquist, complex, amplitude, phase}}}, in five
-    decimals; None of a contrast that the object lacks.
-    """
+    decimals; None of a contrast that the object lacks."""
 
     def rounded(values: NDArray[np.floating]) -> list[float]:
         return [round(float(value), 5) for value in values]

@@ -34,11 +34,9 @@ class Star:
 
 
 def find(image: NDArray[np.floating], mask: NDArray[np.bool_]) -> Star:
-    """The star in an image (h, w), of phase or amplitude, on the pixels of the mask.
-
-    Half a turn about its centre leaves a star with an even number of spokes as it is: the image is correlated with
-    itself, turned. Its number of spokes is the strongest frequency of the angle, from 8 to 100, over the outer half.
-    """
+    """The star in an image (h, w), of phase or amplitude, on the pixels of the mask. Half a turn about its centre
+    leaves a star with an even number of spokes as it is: the image is correlated with itself, turned. Its number of
+    spokes is the strongest frequency of the angle, from 8 to 100, over the outer half."""
     signal = np.where(mask, image - image[mask].mean(), 0)
     size = [2 * side for side in image.shape]
     # the convolution with itself peaks at twice the centre
