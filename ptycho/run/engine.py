@@ -96,7 +96,7 @@ def clean(out: Path) -> None:
 def _campaign(request: Request) -> int:
     """The sweeps one after the other, then the notebook that gathers them. An arm that collapsed is a result."""
     out, members = Path(request.out), request.members
-    stem, _ = CAMPAIGNS[request.target].notebook or ("", "")
+    notebook = f"{CAMPAIGNS[request.target].notebook[0]}.ipynb"
     for member in members.values():
         made = _make(member)
         if made > 128 or (made and not (Path(member.out) / layout.ARMS).exists()):
@@ -106,7 +106,7 @@ def _campaign(request: Request) -> int:
     parameters = out / f"{request.target}.yaml"
     plan.write_yaml(parameters, request.gathering())
     (out / layout.STATUS).unlink(missing_ok=True)  # what an earlier failure of the gathering left is void
-    return runner.run(NOTEBOOKS / f"{stem}.ipynb", out / f"{stem}.ipynb", parameters, out / layout.LOG)
+    return runner.run(NOTEBOOKS / notebook, out / notebook, parameters, out / layout.LOG)
 
 
 def _tell_unfinished(out: Path) -> None:

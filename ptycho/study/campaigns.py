@@ -39,7 +39,7 @@ class Campaign:
     meaning: str
     defaults: Mapping[str, str]
     members: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    notebook: tuple[str, str] | None = None
+    notebook: tuple[str, str] = ("", "")
 
 
 CAMPAIGNS = {
@@ -104,9 +104,7 @@ class Request:
 
     def gathering(self) -> dict[str, Any]:
         """The parameters of the notebook that gathers a campaign's sweeps."""
-        notebook = CAMPAIGNS[self.target].notebook
-        assert notebook is not None
-        values: dict[str, Any] = {"out": ".", notebook[1]: list(self.members)}
+        values: dict[str, Any] = {"out": ".", CAMPAIGNS[self.target].notebook[1]: list(self.members)}
         if self.rates:
             (method,) = self.config.methods
             values["used"] = {loss: self.config.learning_rates(loss)[method] for loss in self.config.losses}

@@ -156,7 +156,7 @@ def write_status(out: str | os.PathLike[str], ok: bool, lines: Iterable[str]) ->
     return text
 
 
-def told(out: str | os.PathLike[str]) -> list[str]:
+def status_lines(out: str | os.PathLike[str]) -> list[str]:
     """The lines of `out`/status.txt; none where there is none."""
     path = Path(out) / STATUS
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
@@ -164,7 +164,7 @@ def told(out: str | os.PathLike[str]) -> list[str]:
 
 def mark_unfinished(out: str | os.PathLike[str], after_success: bool) -> None:
     """Withdraw a verdict that new work makes void: one of success, or (`after_success` False) one of failure."""
-    if (lines := told(out)) and lines[0].startswith("VERIFIED") == after_success:
+    if (lines := status_lines(out)) and lines[0].startswith("VERIFIED") == after_success:
         write_status(out, False, ["the study has not finished"])
 
 
@@ -174,4 +174,4 @@ def add_failure(out: str | os.PathLike[str], line: str) -> None:
 
 
 def _failures(out: str | os.PathLike[str]) -> list[str]:
-    return [line.removeprefix("- ") for line in told(out)[1:] if " failed: " in line]
+    return [line.removeprefix("- ") for line in status_lines(out)[1:] if " failed: " in line]

@@ -130,7 +130,7 @@ def collect(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
 def _reason(seed_folder: Path, name: str, state: str) -> str:
     """Why an arm has no result, from what its runs left in the seed's status.txt."""
     for stage in (name, "simulate"):
-        for line in status.told(seed_folder)[1:]:
+        for line in status.status_lines(seed_folder)[1:]:
             if line.startswith(f"- {stage}: "):
                 return line.removeprefix(f"- {name}: ").removeprefix("- ")
     return {"failed": "see run.log", "running": "still running"}.get(state, "not made yet")
