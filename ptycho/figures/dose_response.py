@@ -1,7 +1,5 @@
 """The figures of a dose-response over seeds, and the numbers beside them: a panel a method, a colour a loss."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

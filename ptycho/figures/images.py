@@ -1,7 +1,5 @@
 """Every figure of the study: arrays in, a matplotlib Figure out; pyplot, with its global state, is not used."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The figures of a measured scan's resolution: against the dose, as images dose by dose, on the spokes of a star."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -21,6 +19,17 @@ from ptycho.judge.metrics import evaluate
 from ptycho.judge.spokes import Star
 
 
+class Spokes(NamedTuple):
+    """Where a star is, and on rings of the radii, (rings,), how strong its spokes and the noise are, and what
+    correlation with the truth the halves let expect at the period there."""
+
+    where: Star
+    radii: NDArray[np.float64]
+    modulation: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    correlation: NDArray[np.float64]
+
+
 @dataclass(frozen=True, eq=False)
 class Image:
     """A reconstruction at one dose, photons per pattern: (h, w) real values in the mask, what they are, and the full
@@ -32,17 +41,6 @@ class Image:
     label: str
     period: float
     star: Spokes | None = None
-
-
-class Spokes(NamedTuple):
-    """Where a star is, and on rings of the radii, (rings,), how strong its spokes and the noise are, and what
-    correlation with the truth the halves let expect at the period there."""
-
-    where: Star
-    radii: NDArray[np.float64]
-    modulation: NDArray[np.float64]
-    noise: NDArray[np.float64]
-    correlation: NDArray[np.float64]
 
 
 def image(thinning: Thinning, truth: NDArray[np.complex64], is_star: bool) -> Image:

@@ -1,7 +1,5 @@
 """How a figure leaves the program: as files with its numbers beside it, or in a notebook with alternative text."""
 
-from __future__ import annotations
-
 import base64
 import csv
 import html

@@ -1,7 +1,5 @@
 """What the figures are drawn with: style, colour scales, image panels, scale bars."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

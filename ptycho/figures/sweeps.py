@@ -1,7 +1,5 @@
 """The figures of several sweeps side by side: conditions, fluence, learning rates, and the published curve."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 

@@ -10,8 +10,6 @@ From the entries of ``metrics.json`` (:func:`ptycho.study.arms.arm_entry`). What
 A part may also tell the Cramér-Rao bound of its scan, ``information_bound`` (:mod:`ptycho.judge.cramer_rao`).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

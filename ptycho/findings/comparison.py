@@ -1,7 +1,5 @@
 """The arms of a study side by side: curves, the table, and a verdict in words that follows from the numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -31,6 +29,23 @@ class Compared:
     scan: RawData
     network: Evaluation
     direct: Evaluation
+
+
+@dataclass(frozen=True, eq=False)
+class ReconstructionPanel:
+    """One reconstruction of the dose comparison: the loss it was trained with and its judgement."""
+
+    loss: str
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True, eq=False)
+class DoseRow:
+    """One dose: counts (N, N) of one diffraction pattern, photons per pattern, and a reconstruction for each loss."""
+
+    nphotons: float
+    counts: np.ndarray
+    panels: tuple[ReconstructionPanel, ...]
 
 
 def read_compared(out: Path, arm: Arm) -> Compared:
@@ -160,20 +175,3 @@ def dose_rows(compared: Mapping[str, Compared]) -> list[DoseRow]:
         panels = tuple(ReconstructionPanel(one.arm.loss, one.network) for one in members)
         found.append(DoseRow(float(photons.mean()), counts[photons.argmax()], panels))
     return found
-
-
-@dataclass(frozen=True, eq=False)
-class ReconstructionPanel:
-    """One reconstruction of the dose comparison: the loss it was trained with and its judgement."""
-
-    loss: str
-    evaluation: Evaluation
-
-
-@dataclass(frozen=True, eq=False)
-class DoseRow:
-    """One dose: counts (N, N) of one diffraction pattern, photons per pattern, and a reconstruction for each loss."""
-
-    nphotons: float
-    counts: np.ndarray
-    panels: tuple[ReconstructionPanel, ...]

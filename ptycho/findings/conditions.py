@@ -4,8 +4,6 @@ Each condition is a sweep in a folder called by its name. At each dose the two l
 (``findings.dose_response``): the difference of their FRC50, pair by pair over the seeds, with its 95 % interval.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

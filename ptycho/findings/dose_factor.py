@@ -1,7 +1,5 @@
 """The dose factor between two losses: how many times the photons of one the other needs for the same resolution."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ curves (``findings.intervals``). It holds what thinning and fitting vary. What a
 vary is not in it: all thinnings come from the same photons.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -8,8 +8,6 @@ one is left out, counted and named (:mod:`ptycho.findings.arm_table`).
 Intervals are of 95 %, each by itself; :mod:`ptycho.findings.intervals` says how, and how often they hold the truth.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

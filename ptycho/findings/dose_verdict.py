@@ -1,7 +1,5 @@
 """A dose-response study in words: sentences that follow from its numbers and claim no more."""
 
-from __future__ import annotations
-
 import math
 from itertools import pairwise
 

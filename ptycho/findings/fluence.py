@@ -5,8 +5,6 @@ object gets fewer. If it is the fluence that resolves, curves that lie apart aga
 another against photons per object pixel.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product

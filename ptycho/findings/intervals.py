@@ -20,8 +20,6 @@ No interval of a mean keeps its word where collapses are so rare that a few seed
 interval of its own (:func:`share_interval`), and is to be told beside the mean.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ resolves more by over :data:`TOLERANCE`; then it takes the best. No loss is favo
 good for it as any. The fit without a network sees one scan only, and is judged on that.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

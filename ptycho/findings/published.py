@@ -9,8 +9,6 @@ that their edges, which are alike, correlate at every frequency (:mod:`ptycho.ju
 below one half.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -19,8 +19,6 @@ bilinear sampling, which averages neighbours. ``direct.fit`` reaches the bound w
 pattern, in 100 passes on the likelihood at a learning rate of 0.02.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -3,8 +3,6 @@
 Source: van Heel and Schatz, J. Struct. Biol. 151 (2005) 250-262.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ R(r) = c exp(2 pi i k.r) O(r + d). With an unknown probe these are exact symmetr
 are errors of a frame, never of the image.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -71,6 +69,47 @@ def evaluation_region(coverage: np.ndarray) -> tuple[slice, slice, np.ndarray]:
             raise ValueError(f"the covered area is less than {MIN_BOX} pixels across: too small to be judged")
         sides.append(slice(int(lines[0]), int(lines[-1]) + 1))
     return sides[0], sides[1], mask[sides[0], sides[1]]
+
+
+class Sampler:
+    """Values and gradients of an image (H, W) on a (h, w) grid of pixels whose corner may be anywhere. It is mirrored
+    at its edges (no wrap-around step) to an odd size (no Nyquist term: real stays real). Outside it the edge is
+    repeated; `inside` tells where."""
+
+    def __init__(self, image: np.ndarray) -> None:
+        self.image = np.asarray(image, np.complex128)
+        pads = []
+        for n in self.image.shape:
+            size = n + 2 * MARGIN
+            while (size := fft.next_fast_len(size)) % 2 == 0:
+                size += 1
+            pads.append((MARGIN, size - n - MARGIN))
+        self.spectrum = fft.fft2(np.pad(self.image, pads, mode="symmetric"))
+        self.frequencies = np.ix_(*map(fft.fftfreq, self.spectrum.shape))  # (H, 1) and (1, W)
+
+    def inside(self, corner: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """bool (h, w): grid points that lie within the image."""
+        lines = (c + np.arange(n) for c, n in zip(corner, shape, strict=True))
+        return np.outer(*((at >= 0) & (at <= size - 1) for at, size in zip(lines, self.image.shape, strict=True)))
+
+    def values(self, corner: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """complex128 (h, w); an exact copy when the corner lies on a pixel."""
+        on_pixel = np.all(corner == np.rint(corner))
+        return self._crop(self.image, corner, shape) if on_pixel else self._interpolate(1.0, corner, shape)
+
+    def gradients(self, corner: np.ndarray, shape: tuple[int, int]) -> list[np.ndarray]:
+        """[d/dy, d/dx], each complex128 (h, w), per pixel."""
+        return [self._interpolate(2j * np.pi * f, corner, shape) for f in self.frequencies]
+
+    def _interpolate(self, factor: float | np.ndarray, corner: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        (fy, fx), (y, x) = self.frequencies, corner - np.rint(corner)
+        moved = fft.ifft2(self.spectrum * factor * np.exp(2j * np.pi * (fy * y + fx * x)))
+        return self._crop(moved, corner + MARGIN, shape)
+
+    @staticmethod
+    def _crop(image: np.ndarray, corner: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        rows, columns = (np.rint(c).astype(int) + np.arange(n) for c, n in zip(corner, shape, strict=True))
+        return image.take(rows, axis=0, mode="clip").take(columns, axis=1, mode="clip")
 
 
 class _Fit(NamedTuple):
@@ -201,44 +240,3 @@ def flatten_phase(aligned: Aligned) -> tuple[np.ndarray, np.ndarray]:
     fit = _refine(*seen, _start(*seen, np.zeros(2)), move=False)
     turn = ramp_factor(aligned.mask.shape, -fit.ramp) * np.exp(-1j * np.angle(fit.scale))
     return aligned.object * turn, aligned.truth * turn
-
-
-class Sampler:
-    """Values and gradients of an image (H, W) on a (h, w) grid of pixels whose corner may be anywhere. It is mirrored
-    at its edges (no wrap-around step) to an odd size (no Nyquist term: real stays real). Outside it the edge is
-    repeated; `inside` tells where."""
-
-    def __init__(self, image: np.ndarray) -> None:
-        self.image = np.asarray(image, np.complex128)
-        pads = []
-        for n in self.image.shape:
-            size = n + 2 * MARGIN
-            while (size := fft.next_fast_len(size)) % 2 == 0:
-                size += 1
-            pads.append((MARGIN, size - n - MARGIN))
-        self.spectrum = fft.fft2(np.pad(self.image, pads, mode="symmetric"))
-        self.frequencies = np.ix_(*map(fft.fftfreq, self.spectrum.shape))  # (H, 1) and (1, W)
-
-    def inside(self, corner: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """bool (h, w): grid points that lie within the image."""
-        lines = (c + np.arange(n) for c, n in zip(corner, shape, strict=True))
-        return np.outer(*((at >= 0) & (at <= size - 1) for at, size in zip(lines, self.image.shape, strict=True)))
-
-    def values(self, corner: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """complex128 (h, w); an exact copy when the corner lies on a pixel."""
-        on_pixel = np.all(corner == np.rint(corner))
-        return self._crop(self.image, corner, shape) if on_pixel else self._interpolate(1.0, corner, shape)
-
-    def gradients(self, corner: np.ndarray, shape: tuple[int, int]) -> list[np.ndarray]:
-        """[d/dy, d/dx], each complex128 (h, w), per pixel."""
-        return [self._interpolate(2j * np.pi * f, corner, shape) for f in self.frequencies]
-
-    def _interpolate(self, factor: float | np.ndarray, corner: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        (fy, fx), (y, x) = self.frequencies, corner - np.rint(corner)
-        moved = fft.ifft2(self.spectrum * factor * np.exp(2j * np.pi * (fy * y + fx * x)))
-        return self._crop(moved, corner + MARGIN, shape)
-
-    @staticmethod
-    def _crop(image: np.ndarray, corner: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        rows, columns = (np.rint(c).astype(int) + np.arange(n) for c, n in zip(corner, shape, strict=True))
-        return image.take(rows, axis=0, mode="clip").take(columns, axis=1, mode="clip")

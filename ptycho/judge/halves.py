@@ -14,8 +14,6 @@ were 0.42 and 0.38 of Nyquist at 1e4 photons per pattern, 0.58 and 0.58 at 1e5, 
 amplitudes do not, because the root of a small count is biased: ``mse`` promised 1.00 at 1e5, the truth said 0.55.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

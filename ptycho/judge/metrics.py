@@ -1,7 +1,5 @@
 """The numbers by which a reconstruction is judged against the truth, after the gauge is removed."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from typing import Any
 

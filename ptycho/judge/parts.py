@@ -1,7 +1,5 @@
 """The parts of an arm, its network's reconstructions and the fit without one, judged against the truth."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any

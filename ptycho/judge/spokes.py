@@ -3,8 +3,6 @@
 With s spokes the period at radius r is 2 pi r / s, so a full period p is seen on the ring r = p s / (2 pi).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
