@@ -15,21 +15,14 @@ from matplotlib.rcsetup import cycler
 from ptycho.findings.intervals import Interval, reach
 from ptycho.judge.frc import period_px
 
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+"""Okabe and Ito (2008): told apart with every kind of colour vision."""
 STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.labelsize": 9,
-    "legend.fontsize": 8,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
+    **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize"), 9),
+    **dict.fromkeys(("legend.fontsize", "xtick.labelsize", "ytick.labelsize"), 8),
     "image.interpolation": "nearest",
-    "axes.prop_cycle": cycler(
-        # Okabe and Ito (2008): told apart with every kind of colour vision
-        color=["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-    ),
+    "axes.prop_cycle": cycler(color=COLOURS),
 }
-
-COLOURS = STYLE["axes.prop_cycle"].by_key()["color"]
 COUNTS, GREY = "inferno", "gray"
 """The colours of diffraction patterns and of images."""
 

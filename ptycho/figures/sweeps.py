@@ -29,19 +29,17 @@ def differences(conditions: Sequence[Condition], second: str) -> Figure:
     names = [condition.name for condition in conditions]
     size = 2.3 * len(doses) + 1.6, (0.22 * len(names) + 0.5) * len(methods) + 0.5
     drawn, grid = panels(*size, len(methods), len(doses), sharex=True, sharey=True)
-    for axes, method in zip(grid, methods, strict=True):
-        axes[0].set_ylabel(method_label(method).replace(" ", "\n", 1))
-        for cell, nphotons in zip(axes, doses, strict=True):
-            cell.axvline(0, color="0.6", linewidth=0.8)
-            for condition, one in found:
-                if (one.method, one.nphotons) != (method, nphotons) or one.interval.mean is None:
-                    continue
-                place, bar = names.index(condition.name), reach([one.interval])
-                colour = COLOURS[place % len(COLOURS)]
-                cell.errorbar(one.interval.mean, place, xerr=bar, fmt="o", color=colour, markersize=3, capsize=2)
-            cell.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
+    for cell in grid.flat:
+        cell.axvline(0, color="0.6", linewidth=0.8)
+        cell.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
+    for cell, method in zip(grid[:, 0], methods, strict=True):
+        cell.set_ylabel(method_label(method).replace(" ", "\n", 1))
     for cell, nphotons in zip(grid[0], doses, strict=True):
         cell.set_title(f"{dose_label(nphotons)} photons per pattern")
+    for condition, one in (pair for pair in found if pair[1].interval.mean is not None):
+        cell, place = grid[methods.index(one.method), doses.index(one.nphotons)], names.index(condition.name)
+        look = {"fmt": "o", "color": COLOURS[place % len(COLOURS)], "markersize": 3, "capsize": 2}
+        cell.errorbar(one.interval.mean, place, xerr=reach([one.interval]), **look)
     drawn.supxlabel(f"FRC50 of {found[0][1].first} less that of {second} (fraction of Nyquist)", fontsize=9)
     return drawn
 

@@ -11,7 +11,7 @@ A part may also tell the Cramér-Rao bound of its scan, ``information_bound`` (:
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ Method = tuple[str, str]
 """An architecture, or 'direct' for the fit without a network, and the split."""
 Key = tuple[str | None, float, str, int]
 """architecture (None without a network), photons per pattern, loss, seed"""
+Arms = dict[Key, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ class Cell:
         return self.information / self.error if self.error > 0 else math.nan
 
 
-def arms_by_key(entries: Sequence[Any]) -> tuple[dict[Key, Mapping[str, Any]], list[str]]:
+def arms_by_key(entries: Sequence[Any]) -> tuple[Arms, list[str]]:
     """The arms by what they are, and in words which contribute nothing and why. Where an entry breaks the schema but
     says which arm it is, that arm is there with the status ``missing``. Raises ValueError, naming both, for two entries
     of one arm."""
-    found: dict[Key, Mapping[str, Any]] = {}
+    found: Arms = {}
     faults = []
     for entry, label, fault in _labelled(entries):
         if fault:
@@ -104,9 +105,11 @@ def _fault(entry: Any, label: str) -> str | None:
     return None if _identified(entry) else f"{label}: 'nphotons' is {entry['nphotons']}, expected a number > 0"
 
 
-def first_cell(entries: Iterable[Mapping[str, Any] | None], part: str, quantity: str) -> Cell:
-    """The cell of the first of several arms that has a value, or of the first."""
-    cells = [_cell(entry, part, quantity) for entry in entries]
+def first_cell(
+    known: Arms, architectures: Sequence[str | None], part: str, quantity: str, dose: float, loss: str, seed: int
+) -> Cell:
+    """The cell of the first architecture that has a value, or of the first."""
+    cells = [_cell(known.get((name, dose, loss, seed)), part, quantity) for name in architectures]
     return next((found for found in cells if not math.isnan(found.resolution)), cells[0])
 
 

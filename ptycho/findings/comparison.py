@@ -98,10 +98,8 @@ def arms_table(metrics: Mapping[str, Any]) -> str:
 def comparison_in_words(metrics: Mapping[str, Any], contrast: str) -> list[str]:
     """Sentences that follow from the numbers: per dose and scan which loss resolves more, and what stays open."""
     sentences = []
-    doses: dict[float, list[Mapping[str, Any]]] = {}
-    for arm in metrics["arms"]:
-        doses.setdefault(arm["nphotons"], []).append(arm)
-    for nphotons, members in doses.items():
+    for nphotons in dict.fromkeys(arm["nphotons"] for arm in metrics["arms"]):
+        members = [arm for arm in metrics["arms"] if arm["nphotons"] == nphotons]
         for split, words in SPLITS.items():
             reached = {arm["loss"]: (arm.get(split) or {}).get(f"{contrast}_frc50") for arm in members}
             sentences.append(f"At {nphotons:.3g} photons per pattern, {words}: {_ranking(reached, contrast)}")
@@ -164,11 +162,9 @@ def comparison_caption(metrics: Mapping[str, Any], contrast: str) -> str:
 
 def dose_rows(compared: Mapping[str, Compared]) -> list[DoseRow]:
     """The rows of the comparison figure: each dose's brightest pattern and its arms, the likelihood last."""
-    by_dose: dict[str, list[Compared]] = {}
-    for one in compared.values():
-        by_dose.setdefault(one.arm.dose, []).append(one)
     found = []
-    for members in by_dose.values():
+    for dose in dict.fromkeys(one.arm.dose for one in compared.values()):
+        members = [one for one in compared.values() if one.arm.dose == dose]
         counts = members[0].scan.counts()
         photons = counts.sum(axis=(1, 2))
         members = sorted(members, key=lambda one: one.arm.loss == "nll")

@@ -152,21 +152,16 @@ def dose_response_of(
     rng = np.random.default_rng(seed)
     for method, owners in methods:
         part = DIRECT if method[0] == DIRECT else method[1]
-        cells = {
-            loss: [
-                [first_cell([arms.get((name, dose, loss, one)) for name in owners], part, quantity) for one in seeds]
-                for dose in doses
-            ]
-            for loss in losses
-        }
-        for (name, (field, interval)), (loss, rows) in product(CURVES.items(), cells.items()):
-            points = (_point(dose, row, field, interval) for dose, row in zip(doses, rows, strict=True))
+        cell = partial(first_cell, arms, owners, part, quantity)
+        cells = {loss: [[cell(dose, loss, one) for one in seeds] for dose in doses] for loss in losses}
+        for name, (loss, rows) in product(CURVES, cells.items()):
+            points = (_point(name, dose, row) for dose, row in zip(doses, rows, strict=True))
             parts[name].append(Curve(method, loss, tuple(points)))
         for dose, *rows in zip(doses, *cells.values(), strict=True):
-            at = [cell for row in rows for cell in row]
-            least = _mean(cell.counting for cell in at), _mean(cell.information for cell in at)
+            at = [one for row in rows for one in row]
+            least = _mean(one.counting for one in at), _mean(one.information for one in at)
             parts["limits"].append(Limit(method, dose, *least))
-        tables = {loss: np.array([[cell.resolution for cell in row] for row in rows]).T for loss, rows in cells.items()}
+        tables = {loss: np.array([[one.resolution for one in row] for row in rows]).T for loss, rows in cells.items()}
         for pair in combinations(losses, 2):
             first, second = (tables[loss] for loss in pair)  # (seeds, doses), NaN where there is no value
             for dose, apart in zip(doses, (first - second).T, strict=True):
@@ -183,9 +178,8 @@ def _mean(values: Iterable[float]) -> float | None:
     return sum(there) / len(there) if there else None
 
 
-def _point(
-    dose: float, cells: Sequence[Cell], field: str, interval: Callable[[NDArray[np.float64]], Interval]
-) -> Point:
+def _point(curves: str, dose: float, cells: Sequence[Cell]) -> Point:
+    field, interval = CURVES[curves]
     values = np.array([getattr(cell, field) for cell in cells], np.float64)
     told = tuple(None if math.isnan(value) else float(value) for value in values)
     return Point(dose, interval(values), told, *(sum(cell.status == status for cell in cells) for status in STATUSES))

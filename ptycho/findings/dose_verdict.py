@@ -98,9 +98,7 @@ def _factor(found: Factor) -> str:
 
 
 def _efficiency(curve: Curve) -> str:
-    told = ", ".join(
-        f"{_interval(one.interval, '.2g')} at {one.nphotons:.3g}" for one in curve.points if one.interval.n
-    )
+    told = ", ".join(f"{_interval(p.interval, '.2g')} at {p.nphotons:.3g}" for p in curve.points if p.interval.n)
     if not told:
         return f"no arm tells the efficiency of {curve.loss}."
     return f"photon limit over relative mean-square error, {curve.loss}, by photons per pattern: {told}."

@@ -17,7 +17,6 @@ from ptycho.findings.dose_response import Curve, DoseResponse, method_label
 from ptycho.findings.intervals import Interval, crossing, isotonic, mean_interval
 
 AXES = ("photons per pattern", "photons per object pixel")
-
 RESOLUTIONS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 

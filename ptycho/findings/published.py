@@ -31,9 +31,7 @@ from ptycho.study import layout, sweep
 from ptycho.study.config import Arm
 
 SETTING = {"object_kind": "lines", "object_size": 392, "N": 64, "phase": 0.0, "illumination": "disk", "scan": None}
-
 RINGS = 166
-
 FRC50 = {
     "nll": {1e2: 21, 1e3: 45, 1e4: 72, 1e5: 165, 1e7: 166, 1e9: 165},
     "mae": {1e4: 52, 1e5: 71, 1e7: 166, 1e9: 166},

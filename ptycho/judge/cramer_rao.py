@@ -117,9 +117,8 @@ class _Fisher:
     def __init__(self, object: NDArray, probe: NDArray, x: NDArray, y: NDArray):
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         if object.ndim != 2 or x.ndim != 1 or x.shape != y.shape or not len(x):
-            raise ValueError(
-                f"found object {object.shape}, x {x.shape} and y {y.shape}; expected (H, W) and two equal (M,), M >= 1"
-            )
+            found = f"object {object.shape}, x {x.shape} and y {y.shape}"
+            raise ValueError(f"found {found}; expected (H, W) and two equal (M,), M >= 1")
         H, W = object.shape
         inside = (x >= 0) & (y >= 0) & (x <= W - 1) & (y <= H - 1)  # False for NaN too
         if not inside.all():

@@ -115,18 +115,14 @@ def threshold(n: np.ndarray, kind: str) -> np.ndarray:
     """The correlation, float64 (rings,), below which a ring of n Fourier pixels holds too little information. kind:
     'half-bit' (the halves of one scan; van Heel and Schatz 2005, eq. 17), 'one-bit' (two full reconstructions; eq. 14),
     or '0.5', the fixed value. Raises ValueError on another."""
-    if kind not in _THRESHOLDS:
+    if kind not in _LIMITS:
         raise ValueError(f"unknown FRC threshold {kind!r}; accepted are '0.5', 'half-bit' and 'one-bit'")
-    a, b, c, d = _THRESHOLDS[kind]
+    a, b, c, d = _LIMITS[kind]
     root = np.sqrt(np.asarray(n, np.float64))
     return (a + b / root) / (c + d / root)
 
 
-_THRESHOLDS = {
-    "0.5": (0.5, 0, 1, 0),
-    "half-bit": (0.2071, 1.9102, 1.2071, 0.9102),
-    "one-bit": (0.5, 2.4142, 1.5, 1.4142),
-}
+_LIMITS = {"0.5": (0.5, 0, 1, 0), "half-bit": (0.2071, 1.9102, 1.2071, 0.9102), "one-bit": (0.5, 2.4142, 1.5, 1.4142)}
 """(a, b, c, d) of (a + b / sqrt(n)) / (c + d / sqrt(n))."""
 
 

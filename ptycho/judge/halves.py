@@ -65,10 +65,8 @@ def compare_halves(one: Reconstruction, other: Reconstruction) -> SplitResolutio
     positions leave nothing between them but a constant phase: no shift, no ramp. Raises ValueError if their frames
     differ or the covered area is too small."""
     if one.object.shape != other.object.shape or not np.array_equal(one.origin_yx, other.origin_yx):
-        raise ValueError(
-            f"halves of one scan share their frame; found {one.object.shape} at {one.origin_yx} "
-            f"and {other.object.shape} at {other.origin_yx}"
-        )
+        frames = " and ".join(f"{half.object.shape} at {half.origin_yx}" for half in (one, other))
+        raise ValueError(f"halves of one scan share their frame; found {frames}")
     rows, columns, mask = evaluation_region(one.coverage)
     first, second = (half.object[rows, columns].astype(np.complex128) for half in (one, other))
     first *= np.exp(1j * np.angle(np.vdot(first[mask], second[mask])))
