@@ -30,7 +30,7 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextmanager
 def written(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A file beside `path` that takes its place once it is written; after an error nothing remains. Raises DataError."""
+    """A file beside `path` that takes its place once it is written; after an error none remains. Raises DataError."""
     try:
         with replacing(path) as partial:
             yield partial

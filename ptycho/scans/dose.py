@@ -108,10 +108,8 @@ def normalise(
     return RawData(amplitude, x, y, scaled, nphotons=nphotons, intensity_scale=s)
 
 
-def predicted_rate(
-    data: RawData, object: NDArray[np.complexfloating], origin_yx: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    """Return the photons (M, N, N) that a scan's probe on an object (H, W), pixel [0, 0] at `origin_yx`, predicts.
+def predicted_rate(data: RawData, object: np.ndarray, origin_yx: np.ndarray) -> NDArray[np.float64]:
+    """Return the photons (M, N, N) that a scan's probe on a complex object (H, W), [0, 0] at `origin_yx`, predicts.
 
     Raises DataError if the scan's intensity_scale is not known.
     """
@@ -125,18 +123,13 @@ def predicted_rate(
     return np.square(amplitude.astype(np.float64) * data.intensity_scale)
 
 
-def deviance(
-    data: RawData,
-    object: NDArray[np.complexfloating],
-    origin_yx: NDArray[np.floating],
-    pixels: NDArray[np.bool_] | None = None,
-) -> float:
+def deviance(data: RawData, object: np.ndarray, origin_yx: np.ndarray, pixels: np.ndarray | None = None) -> float:
     """Return how well an object explains a scan's counts: mean Poisson deviance per lit detector pixel.
 
-    The scan's probe on `object` (H, W), pixel [0, 0] at `origin_yx` of the scan's frame, predicts the rates l of the
-    counts n. The deviance 2 (n ln(n/l) - (n - l)) is 1 on average for a true object, where l is above a few photons
-    (McCullagh and Nelder 1989, section 2.3). Lit pixels are those with l >= 1, or all if there are none. Of the valid
-    pixels only `pixels` (N, N) count, by default `data.fitted`. Raises DataError if the counts are not known.
+    The scan's probe on `object` (H, W) complex, pixel [0, 0] at `origin_yx` (y, x) of the scan's frame, predicts the
+    rates l of the counts n. The deviance 2 (n ln(n/l) - (n - l)) is 1 on average for a true object, where l is above a
+    few photons (McCullagh and Nelder 1989, section 2.3). Lit pixels are those with l >= 1, or all if there are none. Of
+    the valid pixels only `pixels` (N, N) bool count, by default `data.fitted`. Raises DataError for unknown counts.
     """
     counts, rate = data.counts(), predicted_rate(data, object, origin_yx)
     if pixels is None:

@@ -105,9 +105,7 @@ def _of_patterns(scan: Scan, found: Statistics | None) -> dict[str, str]:
     return values
 
 
-def _of_positions(
-    scan: Scan, found: Statistics | None, probe: NDArray[np.complexfloating] | None, wrong: list[str]
-) -> dict[str, str]:
+def _of_positions(scan: Scan, found: Statistics | None, probe: np.ndarray | None, wrong: list[str]) -> dict[str, str]:
     """Positions, overlap and dose; too little overlap is added to what is wrong."""
     if scan.x is None or scan.y is None:
         return {"positions": "none"}

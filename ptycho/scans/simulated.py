@@ -1,9 +1,7 @@
-"""Where a study's scans come from: a simulated sample, or a measured scan whose photons are thinned by
-:mod:`ptycho.reconstruct.reference`.
+"""A study's scans: those of a simulated sample here, of a measured one in :mod:`ptycho.reconstruct.reference`.
 
-Both give the same thing for each split, ``train`` and ``heldout``: an object taken as the truth, a probe, positions,
-and exposures at any dose. Every role has its own seed (:mod:`ptycho.seeds`); the noise depends on the split and the
-dose alone, so that every loss of a dose sees the same photons.
+Every role has its own seed (:mod:`ptycho.seeds`). The noise depends on the split and the dose alone, so that every loss
+of a dose sees the same photons.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from ptycho.scans.rawdata import RawData
 
 @dataclass(frozen=True, eq=False)
 class Acquisition(ABC):
-    """One split of a study: the object (H, W) complex64 held for true, the probe, positions (M,) in its frame."""
+    """A split, train or heldout: the object (H, W) complex64 held for true, the probe, positions (M,) in its frame."""
 
     split: str
     object: NDArray[np.complex64]

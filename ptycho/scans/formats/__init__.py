@@ -19,9 +19,11 @@ from ptycho.scans.reconstruction import PARTS, load_reconstructions
 FORMATS: tuple[ModuleType, ...] = (cxi, ptyd, ptychovit, ptychodus_diffraction, ptychodus_product, npz)
 """Each with NAME, SUFFIXES, HOLDS, read(path), write(path, scan). One whose scans lie in several files has
 partners(path), too."""
-
-CONTENTS = {"patterns": "patterns", "positions": "x", "probe": "probe", "object": "object", "mask": "mask"}
-"""What can be dropped, and the field of a Scan that tells whether it is there."""
+CONTENTS: dict[str, tuple[str, ...]] = {
+    **{name: (name,) for name in ("patterns", "positions", "probe", "object", "mask")},
+    "positions": ("x", "y", "x_start", "y_start", "object_center", "indices"),
+}
+"""What can be dropped, and its fields in a Scan; the first tells whether it is there."""
 
 
 def recognised(path: Path) -> ModuleType | None:
@@ -50,7 +52,7 @@ def identify(path: str | os.PathLike[str]) -> ModuleType:
     if kind := recognised(path):
         return kind
     known = ", ".join(kind.NAME for kind in FORMATS)
-    if head == h5.MAGIC:
+    if head == b"\x89HDF\r\n\x1a\n":
         with h5.opened(path) as h5file:
             found = f"an HDF5 file that holds {', '.join(sorted(h5file)[:8]) or 'nothing'}"
     elif head.startswith(b"PK"):
@@ -128,13 +130,9 @@ def convert(
         scan = read(source)
     if unknown := sorted(set(drop) - set(CONTENTS)):
         raise DataError(f"--drop {' '.join(unknown)}: expected some of {', '.join(CONTENTS)}")
-    changes: dict[str, Any] = {CONTENTS[name]: None for name in drop}
-    if "positions" in drop:
-        changes |= dict.fromkeys(("y", "x_start", "y_start", "object_center", "indices"))
-    if pixel_size is not None:
-        changes["pixel_size"] = pixel_size
-    scan = replace(scan, **changes)
-    if lost := [n for n, field in CONTENTS.items() if getattr(scan, field) is not None and n not in kind.HOLDS]:
+    changes: dict[str, Any] = {field: None for name in drop for field in CONTENTS[name]}
+    scan = replace(scan, pixel_size=scan.pixel_size if pixel_size is None else pixel_size, **changes)
+    if lost := [n for n, (field, *_) in CONTENTS.items() if getattr(scan, field) is not None and n not in kind.HOLDS]:
         raise DataError(f"{target}: {kind.NAME} cannot hold {', '.join(lost)}; name them after --drop to go without")
     with naming(target):
         kind.write(target, scan)

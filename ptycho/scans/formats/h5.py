@@ -15,8 +15,6 @@ from ptycho.errors import DataError
 from ptycho.scans.archive import naming
 from ptycho.scans.formats.scan import BATCH, Scan, Stack
 
-MAGIC = b"\x89HDF\r\n\x1a\n"
-
 
 def names(path: Path) -> set[str]:
     """The names at the root of an HDF5 file; none for a file that is not one, or damaged."""
@@ -28,19 +26,17 @@ def names(path: Path) -> set[str]:
 def linked(path: Path) -> list[Path]:
     """The files that an HDF5 file links to, by external links and virtual datasets, as far as they are there."""
     found: list[Path] = []
-    try:
-        with h5py.File(path, "r") as file:
+    with suppress(OSError, RuntimeError, KeyError), h5py.File(path, "r") as file:
 
-            def look(name: str, link: Any) -> None:
-                if isinstance(link, h5py.ExternalLink):
-                    found.append(path.parent / link.filename)
-                elif isinstance(link, h5py.HardLink) and isinstance(file[name], h5py.Dataset) and file[name].is_virtual:
-                    found.extend(path.parent / source.file_name for source in file[name].virtual_sources())
+        def look(name: str, link: Any) -> None:
+            if isinstance(link, h5py.ExternalLink):
+                found.append(path.parent / link.filename)
+            elif isinstance(link, h5py.HardLink) and isinstance(file[name], h5py.Dataset) and file[name].is_virtual:
+                found.extend(path.parent / source.file_name for source in file[name].virtual_sources())
 
-            file.visititems_links(look)
-    except (OSError, RuntimeError, KeyError):
-        return []
-    return [file for file in dict.fromkeys(found) if file.is_file() and file != path]
+        file.visititems_links(look)
+        return [other for other in dict.fromkeys(found) if other.is_file() and other != path]
+    return []
 
 
 @contextmanager

@@ -29,14 +29,29 @@ PIXEL = ("detector_pixel_width_m", "detector_pixel_height_m")
 
 def read(path: Path) -> Scan:
     """Read the file, and the product beside it if there is one. Raises DataError for what does not fit together."""
-    scan = _alone(path)
-    product = next(
-        (p for p in partners(path) if p.exists() and ptychodus_product.recognises(h5.names(p) | npz.names(p))), None
-    )
-    return scan if product is None else join(path, scan, ptychodus_product.read(product))
+    with naming(path):
+        if npz.names(path):
+            arrays: Any = npz.unread(path, ("patterns",), ("patterns", "indexes", "bad_pixels"))
+            patterns, indices, bad, side = arrays["patterns"], arrays.get("indexes"), arrays.get("bad_pixels"), None
+            if patterns.ndim != 3 or patterns.dtype.kind not in "fiu":
+                raise DataError(f"patterns is {patterns.dtype} {patterns.shape}; expected real numbers (M, N, N)")
+        else:
+            with h5.opened(path) as file:
+                patterns = h5.stack(file, "patterns")
+                sides = [float(file["patterns"].attrs[key]) for key in PIXEL if key in file["patterns"].attrs]
+                side = h5.side(sides, f"detector pixels are {sides} metres; expected square ones")
+                indices, bad = h5.array(file, "indexes", "iu"), h5.array(file, "bad_pixels", "bui")
+        if indices is not None and (indices.dtype.kind not in "iu" or indices.shape != (len(patterns),)):
+            raise DataError(f"indexes is {indices.dtype} {indices.shape}; expected integers ({len(patterns)},)")
+    mask = ~bad.astype(bool) if bad is not None and bad.any() else None
+    scan = Scan(patterns=patterns, indices=indices, mask=mask, detector_pixel=side or None)
+    for product in partners(path):
+        if product.exists() and ptychodus_product.recognises(h5.names(product) | npz.names(product)):
+            return _join(path, scan, ptychodus_product.read(product))
+    return scan
 
 
-def join(path: Path, scan: Scan, product: Scan) -> Scan:
+def _join(path: Path, scan: Scan, product: Scan) -> Scan:
     """Patterns and the positions of the same number, in the order of the patterns."""
     assert scan.patterns is not None
     notes = [*scan.notes, *product.notes]
@@ -77,25 +92,6 @@ def write(path: Path, scan: Scan) -> None:
             file["indexes"], file["bad_pixels"] = indices, bad
             for key in PIXEL:
                 item.attrs[key] = scan.detector_pixel
-
-
-def _alone(path: Path) -> Scan:
-    with naming(path):
-        if npz.names(path):
-            arrays: Any = npz.unread(path, ("patterns",), ("patterns", "indexes", "bad_pixels"))
-            patterns, indices, bad, side = arrays["patterns"], arrays.get("indexes"), arrays.get("bad_pixels"), None
-            if patterns.ndim != 3 or patterns.dtype.kind not in "fiu":
-                raise DataError(f"patterns is {patterns.dtype} {patterns.shape}; expected real numbers (M, N, N)")
-        else:
-            with h5.opened(path) as file:
-                patterns = h5.stack(file, "patterns")
-                sides = [float(file["patterns"].attrs[key]) for key in PIXEL if key in file["patterns"].attrs]
-                side = h5.side(sides, f"detector pixels are {sides} metres; expected square ones")
-                indices, bad = h5.array(file, "indexes", "iu"), h5.array(file, "bad_pixels", "bui")
-        if indices is not None and (indices.dtype.kind not in "iu" or indices.shape != (len(patterns),)):
-            raise DataError(f"indexes is {indices.dtype} {indices.shape}; expected integers ({len(patterns)},)")
-        mask = ~bad.astype(bool) if bad is not None and bad.any() else None
-        return Scan(patterns=patterns, indices=indices, mask=mask, detector_pixel=side or None)
 
 
 def partners(path: Path) -> list[Path]:

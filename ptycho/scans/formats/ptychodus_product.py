@@ -47,9 +47,8 @@ def read(path: Path) -> Scan:
         values = _stored(path)
         pixels = [values[key] for key in PIXELS if key.startswith("object") and key in values]
         pixel = h5.side(pixels, f"the object's pixels are {pixels} metres; expected square ones")
-        probe = values.get("probe")
+        probe, energy, distance = (values.get(k) for k in ("probe", "photon_energy_eV", "detector_object_distance_m"))
         further = len(probe) - 1 if probe is not None and probe.ndim == 4 else 0
-        energy, distance = values.get("photon_energy_eV"), values.get("detector_object_distance_m")
         return Scan(
             x=values.get("probe_position_x_m"),
             y=values.get("probe_position_y_m"),
@@ -66,24 +65,6 @@ def read(path: Path) -> Scan:
 
 def write(path: Path, scan: Scan) -> None:
     """Write the product, as NPZ where `path` ends so. Raises DataError for what is missing that a product must have."""
-    values = _values(path.stem, scan)
-    with written(path) as partial:
-        if path.suffix == ".npz":
-            np.savez(partial, **values)
-            return
-        with h5py.File(partial, "w") as file:
-            for key, value in values.items():
-                if key in HEADER:
-                    file.attrs[key] = value
-                elif key not in ATTRIBUTES:
-                    file[key] = value
-            for key in ATTRIBUTES:
-                array, _, attribute = key.partition("_")
-                file[array].attrs[attribute] = values[key]
-
-
-def _values(name: str, scan: Scan) -> dict[str, Any]:
-    """What a product holds, under the names of its NPZ form."""
     lacking = [n for n in ("x", "y", "probe", "object", "object_center") if getattr(scan, n) is None]
     if lacking:
         raise DataError(f"{', '.join(lacking)} missing; expected positions, a probe and an object in its place")
@@ -91,9 +72,9 @@ def _values(name: str, scan: Scan) -> dict[str, Any]:
     assert scan.x is not None and scan.probe is not None and scan.object is not None and scan.object_center is not None
     if scan.pixel is None:
         raise DataError("the object pixel is unknown; expected pixel_size, or energy, distance and detector")
-    return {
+    values: dict[str, Any] = {
         **HEADER,
-        "name": name,
+        "name": path.stem,
         "detector_object_distance_m": scan.distance or 0.0,
         "photon_energy_eV": (scan.energy or 0.0) / ELECTRONVOLT,
         "probe_photon_count": scan.nphotons or 0.0,
@@ -109,6 +90,19 @@ def _values(name: str, scan: Scan) -> dict[str, Any]:
         "loss_epochs": np.zeros(0, np.int64),
         "loss_values": np.zeros(0),
     }
+    with written(path) as partial:
+        if path.suffix == ".npz":
+            np.savez(partial, **values)
+            return
+        with h5py.File(partial, "w") as file:
+            for key, value in values.items():
+                if key in HEADER:
+                    file.attrs[key] = value
+                elif key not in ATTRIBUTES:
+                    file[key] = value
+            for key in ATTRIBUTES:
+                array, _, attribute = key.partition("_")
+                file[array].attrs[attribute] = values[key]
 
 
 def _stored(path: Path) -> dict[str, Any]:
