@@ -12,8 +12,7 @@ from ptycho.findings.arm_table import Curves
 from ptycho.findings.dose_response import Curve, DoseResponse, method_label, methods_of
 from ptycho.findings.dose_verdict import CLAIMED
 
-APART = 0.06
-"""Decades between the marks of two losses at one dose."""
+APART = 0.06  # decades between the marks of two losses at one dose
 DOSE = "photons per pattern"
 
 

@@ -17,8 +17,7 @@ from ptycho.scans.reconstruction import PARTS, SPLITS, load_reconstructions
 from ptycho.study import layout
 from ptycho.study.config import Arm
 
-INDISTINCT = 0.02
-"""FRC50 of one seed that differ by less, as fractions of Nyquist, are not told apart."""
+INDISTINCT = 0.02  # of Nyquist: FRC50 of one seed that differ by less are not told apart
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,8 +24,7 @@ from ptycho.findings.dose_factor import Factor, factors
 from ptycho.findings.intervals import Interval, geometric_interval, mean_interval
 from ptycho.scans.reconstruction import SPLITS
 
-REFERENCE = "nll"
-"""The loss that the others are compared with, where it is among them: the likelihood of the counts."""
+REFERENCE = "nll"  # the loss that the others are compared with, where it is among them: the likelihood of the counts
 
 CURVES: dict[str, tuple[str, Callable[[NDArray[np.float64]], Interval]]] = {
     "curves": ("resolution", partial(mean_interval, possible=(0, 1))),

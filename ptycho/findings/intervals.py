@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 LEVEL = 0.95
+DRAWS = 4000  # of the mean curves that an interval of a dose is read off
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,6 @@ def geometric_interval(values: NDArray[np.floating]) -> Interval:
     values = np.asarray(values, np.float64)
     found = mean_interval(np.log(values, out=np.full(values.shape, np.nan), where=values > 0))
     return Interval(found.n, *(None if x is None else float(np.exp(x)) for x in (found.mean, found.low, found.high)))
-
-
-DRAWS = 4000
-"""Of the mean curves that an interval of a dose is read off."""
 
 
 def share_interval(k: int, n: int) -> tuple[float, float]:

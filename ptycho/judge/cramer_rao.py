@@ -31,14 +31,10 @@ from ptycho.judge.metrics import photon_bound
 from ptycho.physics import optics
 from ptycho.physics.probes import cropped_modes
 
-UNKNOWN_FRACTION = 0.02
-"""Of the coverage where a photon lands on average. A pixel with less that is not judged counts as known."""
-PRECISION = 0.01
-"""Relative standard error of the trace at which no further random vector is drawn."""
-SAMPLES = (4, 64)
-"""Fewest and most random vectors: four give 0.1 % on a scan of 40 000 pixels."""
-TOLERANCE = 3e-3
-"""Preconditioned residual at which the conjugate gradients stop. The error of the trace goes with its square."""
+UNKNOWN_FRACTION = 0.02  # of the coverage where a photon lands on average: less counts as known, unless it is judged
+PRECISION = 0.01  # relative standard error of the trace at which no further random vector is drawn
+SAMPLES = (4, 64)  # fewest and most random vectors: four give 0.1 % on a scan of 40 000 pixels
+TOLERANCE = 3e-3  # preconditioned residual where conjugate gradients stop: the error of the trace goes with its square
 MAX_ITERATIONS = 300
 _BATCH_PIXELS = 2**19  # detector pixels at a time: 4 MiB complex64
 

@@ -106,8 +106,7 @@ def with_truth(correlation: np.ndarray) -> np.ndarray:
     return np.sqrt(2 * F / (1 + F))
 
 
-LOSS = "nll"
-"""Its fits follow the theory of halves, as the top of this file says."""
+LOSS = "nll"  # its fits follow the theory of halves, as the top of this file says
 PASSES, FULL_PASSES, BATCH = 12, 24, 25
 """Of a thinned scan and of the whole one, whose finer details take longer: ten passes by 25 patterns gave the Siemens
 star's FRC50 at 1e4 photons per pattern as twenty by 50 did, to 0.01, but at 4.6e5 0.82 instead of 0.88 of Nyquist."""

@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-SAMPLES = 1024
-"""Points on a ring."""
-INNERMOST = 8
-"""Pixels: nearer to the centre a ring has too few of them."""
+SAMPLES = 1024  # points on a ring
+INNERMOST = 8  # pixels: nearer to the centre a ring has too few of them
 
 
 @dataclass(frozen=True)
