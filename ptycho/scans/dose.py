@@ -185,15 +185,12 @@ def dispersion(thinned: RawData, whole: RawData) -> Dispersion:
     rate = predicted_rate(whole, whole.objectGuess, np.zeros(2))
     valid = np.ones(whole.diff3d.shape[1:], bool) if whole.mask is None else whole.mask
     n, N, rate = n[:, valid], N[:, valid], rate[:, valid]
-
-    def index(counts: np.ndarray, rate: np.ndarray) -> float:
-        return float(np.sum((counts - rate) ** 2) / np.sum(rate))
-
+    index, of_whole = (float(np.sum((m - l) ** 2) / np.sum(l)) for m, l in ((n, f * rate), (N, rate)))
     thinning = error = None
     if thinned is not whole:
         lit = N > 0
         v = f * (1 - f) * N[lit]
         thinning = float(np.mean((n[lit] - f * N[lit]) ** 2 / v))
         error = float(np.sqrt(np.sum(2 + 1 / v - 6 / N[lit]))) / len(v)
-    expected = f * index(N, rate) + (1 - f) * float(N.sum() / rate.sum())
-    return Dispersion(thinning, error, index(n, f * rate), expected)
+    expected = f * of_whole + (1 - f) * float(N.sum() / rate.sum())
+    return Dispersion(thinning, error, index, expected)

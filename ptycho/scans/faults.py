@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,7 @@ def of_shapes(scan: Scan) -> Iterator[str]:
 
 def _fit(N: int) -> str:
     smaller, larger = [n for n in PATTERN_SIZES if n <= N], [n for n in PATTERN_SIZES if n > N]
-    ways = [f"crop to {smaller[-1]}"] if smaller else []
-    return " or ".join(ways + ([f"pad to {larger[0]}"] if larger else []))
+    return " or ".join([f"crop to {n}" for n in smaller[-1:]] + [f"pad to {n}" for n in larger[:1]])
 
 
 def of_values(scan: Scan, found: Statistics) -> Iterator[str]:
@@ -162,12 +162,13 @@ def of_positions(scan: Scan) -> Iterator[str]:
 
 
 def in_pixels(scan: Scan) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """The positions x, y (M,) in object pixels; None where there are none to be had."""
-    try:
+    """The positions x, y (M,) in object pixels; None where there are none, or some are no numbers."""
+    with suppress(DataError):
         placed = scan.in_pixels()
-    except DataError:
-        return None
-    return None if placed.x is None or placed.y is None else (placed.x, placed.y)
+        x, y = placed.x, placed.y
+        if x is not None and y is not None and len(x) == len(y) and np.isfinite([x, y]).all():
+            return x, y
+    return None
 
 
 def _turned(x: NDArray[np.float64], y: NDArray[np.float64], H: int, W: int) -> dict[str, tuple[Any, Any]]:
@@ -202,16 +203,13 @@ def of_orientation(scan: Scan) -> Iterator[str]:
         yield f"positions: object and probe explain the patterns better with {best} ({most:.2f}, now {now:.2f})"
 
 
-def overlap(scan: Scan, probe: NDArray[np.complexfloating]) -> tuple[float, float, float] | None:
-    """(overlap, step, diameter): 1 - step/diameter, in object pixels; None where positions are not to be had in pixels.
+def overlap(x: np.ndarray, y: np.ndarray, probe: NDArray[np.complexfloating]) -> tuple[float, float, float]:
+    """(overlap, step, diameter): 1 - step/diameter, of two or more positions x, y in object pixels.
 
     The step is the median distance to the nearest neighbour; the diameter that of a disk of the probe's area
     (sum I)^2 / sum I^2, I = |P|^2.
     """
-    places = in_pixels(scan)
-    if places is None or len(places[0]) != len(places[1]) or len(places[0]) < 2 or not np.isfinite(places).all():
-        return None
-    points = np.stack(places[::-1], axis=1)
+    points = np.stack([y, x], axis=1)
     step = float(np.median(cKDTree(points).query(points, k=2)[0][:, 1]))
     intensity = np.square(np.abs(probe.astype(np.complex128))).reshape(-1, *probe.shape[-2:]).sum(0)
     diameter = float(2 * np.sqrt(intensity.sum() ** 2 / np.square(intensity).sum() / np.pi))

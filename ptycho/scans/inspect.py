@@ -113,19 +113,20 @@ def _of_positions(scan: Scan, found: Statistics | None, probe: np.ndarray | None
     if np.isfinite(scan.x).any() and np.isfinite(scan.y).any():
         ranges = [f"{n} {np.nanmin(v):.5g} to {np.nanmax(v):.5g}" for n, v in (("x", scan.x), ("y", scan.y))]
         values["positions"] = f"{len(scan.x)}, {', '.join(ranges)} {'m' if scan.metres else 'pixels'}"
+    places = faults.in_pixels(scan)
     if any(line.startswith("positions") for line in wrong) or probe is None or probe.ndim not in (2, 3):
         return values
-    if (measured := faults.overlap(scan, probe)) is not None:
-        share, step, diameter = measured
-        whose = "probe" if scan.probe is not None else "estimated probe"
-        values["overlap"] = f"{share:.0%}: step {step:.3g}, {whose} {diameter:.3g} object pixels across"
-        if share < faults.LEAST_OVERLAP and scan.probe is not None:
-            wrong.append(f"overlap: {share:.0%} of the probe's diameter; expected {faults.LEAST_OVERLAP:.0%} or more")
-        places = faults.in_pixels(scan)
-        if places and found is not None and found.bad == 0 and (found.whole or scan.intensity_scale is not None):
-            each, fluence = found.totals.mean(), found.totals.sum() / photons.illuminated_area(*places, probe)
-            words = f"{each:.4g} per pattern, {each / found.mean.size:.4g} per detector pixel"
-            values["dose"] = f"photons: {words}, {fluence:.4g} per object pixel"
+    if places is None or len(scan.x) < 2:
+        return values
+    share, step, diameter = faults.overlap(*places, probe)
+    whose = "probe" if scan.probe is not None else "estimated probe"
+    values["overlap"] = f"{share:.0%}: step {step:.3g}, {whose} {diameter:.3g} object pixels across"
+    if share < faults.LEAST_OVERLAP and scan.probe is not None:
+        wrong.append(f"overlap: {share:.0%} of the probe's diameter; expected {faults.LEAST_OVERLAP:.0%} or more")
+    if found is not None and found.bad == 0 and (found.whole or scan.intensity_scale is not None):
+        each, fluence = found.totals.mean(), found.totals.sum() / photons.illuminated_area(*places, probe)
+        words = f"{each:.4g} per pattern, {each / found.mean.size:.4g} per detector pixel"
+        values["dose"] = f"photons: {words}, {fluence:.4g} per object pixel"
     return values
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -72,38 +72,37 @@ class RawData:
             if (value := getattr(self, name)) is not None or name in REQUIRED:
                 value = _array(name, value) if name in ARRAYS else _positive_scalar(name, value)
                 object.__setattr__(self, name, value)
-        if wrong := next(self._wrong(), None):
-            raise DataError(wrong)
-        for name in ("mask", "guard"):
-            if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, _pixels(name, value, self.N))
-        if self.mask is not None and not self.mask.any():
-            raise DataError("mask leaves no valid pixel; expected True where the detector is to be believed")
-        if self.fitted is not None and not self.fitted.any():
-            raise DataError("guard holds out every valid pixel; expected some that are left to fit")
-
-    def _wrong(self) -> Iterator[str]:
-        """What breaks the contract in arrays of the right types, a line each."""
         (M, N), probe = self.diff3d.shape[:2], self.probeGuess.shape
         if M == 0:
-            yield f"diff3d holds no patterns (shape {self.diff3d.shape}); expected 1 or more"
+            raise DataError(f"diff3d holds no patterns (shape {self.diff3d.shape}); expected 1 or more")
         if self.diff3d.shape[2] != N or N < 2 or N % 2:
-            yield f"diff3d has shape {self.diff3d.shape}; expected (M, N, N), square patterns with N even"
+            raise DataError(f"diff3d has shape {self.diff3d.shape}; expected (M, N, N), square patterns with N even")
         if (low := self.diff3d.min()) < 0:
-            yield f"diff3d holds negative amplitude (as low as {low:.6g}); expected values >= 0"
+            raise DataError(f"diff3d holds negative amplitude (as low as {low:.6g}); expected values >= 0")
         if probe[-2:] != (N, N) or 0 in probe:
-            yield f"probeGuess has shape {probe}; expected (N, N) or (L, N, N), N = {N} as in diff3d"
+            raise DataError(f"probeGuess has shape {probe}; expected (N, N) or (L, N, N), N = {N} as in diff3d")
         for name in EACH:
             if (values := getattr(self, name)) is not None and len(values) != M:
-                yield f"{name} has {len(values)} values; expected {M}, one a pattern of diff3d"
+                raise DataError(f"{name} has {len(values)} values; expected {M}, one a pattern of diff3d")
         if (self.xcoords_start is None) != (self.ycoords_start is None):
-            yield "only one of xcoords_start and ycoords_start is there; expected both or neither"
+            raise DataError("only one of xcoords_start and ycoords_start is there; expected both or neither")
         if self.objectGuess is not None:
             shape, x, y = self.objectGuess.shape, self.xcoords, self.ycoords
             if (beyond := outside(x, y, shape)).any():
                 k = int(np.argmax(beyond))
                 place = f"position {k} (x = {x[k]:.6g}, y = {y[k]:.6g}) lies outside objectGuess of shape {shape}"
-                yield f"{place}; expected xcoords and ycoords in its pixels"
+                raise DataError(f"{place}; expected xcoords and ycoords in its pixels")
+        for name, word in (("mask", "valid"), ("guard", "held out")):
+            if (value := getattr(self, name)) is not None:
+                pixels = np.asarray(value)
+                if pixels.dtype.kind not in "biu" or pixels.shape != (N, N) or not np.isin(pixels, (0, 1)).all():
+                    wanted = f"(N, N) of True where {word}, N = {N} as in diff3d"
+                    raise DataError(f"{name} is {pixels.dtype} {pixels.shape}; expected {wanted}")
+                object.__setattr__(self, name, pixels.astype(bool, copy=False))
+        if self.mask is not None and not self.mask.any():
+            raise DataError("mask leaves no valid pixel; expected True where the detector is to be believed")
+        if self.fitted is not None and not self.fitted.any():
+            raise DataError("guard holds out every valid pixel; expected some that are left to fit")
 
     @property
     def N(self) -> int:
@@ -226,14 +225,6 @@ def _array(name: str, values: Any) -> NDArray[Any]:
             first = (start + k, *rest)
             raise DataError(f"{name} holds {array[first]} at index {first}; expected finite {np.dtype(dtype)} values")
     return converted
-
-
-def _pixels(name: str, value: Any, N: int) -> NDArray[np.bool_]:
-    pixels = np.asarray(value)
-    if pixels.dtype.kind not in "biu" or pixels.shape != (N, N) or not np.isin(pixels, (0, 1)).all():
-        wanted = f"True where {'valid' if name == 'mask' else 'held out'}, N = {N} as in diff3d"
-        raise DataError(f"{name} is {pixels.dtype} {pixels.shape}; expected (N, N) of {wanted}")
-    return pixels.astype(bool, copy=False)
 
 
 def _positive_scalar(name: str, value: Any) -> float:

@@ -88,10 +88,8 @@ def load(path: str | os.PathLike[str]) -> RawData:
     """The scan in a file of any of the FORMATS as RawData. Raises DataError, naming the file."""
     path = Path(path)
     kind = identify(path)
-    if kind is npz:
-        return RawData.load(path)
     with naming(path):
-        return kind.read(path).rawdata()
+        return RawData.load(path) if kind is npz else kind.read(path).rawdata()
 
 
 def by_name(path: Path, name: str | None = None) -> ModuleType:

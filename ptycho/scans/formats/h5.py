@@ -74,15 +74,15 @@ def stack(file: h5py.File, *keys: str) -> Stack | None:
     """The datasets `keys`, unread, as patterns (M, H, W); None where the first is missing."""
     if not keys or keys[0] not in file:
         return None
-    found = [file[key] for key in keys]
-    for key, item in zip(keys, found, strict=True):
+    found = {key: file[key] for key in keys}
+    for key, item in found.items():
         if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiu":
             raise DataError(f"{key} is {item!r}; expected a dataset of real numbers")
-        if item.ndim != 3 or item.shape[1:] != found[0].shape[1:]:
+        if item.ndim != 3 or item.shape[1:] != found[keys[0]].shape[1:]:
             raise DataError(f"{key} has shape {item.shape}; expected patterns (M, N, N)")
-    sizes, dtype = [len(item) for item in found], np.result_type(*(item.dtype for item in found))
-    parts = dict(zip(keys, sizes, strict=True))
-    return Stack(Path(file.filename), parts, found[0].shape[1:], dtype, np.arange(sum(sizes)))
+    sizes = {key: len(item) for key, item in found.items()}
+    dtype = np.result_type(*(item.dtype for item in found.values()))
+    return Stack(Path(file.filename), sizes, found[keys[0]].shape[1:], dtype, np.arange(sum(sizes.values())))
 
 
 def put_patterns(group: h5py.Group, name: str, scan: Scan) -> h5py.Dataset:
