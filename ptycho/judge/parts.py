@@ -29,8 +29,10 @@ def judge_parts(
 ) -> dict[str, Evaluation]:
     """:func:`judge` for each part in `found`: a network's against the scan it is of, ``direct`` against ``train``.
     trained_probe: what the network made of the scans' probe, (N, N) or (L, N, N); its parts predict counts with it."""
-    learned: dict[str, Any] = {} if trained_probe is None else {"probeGuess": trained_probe}
-    judges = {split: replace(scan, **learned) for split, scan in scans.items()} | {"direct": scans["train"]}
+    judges = dict(scans)
+    if trained_probe is not None:
+        judges = {split: replace(scan, probeGuess=trained_probe) for split, scan in scans.items()}
+    judges["direct"] = scans["train"]
     return {part: judge(reconstruction, judges[part]) for part, reconstruction in found.items()}
 
 
