@@ -1,7 +1,5 @@
 """What a study, an arm and a network are made of: frozen, validated, free of I/O and of heavy imports."""
 
-from __future__ import annotations
-
 from collections.abc import MutableMapping
 from dataclasses import asdict, dataclass, field
 from math import inf
@@ -11,8 +9,7 @@ from ptycho.errors import ConfigError
 
 PATTERN_SIZES = (64, 128, 256)
 ARCHITECTURES = ("unrolled", "cnn")
-DIRECT = "direct"
-"""The method without a network: the loss minimised over the object's own pixels."""
+DIRECT = "direct"  # the method without a network: the loss minimised over the object's own pixels
 PARTS = ("train", "heldout", DIRECT)
 """Of an arm: the network on both splits, and on the training split the fit without a network; it may lack either."""
 LOSSES = ("nll", "mae", "mse")
@@ -31,10 +28,8 @@ OBJECTS = ("lines", "grf", "siemens")
 PROBES = ("disk", "gaussian", "zone_plate")
 ORIENTATIONS = ("as-is", "flip-y", "flip-x", "flip-xy", "swap", "swap-flip-y", "swap-flip-x", "swap-flip-xy")
 """The ways to swap the axes of a scan's positions and then reverse some (:mod:`ptycho.reconstruct.alignment`)."""
-STAR = "siemens-star"
-"""The measured scan that has a name; every other SCAN is a file."""
-LARGEST_PROBE = 5
-"""Incoherent modes."""
+STAR = "siemens-star"  # the measured scan that has a name; every other SCAN is a file
+LARGEST_PROBE = 5  # incoherent modes
 
 
 def require(holds: bool, name: str, found: object, accepted: str) -> None:
@@ -42,7 +37,7 @@ def require(holds: bool, name: str, found: object, accepted: str) -> None:
         raise ConfigError(f"{name}={found!r} is not accepted: {accepted}")
 
 
-def _require_integers(config: ModelConfig | TrainingConfig, least: int, *names: str) -> None:
+def _require_integers(config: object, least: int, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         require(isinstance(value, int) and value >= least, name, value, f"an integer >= {least}")

@@ -1,7 +1,5 @@
 """The networks as Keras models: ``autoencoder`` (amplitudes to amplitudes) and ``diffraction_to_obj`` (the object)."""
 
-from __future__ import annotations
-
 import warnings
 from dataclasses import fields
 from functools import cache
@@ -29,14 +27,15 @@ def create_compiled_model(gridsize: int | None = None, N: int | None = None) -> 
     silent; it may also hold a ``probe`` and a ``mask``. The intensity scale of the loss is that of an object of modulus
     one.
     """
-    chosen = {"gridsize": gridsize, "N": N}
-    cfg = params.cfg | {name: value for name, value in chosen.items() if value is not None}
-    config = ModelConfig(**_known(ModelConfig, cfg))
-    known = _known(TrainingConfig, cfg)
-    rate = LEARNING_RATES[config.architecture][known.get("loss", TrainingConfig.loss)]
-    training = TrainingConfig(model=config, **{"learning_rate": rate, **known})
-    probe = cfg.get("probe", probes.disk(config.N))
-    mask = cfg.get("mask")
+    cfg = params.cfg | {name: value for name, value in (("gridsize", gridsize), ("N", N)) if value is not None}
+
+    def known(config: type) -> dict[str, Any]:
+        return {field.name: cfg[field.name] for field in fields(config) if field.name in cfg}
+
+    config = ModelConfig(**known(ModelConfig))
+    rate = LEARNING_RATES[config.architecture][cfg.get("loss", TrainingConfig.loss)]
+    training = TrainingConfig(model=config, **{"learning_rate": rate, **known(TrainingConfig)})
+    probe, mask = cfg.get("probe", probes.disk(config.N)), cfg.get("mask")
     models = build(config, probe, mask)
     scale = float(np.sqrt(training.nphotons / np.sum(np.abs(probe) ** 2)))
     models[0].compile(
@@ -47,22 +46,12 @@ def create_compiled_model(gridsize: int | None = None, N: int | None = None) -> 
     return models
 
 
-def _known(config: type, cfg: dict[str, Any]) -> dict[str, Any]:
-    return {field.name: cfg[field.name] for field in fields(config) if field.name in cfg}
-
-
-@cache
-def _default_models() -> tuple[keras.Model, keras.Model]:
-    return create_compiled_model()
+_default_models = cache(create_compiled_model)
 
 
 def __getattr__(name: str) -> keras.Model:
-    if name in ("autoencoder", "diffraction_to_obj"):
-        warnings.warn(
-            f"ptycho.model.{name} is built once, from the configuration of its first use; "
-            "call create_compiled_model() instead",
-            DeprecationWarning,
-            stacklevel=2,
-        )
-        return _default_models()[("autoencoder", "diffraction_to_obj").index(name)]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in ("autoencoder", "diffraction_to_obj"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    instead = "is built once, from the configuration of its first use; call create_compiled_model() instead"
+    warnings.warn(f"ptycho.model.{name} {instead}", DeprecationWarning, stacklevel=2)
+    return next(model for model in _default_models() if model.name == name)

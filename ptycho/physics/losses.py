@@ -3,8 +3,6 @@
 Counts n and rates l are photons per detector pixel. Amplitudes are square roots of intensities.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -13,18 +11,16 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from ptycho.errors import expect
 from ptycho.physics import optics
 
 RATE_FLOOR = 1e-3
 """Photons per pixel added to a rate: a dark-count term that keeps log l finite where the model predicts no light."""
-_FEW = 1e-20
-"""Stands in for a count of zero in divisions; the quotient is then multiplied by that zero."""
+_FEW = 1e-20  # stands in for a count of zero in divisions; the quotient is then multiplied by that zero
 
 
 @tf.custom_gradient
-def poisson_deviance(
-    n: tf.Tensor, rate: tf.Tensor
-) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+def poisson_deviance(n: tf.Tensor, rate: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, ...]]]:
     """2 (n ln(n/l) - (n - l)): twice the log-likelihood ratio to the perfect model, with 0 ln 0 = 0.
 
     Non-negative, same shape as ``n``. Its gradient is twice that of the negative log-likelihood l - n ln l (Thibault &
@@ -44,7 +40,7 @@ def poisson_deviance(
     made_up = tf.where(near, tf.math.divide_no_nan(relative, rounded), 1.0)
     log_ratio = tf.where(near & (rounded == 0), relative, made_up * tf.math.log(ratio))
 
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
         return -2.0 * upstream * log_ratio, 2.0 * upstream * (excess / rate)
 
     return 2.0 * (excess - n * log_ratio), gradient
@@ -56,10 +52,7 @@ def amplitude_mae(a: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
 
 
 def amplitude_mse(a: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
-    """(a - predicted)^2, of amplitudes, without a half: the variance-stabilised Gaussian likelihood.
-
-    Thibault & Guizar-Sicairos 2012, Eq. 4. Same shape as ``a``.
-    """
+    """(a - predicted)^2 of amplitudes, no half: variance-stabilised Gaussian (Thibault 2012, Eq. 4). Shape of ``a``."""
     return tf.square(a - predicted)
 
 
@@ -85,23 +78,20 @@ class DiffractionLoss(keras.losses.Loss):
     """
 
     def __init__(self, loss: str, intensity_scale: float, mask: NDArray[np.bool_] | None = None):
-        if loss not in LOSSES:
-            raise ValueError(f"loss is {loss!r}; expected one of {', '.join(LOSSES)}")
+        expect(loss in LOSSES, f"loss is {loss!r}; expected one of {', '.join(LOSSES)}")
         super().__init__(name=loss, reduction="sum_over_batch_size")
         self.loss, self.intensity_scale = loss, intensity_scale
         # a variable, for a constant is part of the graph: what is compiled for one dose serves every other
         self._s = tf.Variable(intensity_scale, trainable=False, dtype=tf.float32)
         self.mask = None if mask is None else np.asarray(mask, bool)
-        if self.mask is not None:
-            self._weight = tf.constant(self.mask / self.mask.mean(), tf.float32)
 
     def call(self, amplitude: tf.Tensor, intensity: tf.Tensor) -> tf.Tensor:
         """Amplitude and intensity (B, ...) -> (B,) float32."""
         if self.mask is not None:  # first of all: not even a weight of zero makes an infinite loss nothing
-            amplitude = tf.where(self._weight > 0, amplitude, 0.0)
+            amplitude = tf.where(self.mask, amplitude, 0.0)
         elementwise = LOSSES[self.loss](self._s, amplitude, intensity)
         if self.mask is not None:
-            elementwise = self._weight * elementwise
+            elementwise = tf.constant(self.mask / self.mask.mean(), tf.float32) * elementwise
         return tf.math.log(tf.reduce_mean(elementwise, axis=tuple(range(1, len(elementwise.shape)))))
 
     def get_config(self) -> dict[str, Any]:

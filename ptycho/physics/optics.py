@@ -11,8 +11,6 @@ Two things keep the loop cheap and change no intensity. The probe is cropped to 
 Detector arrays are in *corner order*, zero frequency at [0, 0]: :func:`to_corner` shifts amplitudes once for all steps.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -49,9 +47,10 @@ class Translation:
 
     def adjoint(self, patches: tf.Tensor) -> tf.Tensor:
         """Patches (B, C, n, n) complex64 -> the sum of what each puts back on the canvas (B, m, m) complex64."""
-        rows = _side_by_side(scale(self.along_x[0], patches), scale(self.along_x[1], patches), axis=3)
-        windows = _side_by_side(scale(self.along_y[0], rows), scale(self.along_y[1], rows), axis=2)
-        canvases = tf.math.unsorted_segment_sum(windows, self.pixels, self.groups * self.m**2)
+        for axis, (own, next_pixel) in ((3, self.along_x), (2, self.along_y)):
+            after, before = ([[0, int(k == axis)] for k in range(4)], [[int(k == axis), 0] for k in range(4)])
+            patches = tf.pad(scale(own, patches), after) + tf.pad(scale(next_pixel, patches), before)
+        canvases = tf.math.unsorted_segment_sum(patches, self.pixels, self.groups * self.m**2)
         return tf.reshape(canvases, (-1, self.m, self.m))
 
 
@@ -59,12 +58,6 @@ def _interpolate(windows: tf.Tensor, along_y: Sequence[tf.Tensor], along_x: Sequ
     """Bilinear samples (..., n, n) of windows (..., n+1, n+1): the weights of each pixel and of the next, by axis."""
     rows = scale(along_y[0], windows[..., :-1, :]) + scale(along_y[1], windows[..., 1:, :])
     return scale(along_x[0], rows[..., :-1]) + scale(along_x[1], rows[..., 1:])
-
-
-def _side_by_side(first: tf.Tensor, second: tf.Tensor, axis: int) -> tf.Tensor:
-    """The sum of two tensors of rank 4, the second shifted by one pixel along `axis`."""
-    before, after = ([[int(k == axis), 0] for k in range(4)], [[0, int(k == axis)] for k in range(4)])
-    return tf.pad(first, after) + tf.pad(second, before)
 
 
 def coverage(T: Translation, P: tf.Tensor) -> tf.Tensor:
@@ -145,12 +138,7 @@ def amplitude(intensity: tf.Tensor) -> tf.Tensor:
 
 
 def data_gradient(
-    patches: tf.Tensor,
-    P: tf.Tensor,
-    A: tf.Tensor,
-    poisson: float | tf.Tensor,
-    floor: float | tf.Tensor,
-    valid: tf.Tensor | None = None,
+    patches: tf.Tensor, P: tf.Tensor, A: tf.Tensor, poisson: tf.Tensor, floor: tf.Tensor, valid: tf.Tensor | None = None
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Gradient (..., n, n) of the data term, and the predicted intensity (..., N, N).
 
@@ -162,27 +150,19 @@ def data_gradient(
     Eqs. 4 and 1). The background e bounds what a single photon says where next to none were expected. The gradient is
     the adjoint of the forward model applied to ``(1 - r)(1 + w r) Psi``, with ``r = sqrt((n + e) / (I + e))``.
 
-    Parameters
-    ----------
-    patches : (..., n, n) complex64
-    P : (L, n, n) complex64
-    A : (..., N, N) float32, corner order, finite
-    poisson : float
-        From 0, amplitudes, to 1, counts; what is learned may leave that range.
-    floor : float
-        Above 0, in units of A squared.
-    valid : (N, N) float32, corner order, optional
-        One where the detector is to be believed, zero where the prediction is taken for the measurement.
+    patches: (..., n, n) complex64. P: (L, n, n) complex64. A: (..., N, N) float32, corner order, finite. poisson: from
+    0, amplitudes, to 1, counts; what is learned may leave that range. floor: above 0, in units of A squared. valid:
+    (N, N) float32, corner order, one where the detector is to be believed, zero where the prediction is taken for the
+    measurement.
     """
-    N, n = A.shape[-1], patches.shape[-1]
-    Psi = far_field(illuminate(patches, P), N)
+    Psi = far_field(illuminate(patches, P), A.shape[-1])
     intensity = measure(Psi)
     ratio = tf.sqrt((A * A + floor) / (intensity + floor))
     excess = (1.0 - ratio) * (1.0 + poisson * ratio)
     if valid is not None:
         excess = valid * excess
     residual = scale(excess[..., tf.newaxis, :, :], Psi)
-    return illuminate_adjoint(far_field_adjoint(residual, n), P), intensity
+    return illuminate_adjoint(far_field_adjoint(residual, patches.shape[-1]), P), intensity
 
 
 def to_corner(detector: tf.Tensor) -> tf.Tensor:

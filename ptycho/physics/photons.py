@@ -3,8 +3,6 @@
 This plain forward model makes the data. The one in TensorFlow is tested against it.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray

@@ -1,7 +1,5 @@
 """Probes: what illuminates the object. Complex64 (N, N), centred on index N//2, peak amplitude one."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, special

@@ -3,8 +3,6 @@
 Positions (x, y) are in object pixels, float64 (n,), with patches inside the object. All is made from a seed.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
