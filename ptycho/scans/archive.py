@@ -1,7 +1,5 @@
 """Files: naming the one that is at fault, writing one whole or not at all, and reading NPZ archives."""
 
-from __future__ import annotations
-
 import os
 import zipfile
 import zlib

@@ -7,8 +7,6 @@ a predicted rate l: by their index of dispersion D = sum (N - l)^2 / sum l. What
 1 shrinks with the dose: thinned, the index is f D + (1 - f) sum N / sum l on average.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What looks wrong with a scan: each check a function that yields its findings, one line each."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any

@@ -1,7 +1,5 @@
 """`python -m ptycho inspect`: what a file is, what it lacks, and what looks wrong with it."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path

@@ -17,7 +17,6 @@ PATTERN_KEYS = ("diff3d", "diffraction", "counts")  # the contract's name, its a
 SCALARS = ("nphotons", "intensity_scale", "pixel_size")
 BATCH = 1024
 """Patterns, or positions, looked at together."""
-
 COMPLEX = (np.complex64, "fc", "complex numbers")
 REAL = (np.float64, "fiu", "real numbers")
 ARRAYS: dict[str, tuple[Any, str, str, tuple[int, ...]]] = {

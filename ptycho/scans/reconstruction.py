@@ -1,7 +1,5 @@
 """A reconstructed object in the frame of its scan, and the files that hold the reconstructions of an arm."""
 
-from __future__ import annotations
-
 import os
 import zipfile
 import zlib

@@ -4,8 +4,6 @@ Every role has its own seed (:mod:`ptycho.seeds`). The noise depends on the spli
 of a dose sees the same photons.
 """
 
-from __future__ import annotations
-
 import filecmp
 import shutil
 from abc import ABC, abstractmethod
@@ -84,7 +82,6 @@ def save_if_changed(data: RawData, path: Path) -> bool:
     """Write the scan unless the file holds it already; an unchanged file keeps its time, so nothing is trained anew."""
     with files.replacing(path) as fresh:
         data.save(fresh)
-        same = path.exists() and filecmp.cmp(fresh, path, shallow=False)
-        if same:
+        if same := path.exists() and filecmp.cmp(fresh, path, shallow=False):
             shutil.copystat(path, fresh)
     return not same

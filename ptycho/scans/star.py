@@ -1,7 +1,5 @@
 """The measured Siemens star: a Velociprobe scan (Advanced Photon Source) from the tests of the tike package."""
 
-from __future__ import annotations
-
 import bz2
 import hashlib
 import io

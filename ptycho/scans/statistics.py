@@ -1,7 +1,5 @@
 """What one pass over a scan's patterns tells of them, a batch in memory at a time."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Foreign scan formats: which they are, reading by what a file holds, and writing by what it is to be called."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Collection
 from dataclasses import replace
@@ -73,10 +71,7 @@ def read(path: str | os.PathLike[str]) -> Scan:
 
 
 def files_of(path: str | os.PathLike[str]) -> list[Path]:
-    """The files that the scan in `path` is read from: itself, its partners, and those that HDF5 links to.
-
-    Of a file of no kind known here, itself. Raises DataError where it cannot be read.
-    """
+    """The files that the scan in `path` is read from: itself, its partners, and those that HDF5 links to."""
     path = Path(path)
     beside: list[Path] = getattr(recognised(path), "partners", lambda _: [])(path)
     found = [path, *(file for file in beside if file.exists())]

@@ -14,8 +14,6 @@ ptychodus takes them so, and cdtools, which negates the translation and then pro
 The object's centre is ptychodus's: centre pixel (W-1)/2 of the object under index (N-1)/2 of the patch.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the HDF5 formats share: opening, reading one dataset, and writing patterns."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path

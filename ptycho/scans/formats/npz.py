@@ -5,8 +5,6 @@ object pixels, patch index N//2 at (y, x), in the frame of `objectGuess`. `mask`
 metres.
 """
 
-from __future__ import annotations
-
 import zipfile
 from collections.abc import Collection
 from contextlib import suppress
@@ -34,10 +32,7 @@ def names(path: Path) -> set[str]:
 
 
 def read(path: Path) -> Scan:
-    """Read the file, its patterns when they are indexed if they were saved uncompressed.
-
-    Raises DataError for a file that is damaged or pickled, and for patterns that are there twice.
-    """
+    """Read the file, uncompressed patterns when they are indexed. DataError for damage, pickles, and patterns twice."""
     given = [key for key in PATTERN_KEYS if key in names(path)]
     with naming(path):
         if len(given) > 1:

@@ -8,8 +8,6 @@ Positions, probe and object are in a product beside it, product.h5 or product.np
 `diffraction` replaced by `product`). Patterns and positions are paired by their numbers, not by their order.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,8 +52,8 @@ def read(path: Path) -> Scan:
 def _join(path: Path, scan: Scan, product: Scan) -> Scan:
     """Patterns and the positions of the same number, in the order of the patterns."""
     assert scan.patterns is not None
-    notes = [*scan.notes, *product.notes]
     patterns, x, y, mine, theirs = scan.patterns, product.x, product.y, scan.indices, product.indices
+    notes = product.notes
     if mine is not None and theirs is not None and x is not None and y is not None and len(theirs) == len(x):
         if len(np.unique(mine)) < len(mine) or len(np.unique(theirs)) < len(theirs):
             raise DataError(f"{path}: patterns or positions share a number; expected each number once")
@@ -63,12 +61,12 @@ def _join(path: Path, scan: Scan, product: Scan) -> Scan:
         if not len(a):
             raise DataError(f"{path}: no pattern has the number of a position; expected indexes of one scan")
         if left := len(mine) + len(theirs) - 2 * len(a):
-            notes.append(f"{left} patterns or positions without a partner")
+            notes += (f"{left} patterns or positions without a partner",)
         a, b = np.sort(a), b[np.argsort(a)]
         if not np.array_equal(a, np.arange(len(mine))):
             patterns = patterns[a] if isinstance(patterns, np.ndarray) else replace(patterns, order=patterns.order[a])
         x, y, mine = x[b], y[b], mine[a]
-    placed = replace(product, x=x, y=y, indices=mine, notes=tuple(notes))
+    placed = replace(product, x=x, y=y, indices=mine, notes=notes)
     return replace(placed, patterns=patterns, mask=scan.mask, detector_pixel=scan.detector_pixel)
 
 

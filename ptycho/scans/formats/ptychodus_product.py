@@ -9,8 +9,6 @@ at the object's centre puts index (N-1)/2 of the patch on pixel (W-1)/2, so inde
 distance of zero is one that is not known.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -9,8 +9,6 @@ PtychoViT's own reader puts index N//2 of a patch one pixel further down and rig
 passes over the object's centre.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

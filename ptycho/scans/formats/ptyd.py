@@ -9,8 +9,6 @@ here. A pixel is valid where its weight is above zero; weights that differ from 
 is valid in all. h5rw writes the type of each item as an attribute, without which ptypy does not read it.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +35,9 @@ def read(path: Path) -> Scan:
         y, x = np.concatenate(found).T if found else (None, None)
         numbered = [i.reshape(-1) for c in chunks if (i := h5.array(file, f"{c}/indices", "iuf")) is not None]
         center, psize = h5.array(file, "meta/center"), h5.array(file, "meta/psize")
-        notes = []
+        notes: tuple[str, ...] = ()
         if patterns is not None and center is not None and np.ptp([*center.reshape(-1), patterns.frame[0] // 2]) >= 1:
-            notes.append(f"meta/center is {center.reshape(-1)}; patterns are taken to be centred on N//2")
+            notes = (f"meta/center is {center.reshape(-1)}; patterns are taken to be centred on N//2",)
         pixel = h5.side([] if psize is None else psize, f"meta/psize is {psize}; expected square pixels")
         energy = _known(file, "meta/energy")
         return Scan(
@@ -51,7 +49,7 @@ def read(path: Path) -> Scan:
             energy=energy * 1e3 * ELECTRONVOLT if energy else None,
             distance=_known(file, "meta/distance"),
             detector_pixel=pixel or None,
-            notes=tuple(notes),
+            notes=notes,
         )
 
 
