@@ -1,5 +1,7 @@
 """What a study, an arm and a network are made of: frozen, validated, free of I/O and of heavy imports."""
 
+from __future__ import annotations  # `make help` and a dry run take Python 3.9, too
+
 from collections.abc import MutableMapping
 from dataclasses import asdict, dataclass, field
 from math import inf

@@ -1,7 +1,5 @@
 """What a user is told: the errors whose message names the input, what was found and what is accepted."""
 
-from __future__ import annotations
-
 
 class TrainingError(RuntimeError):
     """A training that did not end with the finite losses of all its epochs."""

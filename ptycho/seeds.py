@@ -1,7 +1,5 @@
 """One seed a study, one derived seed a role: object, scan, noise and initialisation never share random numbers."""
 
-from __future__ import annotations
-
 import zlib
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The child process of the runner: executes one notebook with papermill and tells the runner how it went."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

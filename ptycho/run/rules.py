@@ -1,7 +1,5 @@
 """The rules by which make makes a study or a sweep, written from the table of stages."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 from collections.abc import Iterable

@@ -4,8 +4,6 @@ The parent, here, is nothing but the standard library, so that it survives what 
 :mod:`ptycho.run.kernel`, copies its output to the terminal and to the log, and puts the files in their place.
 """
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os
