@@ -1,9 +1,6 @@
 """What a training leaves behind as it goes: its history, and the state it can go on from."""
 
-from __future__ import annotations
-
 import csv
-import io
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -15,31 +12,23 @@ import keras
 from ptycho import files
 from ptycho.errors import TrainingError
 
+Report = Callable[[dict[str, Any]], None]
+COLUMNS = {"epoch": int, "loss": float, "seconds": float}  # of ``history.csv``
+
 
 def require_finished(rows: Sequence[dict[str, float]], nepochs: int) -> None:
     """Raise TrainingError unless ``rows`` are the finite losses of ``nepochs`` epochs."""
     for row in rows:
-        _require_finite(row)
+        if not math.isfinite(row["loss"]):
+            raise TrainingError(f"the loss of epoch {row['epoch']:.0f} is {row['loss']}; expected a finite number")
     if len(rows) != nepochs:
         raise TrainingError(f"the history holds {len(rows)} epochs of {nepochs}; training stopped early")
-
-
-def _require_finite(row: dict[str, float]) -> None:
-    if not math.isfinite(row["loss"]):
-        raise TrainingError(f"the loss of epoch {row['epoch']:.0f} is {row['loss']}; expected a finite number")
 
 
 class History(keras.callbacks.Callback):
     """Keeps ``history.csv``, a row an epoch, after the ``rows`` of an interrupted training; prints a line for each."""
 
-    def __init__(
-        self,
-        path: Path,
-        rows: list[dict[str, float]],
-        nepochs: int,
-        patterns: int,
-        report: Callable[[dict[str, Any]], None],
-    ):
+    def __init__(self, path: Path, rows: list[dict[str, float]], nepochs: int, patterns: int, report: Report):
         super().__init__()
         self.path, self.rows, self.nepochs, self.patterns, self.report = path, rows, nepochs, patterns, report
 
@@ -49,12 +38,9 @@ class History(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         seconds = time.perf_counter() - self._started
         self.rows.append({"epoch": epoch + 1, "loss": float((logs or {})["loss"]), "seconds": seconds})
-        table = io.StringIO(newline="")
-        writer = csv.DictWriter(table, ("epoch", "loss", "seconds"), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        files.write_text(self.path, table.getvalue())
-        _require_finite(self.rows[-1])
+        table = [COLUMNS, *(row.values() for row in self.rows)]
+        files.write_text(self.path, "".join(",".join(map(str, line)) + "\n" for line in table))
+        require_finished(self.rows, epoch + 1)
         loss, speed, left = self.rows[-1]["loss"], self.patterns / seconds, seconds * (self.nepochs - epoch - 1)
         told = f"epoch {epoch + 1}/{self.nepochs}  log loss {loss:.4f}  {speed:.0f} patterns/s  ETA {left:.0f} s"
         print(told, flush=True)
@@ -105,7 +91,4 @@ def read_history(path: Path) -> list[dict[str, float]]:
     if not path.exists():
         return []
     with open(path, newline="") as file:
-        return [
-            {"epoch": int(r["epoch"]), "loss": float(r["loss"]), "seconds": float(r["seconds"])}
-            for r in csv.DictReader(file)
-        ]
+        return [{name: kind(row[name]) for name, kind in COLUMNS.items()} for row in csv.DictReader(file)]

@@ -1,8 +1,5 @@
 """Maximum likelihood on the object's own pixels, without a network; if asked on the probe and the positions too."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import keras
@@ -22,8 +19,7 @@ from ptycho.scans.reconstruction import Reconstruction
 
 RATES = {"object": 1.0, "probe": 0.1, "shift": 1.0, "affine": 20.0}
 """Learning rates over that of the object: the probe's in units of its own rms, those of positions in pixels."""
-RISING = 0.5
-"""Share of the passes over which the rate of the positions rises: they wait for an object to be placed on."""
+RISING = 0.5  # share of the passes over which the rate of the positions rises: they wait for an object to be placed on
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,23 +51,15 @@ def fit(
 ) -> DirectFit:
     """Adam on the object's pixels through the same forward model and loss as the networks, from empty space.
 
-    Parameters
-    ----------
-    data : RawData
-        With an ``intensity_scale``. The fit sees its ``fitted`` pixels alone.
-    loss : {'nll', 'mae', 'mse'}
-    passes, batch_size : int
-        Times every pattern is seen, and patterns a step.
-    learning_rate : float, optional
-        Of the object, LEARNING_RATES where None; it falls to zero along a cosine. Those of the others follow by RATES.
-    refine_probe : bool
-        Whether the probe is fitted too, on all of its N x N pixels.
-    modes : int
-        Incoherent modes of a refined probe; those the data's probe lacks start as faint tilts of its first.
-    refine_positions : bool
-        Whether the positions are fitted too, as far as :class:`ptycho.reconstruct.positions.Placement` lets them move.
-    seed : int
-        Of the order in which patterns are seen.
+    data              with an ``intensity_scale``; the fit sees its ``fitted`` pixels alone
+    loss              one of LOSSES
+    passes            times every pattern is seen
+    batch_size        patterns a step
+    learning_rate     of the object, at the start, LEARNING_RATES where None; falls along a cosine; RATES has the others
+    refine_probe      whether the probe is fitted too, on all of its N x N pixels
+    modes             incoherent, of a refined probe; those the data's probe lacks start as faint tilts of its first
+    refine_positions  whether the positions are fitted too, as far as :class:`.positions.Placement` lets them move
+    seed              of the order in which patterns are seen
 
     Raises TrainingError if the fit diverged.
     """
@@ -81,19 +69,23 @@ def fit(
     corner = np.stack([data.ycoords, data.xcoords], axis=1) - n // 2  # (M, 2), (y, x) of each patch's first pixel
     placement = Placement(corner, n, refine_positions)
     fitted = ["object", *["probe"] * refine_probe, *["shift", "affine"] * refine_positions]
-
     problem = _Problem(data, P, placement, loss)
     rate = LEARNING_RATES[DIRECT][loss] if learning_rate is None else learning_rate
     rates = {name: rate * RATES[name] for name in fitted}
     history = problem.run(passes, min(batch_size, len(data)), rates, np.random.default_rng(seed))
     if not np.isfinite(history).all():
         raise TrainingError(f"the direct {loss} fit diverged: losses {history}")
-    O, P, corner = problem.object, problem.probe, placement.corner
-    P = _orthogonal(P) if refine_probe else P
-    coverage = _coverage(P, O.shape, np.rint(corner - placement.origin).astype(int))
+    O, P = (found.numpy() for found in problem.estimates())
+    probe = data.probeGuess
+    if refine_probe:
+        P = _orthogonal(P)
+        probe = P[0] if len(P) == 1 else P
+    light, coverage = np.sum(np.abs(P) ** 2, axis=0), np.zeros(O.shape)
+    for y, x in np.rint(placement.corner - placement.origin).astype(int):
+        coverage[y : y + n, x : x + n] += light
+    coverage = coverage.astype(np.float32)
     O = np.where(coverage > 1e-6 * coverage.max(), O, 1).astype(np.complex64)
-    probe = (np.squeeze(P, 0) if len(P) == 1 else P) if refine_probe else data.probeGuess
-    y, x = corner.T + n // 2
+    y, x = placement.corner.T + n // 2
     return DirectFit(Reconstruction(O, coverage, placement.origin), probe, x, y, history)
 
 
@@ -113,21 +105,13 @@ class _Problem:
             **placement.variables,
         }
 
-    @property
-    def object(self) -> NDArray[np.complex64]:
-        return self._complex("object").numpy()
+    def estimates(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """The object (H, W) and the modes of the probe (L, n, n), complex64."""
+        O, P = (tf.complex(*tf.unstack(self.variables[name].value)) for name in ("object", "probe"))
+        return O, self.unit * P
 
-    @property
-    def probe(self) -> NDArray[np.complex64]:
-        return (self.unit * self._complex("probe")).numpy()
-
-    def _complex(self, name: str) -> tf.Tensor:
-        return tf.complex(*tf.unstack(self.variables[name].value))
-
-    def run(
-        self, passes: int, batch_size: int, rates: Mapping[str, float], rng: np.random.Generator
-    ) -> NDArray[np.float64]:
-        """Fit the variables named in `rates`, each at its own; the mean loss of each pass, (passes,)."""
+    def run(self, passes: int, batch_size: int, rates: dict[str, float], rng: np.random.Generator) -> np.ndarray:
+        """Fit the variables named in `rates`, each at its own; the mean loss of each pass, (passes,) float64."""
         M = len(self.amplitude)
         steps = -(-M // batch_size)
         fitted = []
@@ -143,7 +127,9 @@ class _Problem:
 
         def gradients(chosen: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
             with tf.GradientTape() as tape:
-                loss = self._loss(chosen)
+                O, P = self.estimates()
+                patches = optics.bilinear_patches(O, *self.placement.of(chosen), P.shape[-1])
+                loss = self.loss(tf.gather(self.amplitude, chosen), optics.diffract(patches, P, self.N))
             return loss, [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
 
         @tf.function(jit_compile=True, autograph=False)
@@ -164,16 +150,8 @@ class _Problem:
         def one_pass(order: tf.Tensor) -> tf.Tensor:
             return tf.map_fn(step, order, parallel_iterations=1, fn_output_signature=tf.float32)
 
-        history = np.empty((passes, steps))
-        for p in range(passes):
-            order = np.resize(rng.permutation(M), (steps, batch_size)).astype(np.int32)
-            history[p] = one_pass(tf.constant(order))
-        return history.mean(axis=1)
-
-    def _loss(self, chosen: tf.Tensor) -> tf.Tensor:
-        O, P = self._complex("object"), self.unit * self._complex("probe")
-        patches = optics.bilinear_patches(O, *self.placement.of(chosen), P.shape[-1])
-        return self.loss(tf.gather(self.amplitude, chosen), optics.diffract(patches, P, self.N))
+        orders = (np.resize(rng.permutation(M), (steps, batch_size)).astype(np.int32) for _ in range(passes))
+        return np.array([one_pass(tf.constant(order)).numpy() for order in orders], np.float64).mean(axis=1)
 
 
 def _with_modes(P: NDArray[np.complex64], modes: int) -> NDArray[np.complex64]:
@@ -181,29 +159,18 @@ def _with_modes(P: NDArray[np.complex64], modes: int) -> NDArray[np.complex64]:
     N = P.shape[-1]
     x = (np.arange(N) - N // 2) / (N / 8)
     y = x[:, None]
-    tilts = [y, x, y * x, y**2 - x**2]
-    added = []
-    for tilt in tilts[: max(0, modes - len(P))]:
-        mode = P[0] * tilt
-        added.append(mode * np.sqrt(0.05 * np.sum(np.abs(P[0]) ** 2) / np.sum(np.abs(mode) ** 2)))
-    return np.concatenate([P[:modes], *(mode[None] for mode in added)]).astype(np.complex64)
+    tilted = [P[0] * tilt for tilt in (y, x, y * x, y**2 - x**2)][: max(0, modes - len(P))]
+    energy = 0.05 * np.sum(np.abs(P[0]) ** 2)
+    faint = [mode * np.sqrt(energy / np.sum(np.abs(mode) ** 2)) for mode in tilted]
+    return np.stack([*P[:modes], *faint]).astype(np.complex64)
 
 
 def _orthogonal(P: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    """The modes (L, n, n) mixed so that they are orthogonal, the strongest first; no intensity changes by it.
+    """The modes (L, n, n) made orthogonal, the strongest first, by a mixture that is unitary and changes no intensity.
 
-    The singular value decomposition is a unitary mixture (Thibault and Menzel, Nature 494 (2013) 68).
+    It is the singular value decomposition's (Thibault and Menzel, Nature 494 (2013) 68).
     """
     if len(P) == 1:
         return P
     _, strength, modes = np.linalg.svd(P.reshape(len(P), -1), full_matrices=False)
     return (strength[:, np.newaxis] * modes).reshape(P.shape).astype(np.complex64)
-
-
-def _coverage(P: NDArray[np.complex64], shape: tuple[int, ...], first: NDArray[np.int64]) -> NDArray[np.float32]:
-    light = np.sum(np.abs(P) ** 2, axis=0)
-    n = light.shape[-1]
-    coverage = np.zeros(shape, np.float64)
-    for y, x in first:
-        coverage[y : y + n, x : x + n] += light
-    return coverage.astype(np.float32)

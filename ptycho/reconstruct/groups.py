@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from ptycho.errors import expect
 from ptycho.scans.rawdata import RawData
 
 if TYPE_CHECKING:
@@ -66,14 +67,11 @@ class Groups:
             return tf.transpose(amplitude, (0, 2, 3, 1)), tf.gather(relative, chosen)
 
         places = np.arange(batches.start * batch_size, batches.stop * batch_size)
-        order = tf.data.Dataset.from_tensor_slices(self._shuffled(places, seed).reshape(-1, batch_size))
-        return order.map(load, num_parallel_calls=1, deterministic=True).prefetch(2)
-
-    def _shuffled(self, places: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-        """The groups at ``places`` of an endless row of permutations."""
         rounds, within = np.divmod(places, len(self))
-        permutations = {k: np.random.default_rng((seed, k)).permutation(len(self)) for k in np.unique(rounds)}
-        return np.array([permutations[k][i] for k, i in zip(rounds, within, strict=True)])
+        shuffled = {k: np.random.default_rng((seed, k)).permutation(len(self)) for k in np.unique(rounds)}
+        chosen = np.array([shuffled[k][i] for k, i in zip(rounds, within, strict=True)]).reshape(-1, batch_size)
+        order = tf.data.Dataset.from_tensor_slices(chosen)
+        return order.map(load, num_parallel_calls=1, deterministic=True).prefetch(2)
 
 
 def make_groups(data: RawData, gridsize: int, n_neighbours: int = 5, seed: int = 0) -> Groups:
@@ -84,8 +82,7 @@ def make_groups(data: RawData, gridsize: int, n_neighbours: int = 5, seed: int =
     Raises ValueError if the scan has fewer than gridsize**2 positions.
     """
     C = gridsize**2
-    if len(data) < C:
-        raise ValueError(f"a group of gridsize={gridsize} needs {C} positions; the scan has {len(data)}")
+    expect(len(data) >= C, f"a group of gridsize={gridsize} needs {C} positions; the scan has {len(data)}")
     positions = np.stack([data.xcoords, data.ycoords], axis=1)
     rng = np.random.default_rng(seed)
     k = min(max(C, n_neighbours), len(data))
@@ -96,15 +93,11 @@ def make_groups(data: RawData, gridsize: int, n_neighbours: int = 5, seed: int =
     nearest[:, 0] = own
     drawn = np.argsort(rng.random((len(data), k - 1)), axis=1)[:, : C - 1] + 1
     members = np.concatenate([nearest[:, :1], np.take_along_axis(nearest, drawn, axis=1)], axis=1)
-    indices = _row_major(members, positions, gridsize)
+    by_y = np.take_along_axis(members, np.argsort(positions[members, 1], axis=1, kind="stable"), axis=1)
+    rows = by_y.reshape(-1, gridsize, gridsize)
+    by_x = np.argsort(positions[rows, 0], axis=2, kind="stable")
+    indices = np.take_along_axis(rows, by_x, axis=2).reshape(members.shape)
     placed = positions[indices].transpose(0, 2, 1)[:, np.newaxis]  # (G, 1, 2, C)
     # on whole pixels, so that stitching places a group without interpolating it
     offsets = np.rint(placed.mean(axis=-1, keepdims=True))
     return Groups(data, indices, offsets, (offsets - placed).astype(np.float32))
-
-
-def _row_major(members: NDArray[np.int64], positions: NDArray[np.float64], gridsize: int) -> NDArray[np.int64]:
-    by_y = np.take_along_axis(members, np.argsort(positions[members, 1], axis=1, kind="stable"), axis=1)
-    rows = by_y.reshape(-1, gridsize, gridsize)
-    by_x = np.argsort(positions[rows, 0], axis=2, kind="stable")
-    return np.take_along_axis(rows, by_x, axis=2).reshape(members.shape)

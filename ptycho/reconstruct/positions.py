@@ -1,16 +1,12 @@
 """Where each pattern's patch lies on the object: as the scan says, or refined, all together and each by itself."""
 
-from __future__ import annotations
-
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-MARGIN = 2
-"""Pixels of empty space around the outermost patches."""
-REACH = 4.0
-"""Pixels that a refined position may move by itself, along either axis."""
+MARGIN = 2  # pixels of empty space around the outermost patches
+REACH = 4.0  # pixels that a refined position may move by itself, along either axis
 STRETCH = 0.03
 """Share of the scan's extent that refined positions may move together, by stretch, turn and shear, from each axis."""
 

@@ -1,7 +1,5 @@
 """A measured scan: what all its photons tell of its axes, probe, positions and object, and its cut into two splits."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,14 +12,13 @@ from ptycho.config import PATTERN_SIZES, STAR
 from ptycho.errors import DataError
 from ptycho.files import user_cache
 from ptycho.scans import formats, star
+from ptycho.scans.archive import naming
 from ptycho.scans.dose import deviance, normalise, thin_to_dose
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.simulated import Acquisition
 
-HELD_OUT = 0.25
-"""Share of a measured scan's positions, at the high-x side, that no training sees."""
-GUARDED = 0.03
-"""Share of a measured scan's detector pixels, drawn at random, that no arm's fit sees."""
+HELD_OUT = 0.25  # share of a measured scan's positions, at the high-x side, that no training sees
+GUARDED = 0.03  # share of a measured scan's detector pixels, drawn at random, that no arm's fit sees
 REFERENCE_PASSES = 50
 
 
@@ -65,9 +62,8 @@ class Reference:
         scan = self.scan
         if scan.xcoords_start is None or scan.ycoords_start is None:
             return None
-        given = np.stack([scan.xcoords_start, scan.ycoords_start])
-        found = np.stack([scan.xcoords, scan.ycoords])
-        given, found = (points - points.mean(axis=1, keepdims=True) for points in (given, found))
+        pairs = (scan.xcoords_start, scan.ycoords_start), (scan.xcoords, scan.ycoords)
+        given, found = (np.stack(pair) - np.mean(pair, axis=1, keepdims=True) for pair in pairs)
         factor = float(np.sum(given * found) / np.sum(given**2))
         return factor, np.hypot(*(found - factor * given))
 
@@ -79,10 +75,8 @@ class Reference:
         positions = "as given"
         if self.moved is not None:
             factor, own = self.moved
-            positions = (
-                f"refined: distances times {factor:.3f}, then each by {np.sqrt(np.mean(own**2)):.2f} pixels rms and at "
-                f"most {own.max():.2f}"
-            )
+            moves = f"each by {np.sqrt(np.mean(own**2)):.2f} pixels rms and at most {own.max():.2f}"
+            positions = f"refined: distances times {factor:.3f}, then {moves}"
         shares = ", ".join(f"{100 * share:.1f}" for share in self.shares)
         return (
             f"orientation of the positions: {self.orientation}, {orientation}\n"
@@ -111,23 +105,14 @@ def make_reference(
     object is the reference, unless the file holds an ``objectGuess`` in the frame of those positions, which is then the
     truth. The reference saw the detector pixels of the scan's ``guard``; the arms do not.
 
-    Parameters
-    ----------
-    scan : str
-        ``config.STAR``, or a file of any of ``formats.FORMATS``, relative to ``folder``. Where it has no probe, the fit
-        starts from one estimated from the mean pattern.
-    orientation : str
-        One of ``config.ORIENTATIONS``, or ``'auto'`` for the one that explains the patterns best.
-    modes : int
-        Incoherent modes of the probe, at least; all those of the file are kept.
-    positions : {'given', 'refine'}
+    scan         ``config.STAR``, or a file of any of ``formats.FORMATS``, relative to ``folder``. Where it has no
+                 probe, the fit starts from one estimated from the mean pattern
+    orientation  one of ``config.ORIENTATIONS``, or ``'auto'`` for the one that explains the patterns best
+    modes        incoherent modes of the probe, at least; all those of the file are kept
+    positions    ``'given'`` or ``'refine'``
 
-    Raises
-    ------
-    DataError
-        The file breaks the contract, its counts are unknown, or its patterns are of a size no network takes.
-    TrainingError
-        A fit diverged.
+    Raises DataError if the file breaks the contract, its counts are unknown, or its patterns are of a size no network
+    takes. Raises TrainingError if a fit diverged.
     """
     from ptycho.reconstruct import alignment, direct
 
@@ -136,21 +121,15 @@ def make_reference(
     if orientation == "auto":
         data, orientation, losses = alignment.find_orientation(data, seed)
     else:
-        data = alignment.named(orientation).apply(data)
+        data = alignment.turn(data, orientation)
     given, refined = data, positions == "refine"
     if refined:
         data = alignment.magnify(data, alignment.find_magnification(data, seed)[0])
+    modes, own = max(modes, data.probeGuess.size // data.N**2), seeds.derive(seed, "reference")
     fit = direct.fit(
-        data,
-        "mse",
-        passes=REFERENCE_PASSES,
-        refine_probe=True,
-        modes=max(modes, len(data.probeGuess.reshape(-1, data.N, data.N))),
-        refine_positions=refined,
-        seed=seeds.derive(seed, "reference"),
+        data, "mse", passes=REFERENCE_PASSES, refine_probe=True, modes=modes, refine_positions=refined, seed=own
     )
-    found, offset = fit.reconstruction, np.zeros(2)
-    truth = data.objectGuess
+    found, offset, truth = fit.reconstruction, np.zeros(2), data.objectGuess
     # a brighter object under a fainter probe explains the same photons: the object's mean modulus is made one
     bright = found.coverage > 0.1 * np.median(found.coverage[found.coverage > 0])
     level = float(np.abs(found.object[bright]).mean())
@@ -180,14 +159,12 @@ def _load(scan: str, folder: Path) -> RawData:
         return star.load_siemens_star(star.fetch(user_cache()))
     path = folder / scan
     data = formats.load(path)
-    if data.N not in PATTERN_SIZES:
-        raise DataError(f"{path}: patterns of {data.N} pixels; the networks take {PATTERN_SIZES}")
-    if len(data) < 8:
-        raise DataError(f"{path}: {len(data)} patterns; a study needs at least 8 to train on some and hold out others")
-    try:
+    with naming(path):
+        if data.N not in PATTERN_SIZES:
+            raise DataError(f"patterns of {data.N} pixels; the networks take {PATTERN_SIZES}")
+        if len(data) < 8:
+            raise DataError(f"{len(data)} patterns; a study needs at least 8 to train on some and hold out others")
         counts = data.counts()
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
     # only now is the scale of probe and object known to be of order one
     normal = normalise(counts, data.xcoords, data.ycoords, data.probeGuess)
     return replace(normal, objectGuess=data.objectGuess, mask=data.mask, pixel_size=data.pixel_size)

@@ -1,7 +1,5 @@
 """Groups -> one object: each group's estimate at its centre, its free phase aligned, weighted by the light it saw."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import keras
@@ -16,10 +14,8 @@ from ptycho.reconstruct.groups import Groups
 from ptycho.reconstruct.networks.layers import offsets_from_relative, uses_xla
 from ptycho.scans.reconstruction import Reconstruction
 
-BATCH = 8
-"""Groups of a batch of inference: more leave the processor's cache (64 took a quarter longer)."""
-SWEEPS = 3
-"""Times that every group's phase is turned to the average of all, after the first, sequential alignment."""
+BATCH = 8  # groups of a batch of inference: more leave the processor's cache (64 took a quarter longer)
+SWEEPS = 3  # times that every group's phase is turned to the average of all, after the first, sequential alignment
 
 
 def reconstruct(
@@ -53,42 +49,30 @@ def stitch(objects: NDArray[np.complex64], groups: Groups, probe: NDArray[np.com
     shape = corner.max(axis=0) - origin + N
     places = [(slice(y, y + N), slice(x, x + N)) for y, x in corner - origin]
 
-    lit = weights * objects
+    def turned(g: int, others: NDArray[np.complex128]) -> NDArray[np.complex64]:
+        """Group ``g``, weighted, of the phase that brings it onto ``others``; as it is where nothing overlaps yet."""
+        overlap = np.vdot(objects[g], weights[g] * others[places[g]])
+        return weights[g] * objects[g] * (overlap / abs(overlap) if overlap else 1)
+
     total = np.zeros(shape, np.complex128)
-    for g in _outward(corner):
-        total[places[g]] += _turned(lit[g], objects[g], weights[g] * total[places[g]])
+    # outward from the scan's middle: nearly every group overlaps what came before it
+    for g in cKDTree(corner).query(np.median(corner, axis=0), k=len(corner))[1].reshape(-1):
+        total[places[g]] += turned(g, total)
     for _ in range(SWEEPS):
         average, total = total, np.zeros_like(total)
         for g, place in enumerate(places):
-            total[place] += _turned(lit[g], objects[g], weights[g] * average[place])
+            total[place] += turned(g, average)
     coverage = np.zeros(shape)
     for weight, place in zip(weights, places, strict=True):
         coverage[place] += weight
     seen = coverage > 1e-6 * coverage.max()
-    stitched = np.where(seen, total / np.where(seen, coverage, 1), 1)
-    return Reconstruction(
-        stitched.astype(np.complex64), np.where(seen, coverage, 0).astype(np.float32), origin.astype(np.float64)
-    )
+    stitched = np.where(seen, total / np.where(seen, coverage, 1), 1).astype(np.complex64)
+    return Reconstruction(stitched, np.where(seen, coverage, 0).astype(np.float32), origin.astype(np.float64))
 
 
-def _turned(lit: NDArray, own: NDArray, others: NDArray) -> NDArray:
-    """``lit`` times the phase that brings ``own`` onto ``others``; as it is where nothing overlaps yet."""
-    overlap = np.vdot(own, others)
-    return lit * (overlap / abs(overlap)) if overlap else lit
-
-
-def _outward(corner: NDArray[np.int64]) -> list[int]:
-    """Groups by distance from the scan's middle: nearly every one overlaps what came before it."""
-    middle = np.median(corner, axis=0)
-    return list(cKDTree(corner).query(middle, k=len(corner))[1].reshape(-1))
-
-
-def _group_coverage(groups: Groups, probe: NDArray[np.complex64], batch: int = 256) -> NDArray[np.float32]:
+def _group_coverage(groups: Groups, probe: NDArray[np.complex64]) -> NDArray[np.float32]:
     """The light of each group's patterns on its frame, (G, N, N) float32."""
-    N = groups.data.N
     P = tf.constant(probes.cropped_modes(probe))
-    light = []
-    for start in range(0, len(groups), batch):
-        offsets = offsets_from_relative(tf.constant(groups.coords_relative[start : start + batch]))
-        light.append(optics.coverage(optics.Translation(offsets, n=P.shape[-1], m=N), P).numpy())
-    return np.maximum(np.concatenate(light), 0)
+    batches = (tf.constant(groups.coords_relative[k : k + 256]) for k in range(0, len(groups), 256))
+    translations = (optics.Translation(offsets_from_relative(batch), P.shape[-1], groups.data.N) for batch in batches)
+    return np.maximum(np.concatenate([optics.coverage(T, P).numpy() for T in translations]), 0)

@@ -1,9 +1,7 @@
 """Self-supervised training: the network sees a group's amplitudes and is judged by how well it predicts them."""
 
-from __future__ import annotations
-
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +11,18 @@ import tensorflow as tf
 
 from ptycho.config import ModelConfig, TrainingConfig
 from ptycho.cores import spread
+from ptycho.errors import expect
 from ptycho.physics.losses import DiffractionLoss
-from ptycho.reconstruct.callbacks import Backup, History, read_history, require_finished
+from ptycho.reconstruct.callbacks import Backup, History, Report, read_history, require_finished
 from ptycho.reconstruct.groups import Groups
 from ptycho.reconstruct.networks.layers import mask_of, uses_xla
 
-EARLIER_BLOCKS = 0.1
-"""Weight of the loss of every block but the last."""
+EARLIER_BLOCKS = 0.1  # weight of the loss of every block but the last
 WARM_UP = 0.2
 """Share of a training in which the learning rate rises. Adam's first steps are all of full length: at full rate from
 the start 6 of 45 networks of 1e6 photons and more got stuck, at 7 to 90 times the error of their neighbours."""
 LARGEST_BATCH = 32
-STEPS_PER_EPOCH = 60
-"""At least: in fewer a short training of a small scan ends before it has learned its step sizes."""
+STEPS_PER_EPOCH = 60  # at least: in fewer a short training of a small scan ends before it has learned its step sizes
 
 
 def batch_size(groups: Groups) -> int:
@@ -64,13 +61,8 @@ def configure(
     scan = grouped["train"]
     if scan.data.nphotons is None:
         raise ValueError("nphotons of the scan is None; expected the photons per pattern to train on")
-    network = ModelConfig(
-        N=scan.data.N,
-        gridsize=scan.gridsize,
-        architecture=architecture,
-        max_offset=max(groups.max_offset for groups in grouped.values()),
-        probe_trainable=probe_trainable,
-    )
+    farthest = max(groups.max_offset for groups in grouped.values())
+    network = ModelConfig(scan.data.N, scan.gridsize, architecture, farthest, probe_trainable=probe_trainable)
     return TrainingConfig(network, scan.data.nphotons, loss, nepochs, batch_size(scan), learning_rate, seed)
 
 
@@ -150,64 +142,45 @@ def fit(
     groups: Groups,
     config: TrainingConfig,
     folder: Path,
-    report: Callable[[dict[str, Any]], None] = lambda progress: None,
+    report: Report = lambda progress: None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> list[dict[str, float]]:
     """Train ``autoencoder`` in place; a training that was interrupted goes on after its last whole epoch.
 
-    Parameters
-    ----------
-    autoencoder : keras.Model
-        From ``model.build``. Built within the scope of a ``tf.distribute`` strategy, it trains on all the devices of
-        that strategy; the loss curve is that of one device up to rounding.
-    folder : Path
-        Holds ``history.csv`` (epoch, loss, seconds) and the backups of a training under way.
-    report : callable
-        Told {epoch, nepochs, loss, seconds_per_epoch, patterns_per_second} after each epoch.
+    autoencoder  from ``model.build``. Built within the scope of a ``tf.distribute`` strategy, it trains on all the
+                 devices of that strategy; the loss curve is that of one device up to rounding
+    folder       holds ``history.csv`` (epoch, loss, seconds) and the backups of a training under way
+    report       told {epoch, nepochs, loss, seconds_per_epoch, patterns_per_second} after each epoch
 
-    Returns
-    -------
-    list of {epoch, loss, seconds}
-        Of all epochs, those before an interruption included. The loss is the objective's, a logarithm.
-
-    Raises
-    ------
-    ValueError
-        The scan's ``intensity_scale`` is not known, its ``fitted`` pixels are not those that the network was built for,
-        a pattern lies farther from its group's centre than the network's canvas reaches, or the batch cannot be shared
-        equally by the replicas.
-    TrainingError
-        The loss became NaN or infinite.
+    Returns {epoch, loss, seconds} of all epochs, those before an interruption included. The loss is the objective's, a
+    logarithm. Raises TrainingError if it became NaN or infinite. Raises ValueError if the scan's ``intensity_scale`` is
+    not known, its ``fitted`` pixels are not those that the network was built for, a pattern lies farther from its
+    group's centre than the network's canvas reaches, or the batch cannot be shared equally by the replicas.
     """
     if groups.data.intensity_scale is None:
         raise ValueError("intensity_scale of the scan is None; expected s, with counts = (s * diff3d)^2, to train on")
     fitted, mask = groups.data.fitted, mask_of(autoencoder)
-    if not np.array_equal(np.asarray(fitted), np.asarray(mask)):  # None equals None alone
-        masked = [0 if m is None else int(np.sum(~m)) for m in (fitted, mask)]
-        raise ValueError(
-            f"the scan leaves out {masked[0]} detector pixels, the network {masked[1]}; expected the same ones: "
-            "the mask of model.build is the scan's fitted"
-        )
-    if groups.max_offset > config.model.max_offset:  # what falls off the canvas would read as an opaque object
-        raise ValueError(
-            f"max_offset={config.model.max_offset} is not accepted: patterns lie up to {groups.max_offset:.2f} pixels "
-            "from their group's centre"
-        )
-    replicas = autoencoder.distribute_strategy.num_replicas_in_sync
-    if config.batch_size % replicas:
-        raise ValueError(f"batch_size={config.batch_size} is not accepted: a multiple of the {replicas} replicas")
+    here, there = (0 if m is None else int(np.sum(~m)) for m in (fitted, mask))
+    found = f"the scan leaves out {here} detector pixels, the network {there}"
+    same = np.array_equal(np.asarray(fitted), np.asarray(mask))  # None equals None alone
+    expect(same, f"{found}; expected the same ones: the mask of model.build is the scan's fitted")
+    reach, farthest = config.model.max_offset, groups.max_offset
+    found = f"patterns lie up to {farthest:.2f} pixels from their group's centre"
+    # what falls off the canvas would read as an opaque object
+    expect(farthest <= reach, f"max_offset={reach} is not accepted: {found}")
+    size, replicas = config.batch_size, autoencoder.distribute_strategy.num_replicas_in_sync
+    expect(size % replicas == 0, f"batch_size={size} is not accepted: a multiple of the {replicas} replicas")
     folder.mkdir(parents=True, exist_ok=True)
     backup = Backup(folder / "backup", _fingerprint(groups, config))
     rows = read_history(folder / "history.csv")[: backup.epochs]
     if len(rows) < backup.epochs:  # somebody removed the history: without it the training is not whole
         rows = []
     begin = len(rows)
-    steps = steps_per_epoch(groups, config.batch_size)
+    steps = steps_per_epoch(groups, size)
     model = trainer(autoencoder, config, groups.data.intensity_scale, steps * config.nepochs)
     if begin:
         backup.restore(model)
-    patterns = patterns_per_epoch(groups, config.batch_size)
-    history = History(folder / "history.csv", rows, config.nepochs, patterns, report)
+    history = History(folder / "history.csv", rows, config.nepochs, patterns_per_epoch(groups, size), report)
     if begin < config.nepochs:
         data = _dataset(model.distribute_strategy, groups, config, range(begin * steps, config.nepochs * steps))
         model.fit(
@@ -224,9 +197,7 @@ def fit(
     return history.rows
 
 
-def _dataset(
-    strategy: tf.distribute.Strategy, groups: Groups, config: TrainingConfig, batches: range
-) -> tf.data.Dataset | tf.distribute.DistributedDataset:
+def _dataset(strategy: tf.distribute.Strategy, groups: Groups, config: TrainingConfig, batches: range) -> Any:
     """The batches; to several replicas, each its share: what follows one another then makes up one batch."""
     replicas = strategy.num_replicas_in_sync
     if replicas == 1:

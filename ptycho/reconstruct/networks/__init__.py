@@ -1,3 +1,1 @@
 """The architectures: each maps a group's amplitudes and positions to estimates of the object on the group's canvas."""
-
-from __future__ import annotations

@@ -1,8 +1,6 @@
 """What every architecture shares: the probe, the measurement and the frames, as serialisable Keras layers."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -33,8 +31,38 @@ def uses_xla(model: keras.Model) -> bool:
     return model.get_layer("reconstruction").xla
 
 
+def build_chain(layers: Iterable[keras.layers.Layer], shape: Any) -> Any:
+    """Build layers that follow one another from the shape of what enters the first; the shape of what comes out."""
+    for layer in layers:
+        layer.build(shape)
+        shape = layer.compute_output_shape(shape)
+    return shape
+
+
+def apply_chain(layers: Iterable[keras.layers.Layer], x: tf.Tensor) -> tf.Tensor:
+    for layer in layers:
+        x = layer(x)
+    return x
+
+
+def framed(image: tf.Tensor, side: int, fill: float = 0) -> tf.Tensor:
+    """An image (B, m, m) in a frame (B, side, side), index m//2 on side//2: cut, or padded with ``fill``."""
+    m = image.shape[-1]
+    before = side // 2 - m // 2
+    if before < 0:
+        return image[:, -before : side - before, -before : side - before]
+    return tf.pad(image, [[0, 0]] + [[before, side - m - before]] * 2, constant_values=fill)
+
+
 class ConfiguredLayer(keras.layers.Layer):
-    """A float32 layer whose constructor arguments are its configuration and, by the same names, its attributes."""
+    """A float32 layer whose constructor arguments are its configuration and, by the same names, its attributes.
+
+    A saved model finds its subclasses by their names, wherever they are defined.
+    """
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        keras.saving.register_keras_serializable(package="ptycho")(cls)
 
     def __init__(self, settings: dict[str, Any] | None = None, **kwargs: Any):
         super().__init__(dtype="float32", **kwargs)
@@ -63,15 +91,13 @@ class Convolution(keras.layers.Conv2D):
 
 
 @tf.custom_gradient
-def _convolve(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
+def _convolve(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, ...]]]:
     """(B, H, W, C) and (3, 3, C, F) -> (B, H, W, F), float32."""
     H, W, C = x.shape[1:]
     F = kernel.shape[-1]
 
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        of_x = tf.raw_ops.Conv2DBackpropInput(
-            input_sizes=tf.shape(x), filter=kernel, out_backprop=upstream, strides=[1, 1, 1, 1], padding="SAME"
-        )
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        of_x = tf.nn.conv2d_transpose(upstream, kernel, tf.shape(x), 1)
         around = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
         pixels = tf.reshape(upstream, (-1, F))
         of_kernel = [
@@ -84,14 +110,12 @@ def _convolve(x: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.
     return tf.nn.conv2d(x, kernel, 1, "SAME"), gradient
 
 
-@keras.saving.register_keras_serializable(package="ptycho")
 class Probe(ConfiguredLayer):
     """The probe's L incoherent modes on their n x n support: (anything) -> (L, n, n) complex64."""
 
     def __init__(self, modes: int, n: int, trainable_probe: bool = False, **kwargs: Any):
         super().__init__({"modes": modes, "n": n, "trainable_probe": trainable_probe}, **kwargs)
-        self.shape = (modes, n, n)
-        self.pair = self.add_weight(shape=(*self.shape, 2), initializer="zeros", trainable=trainable_probe, name="pair")
+        self.pair = self.add_weight((modes, n, n, 2), initializer="zeros", trainable=trainable_probe, name="pair")
 
     def assign(self, P: np.ndarray) -> None:
         """Take the probe (L, n, n) complex."""
@@ -101,19 +125,13 @@ class Probe(ConfiguredLayer):
         pair = tf.convert_to_tensor(self.pair)
         return tf.complex(pair[..., 0], pair[..., 1])
 
-    def compute_output_spec(self, _: Any) -> keras.KerasTensor:
-        return keras.KerasTensor(self.shape, dtype="complex64")
 
-
-@keras.saving.register_keras_serializable(package="ptycho")
 class Mask(ConfiguredLayer):
-    """Amplitudes (B, N, N, C) -> the same, zero where the detector is not to be believed, and (N, N) float32, one
-    where it is; both in centred order.
-    """
+    """Amplitudes (B, N, N, C) -> the same, zero where not to be believed; and (N, N) float32, one elsewhere."""
 
     def __init__(self, N: int, **kwargs: Any):
         super().__init__({"N": N}, **kwargs)
-        self.valid = self.add_weight(shape=(N, N), initializer="ones", trainable=False, name="valid")
+        self.valid = self.add_weight((N, N), initializer="ones", trainable=False, name="valid")
 
     def assign(self, mask: np.ndarray) -> None:
         """Take the mask (N, N) bool, True where the detector is to be believed."""
@@ -123,11 +141,7 @@ class Mask(ConfiguredLayer):
         valid = tf.convert_to_tensor(self.valid)
         return tf.where(valid[..., tf.newaxis] > 0, diffraction, 0.0), valid
 
-    def compute_output_spec(self, diffraction: Any) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        return keras.KerasTensor(diffraction.shape, dtype="float32"), keras.KerasTensor((self.N, self.N))
 
-
-@keras.saving.register_keras_serializable(package="ptycho")
 class Diffraction(ConfiguredLayer):
     """Objects (B, m, m), positions (B, 1, 2, C), probe (L, n, n) -> intensity (B, N, N, C) float32, centred order."""
 
@@ -143,7 +157,6 @@ class Diffraction(ConfiguredLayer):
         return keras.KerasTensor((None, self.N, self.N, coords_relative.shape[-1]), dtype="float32")
 
 
-@keras.saving.register_keras_serializable(package="ptycho")
 class Amplitude(ConfiguredLayer):
     """Intensity -> amplitude."""
 
@@ -151,7 +164,6 @@ class Amplitude(ConfiguredLayer):
         return optics.amplitude(intensity)
 
 
-@keras.saving.register_keras_serializable(package="ptycho")
 class Frame(ConfiguredLayer):
     """The object (B, m, m) in the frame of a pattern (B, N, N, 1), index m//2 on N//2: cut, or padded with ones."""
 
@@ -159,19 +171,9 @@ class Frame(ConfiguredLayer):
         super().__init__({"N": N}, **kwargs)
 
     def call(self, O: tf.Tensor) -> tf.Tensor:
-        m = O.shape[-1]
-        before = self.N // 2 - m // 2
-        if before < 0:
-            O = O[:, -before : self.N - before, -before : self.N - before]
-        else:
-            O = tf.pad(O, [[0, 0]] + [[before, self.N - m - before]] * 2, constant_values=1)
-        return O[..., tf.newaxis]
-
-    def compute_output_spec(self, O: Any) -> keras.KerasTensor:
-        return keras.KerasTensor((None, self.N, self.N, 1), dtype="complex64")
+        return framed(O, self.N, fill=1)[..., tf.newaxis]
 
 
-@keras.saving.register_keras_serializable(package="ptycho")
 class Last(ConfiguredLayer):
     """Estimates (B, K, m, m) -> the last one (B, m, m)."""
 

@@ -1,7 +1,5 @@
 """The networks as Keras models: built for one probe and one detector, saved to one file, and loaded from it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from zipfile import BadZipFile, is_zipfile
 
@@ -9,6 +7,7 @@ import keras
 import numpy as np
 
 from ptycho.config import ModelConfig
+from ptycho.errors import expect
 from ptycho.files import replacing
 from ptycho.physics import probes
 from ptycho.reconstruct.networks import layers
@@ -34,35 +33,29 @@ def build(
     """
     N, C = config.N, config.channels
     probe = probes.disk(N) if probe is None else probe
-    if probe.shape[-2:] != (N, N):
-        raise ValueError(f"probe has shape {probe.shape}; N={N} asks for ({N}, {N}) or (modes, {N}, {N})")
-    if mask is not None and mask.shape != (N, N):
-        raise ValueError(f"mask has shape {mask.shape}; N={N} asks for ({N}, {N})")
+    fits = probe.shape[-2:] == (N, N)
+    expect(fits, f"probe has shape {probe.shape}; N={N} asks for ({N}, {N}) or (modes, {N}, {N})")
     P = probes.cropped_modes(probe)
-    n = P.shape[-1]
-    m = layers.canvas_size(n, config.max_offset)
-
+    m = layers.canvas_size(P.shape[-1], config.max_offset)
     amplitude = keras.Input((N, N, C), dtype="float32", name="diffraction")
     positions = keras.Input((1, 2, C), dtype="float32", name="coords_relative")
-    probe_layer = layers.Probe(modes=len(P), n=n, trainable_probe=config.probe_trainable, name="probe")
+    probe_layer = layers.Probe(len(P), P.shape[-1], trainable_probe=config.probe_trainable, name="probe")
+    probe_layer.assign(P)
     modes = probe_layer(positions)
     if config.architecture == "unrolled":
         network = Unrolled(m, config.blocks, config.steps, config.filters, name="reconstruction")
     else:
         network = EncoderDecoder(m, config.filters_scale, name="reconstruction")
-    if mask is None:
-        estimates = network(amplitude, positions, modes)
-    else:
+    believed, *valid = (amplitude,)
+    if mask is not None:
+        expect(mask.shape == (N, N), f"mask has shape {mask.shape}; N={N} asks for ({N}, {N})")
         mask_layer = layers.Mask(N, name="mask")
-        believed, valid = mask_layer(amplitude)
         mask_layer.assign(mask)
-        estimates = network(believed, positions, modes, valid)
-    O = layers.Last(name="last")(estimates)
+        believed, *valid = mask_layer(amplitude)
+    O = layers.Last(name="last")(network(believed, positions, modes, *valid))
     intensity = layers.Diffraction(N, name="intensity")(O, positions, modes)
-    obj = layers.Frame(N, name="object")(O)
-    predicted = layers.Amplitude(name="amplitude")(intensity)
-    probe_layer.assign(P)
-    autoencoder = keras.Model([amplitude, positions], [obj, predicted, intensity], name="autoencoder")
+    outputs = [layers.Frame(N, name="object")(O), layers.Amplitude(name="amplitude")(intensity), intensity]
+    autoencoder = keras.Model([amplitude, positions], outputs, name="autoencoder")
     return autoencoder, _object_model(autoencoder)
 
 
@@ -93,10 +86,8 @@ def load(path: str | Path) -> tuple[keras.Model, keras.Model]:
 
     Raises ValueError if the file is missing or damaged, or holds no model of this package.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"{path}: there is no such file; expected a .keras file of this package")
-    if not is_zipfile(path):
-        raise ValueError(f"{path}: damaged, truncated or no .keras file; expected one of this package")
+    expect(Path(path).is_file(), f"{path}: there is no such file; expected a .keras file of this package")
+    expect(is_zipfile(path), f"{path}: damaged, truncated or no .keras file; expected one of this package")
     try:
         autoencoder = keras.saving.load_model(path, compile=False, safe_mode=True)
         return autoencoder, _object_model(autoencoder)

@@ -14,8 +14,6 @@ The CNN of a block sees the object, its last gradient and the coverage at a quar
 as channels. Its last layer starts at zero, so an untrained network is plain physics.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -23,18 +21,16 @@ import keras
 import tensorflow as tf
 
 from ptycho.physics import optics
-from ptycho.reconstruct.networks.layers import ConfiguredLayer, Convolution, offsets_from_relative
+from ptycho.reconstruct.networks import layers
 
-COVERAGE_FLOOR = 0.1
-"""rPIE's a: where the probe hardly reaches, steps fade out instead of amplifying noise."""
+COVERAGE_FLOOR = 0.1  # rPIE's a: where the probe hardly reaches, steps fade out instead of amplifying noise
 FIRST_FLOOR = 1e-3
 """Background of an untrained network, in units of the mean intensity of a pixel behind an object of one."""
 COARSE = 4
 """Pixels along a side that become the channels of one: measured to lose nothing against 2, at 0.7 of the time."""
 
 
-@keras.saving.register_keras_serializable(package="ptycho")
-class Unrolled(ConfiguredLayer):
+class Unrolled(layers.ConfiguredLayer):
     """Amplitudes (B, N, N, C), positions (B, 1, 2, C), probe (L, n, n) -> each block's object (B, blocks, m, m).
 
     A fourth input, (N, N) float32, is one where the amplitudes are to be believed and zero where they are not.
@@ -52,23 +48,17 @@ class Unrolled(ConfiguredLayer):
             self.add_weight(shape=(blocks, steps), initializer=keras.initializers.Constant(start), name=name)
             for name, start in starts.items()
         )
+        relu, zeros = {"activation": "relu"}, {"kernel_initializer": "zeros"}
         # one flat list: Keras 3.12, the last for Python 3.10, does not save the weights of layers in nested lists
         self.convolutions = [
-            convolution
+            layers.Convolution(size, **settings, name=f"block{k}_{name}")
             for k in range(blocks)
-            for convolution in (
-                Convolution(filters, activation="relu", name=f"block{k}_in"),
-                Convolution(filters, activation="relu", name=f"block{k}_mid"),
-                Convolution(2 * COARSE**2, kernel_initializer="zeros", name=f"block{k}_out"),
-            )
+            for name, size, settings in (("in", filters, relu), ("mid", filters, relu), ("out", 2 * COARSE**2, zeros))
         ]
 
     def build(self, *_: Any) -> None:
         for k in range(self.blocks):
-            shape = (None, self.m // COARSE, self.m // COARSE, 5 * COARSE**2)
-            for convolution in self._regulariser(k):
-                convolution.build(shape)
-                shape = convolution.compute_output_shape(shape)
+            layers.build_chain(self._regulariser(k), (None, self.m // COARSE, self.m // COARSE, 5 * COARSE**2))
         self.built = True
 
     def call(
@@ -76,7 +66,7 @@ class Unrolled(ConfiguredLayer):
     ) -> tf.Tensor:
         valid = None if valid is None else optics.to_corner(valid)
         A = optics.to_corner(tf.transpose(diffraction, (0, 3, 1, 2)))
-        T = optics.Translation(offsets_from_relative(coords_relative), n=P.shape[-1], m=self.m)
+        T = optics.Translation(layers.offsets_from_relative(coords_relative), n=P.shape[-1], m=self.m)
         coverage = optics.coverage(T, P)
         peak = tf.reduce_max(coverage, axis=(1, 2), keepdims=True)
         weight = 1.0 / ((1 - COVERAGE_FLOOR) * coverage + COVERAGE_FLOOR * peak)
@@ -94,15 +84,13 @@ class Unrolled(ConfiguredLayer):
             estimates.append(O)
         return tf.stack(estimates, axis=1)
 
-    def _regulariser(self, k: int) -> list[Convolution]:
+    def _regulariser(self, k: int) -> list[layers.Convolution]:
         return self.convolutions[3 * k : 3 * k + 3]
 
     def _residual(self, k: int, O: tf.Tensor, G: tf.Tensor, coverage: tf.Tensor) -> tf.Tensor:
         seen = [tf.math.real(O) - 1, tf.math.imag(O), tf.math.real(G), tf.math.imag(G), coverage]
-        x = tf.nn.space_to_depth(tf.stack(seen, axis=-1), COARSE)
-        for convolution in self._regulariser(k):
-            x = convolution(x)
-        pair = tf.nn.depth_to_space(x, COARSE)
+        coarse = tf.nn.space_to_depth(tf.stack(seen, axis=-1), COARSE)
+        pair = tf.nn.depth_to_space(layers.apply_chain(self._regulariser(k), coarse), COARSE)
         return tf.complex(pair[..., 0], pair[..., 1])
 
     def compute_output_spec(self, *_: Any) -> keras.KerasTensor:
