@@ -43,6 +43,11 @@ def turn(data: RawData, orientation: str) -> RawData:
     return _move(data, lambda xy, ends: np.where(reverse, ends[axes] - xy[axes], xy[axes]))
 
 
+def half_turn(orientation: str) -> str:
+    """The orientation with both axes reversed besides: it shows the same object, conjugate and turned round."""
+    return ORIENTATIONS[ORIENTATIONS.index(orientation) ^ 3]  # their table has the flips in this order, twice
+
+
 def _move(data: RawData, to: Callable[[NDArray, NDArray], NDArray], **changes: Any) -> RawData:
     """The scan without ``objectGuess``, its positions and its nominal ones moved.
 

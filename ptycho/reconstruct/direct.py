@@ -47,6 +47,7 @@ def fit(
     refine_probe: bool = False,
     modes: int = 1,
     refine_positions: bool = False,
+    rough: float = 0.0,
     seed: int = 0,
 ) -> DirectFit:
     """Adam on the object's pixels through the same forward model and loss as the networks, from empty space.
@@ -59,7 +60,8 @@ def fit(
     refine_probe      whether the probe is fitted too, on all of its N x N pixels
     modes             incoherent, of a refined probe; those the data's probe lacks start as faint tilts of its first
     refine_positions  whether the positions are fitted too, as far as :class:`.positions.Placement` lets them move
-    seed              of the order in which patterns are seen
+    rough             rms of the noise about empty space from which the object starts
+    seed              of that noise, and of the order in which patterns are seen
 
     Raises TrainingError if the fit diverged.
     """
@@ -69,10 +71,14 @@ def fit(
     corner = np.stack([data.ycoords, data.xcoords], axis=1) - n // 2  # (M, 2), (y, x) of each patch's first pixel
     placement = Placement(corner, n, refine_positions)
     fitted = ["object", *["probe"] * refine_probe, *["shift", "affine"] * refine_positions]
-    problem = _Problem(data, P, placement, loss)
+    rng = np.random.default_rng(seed)
+    start = np.stack([np.ones(placement.shape), np.zeros(placement.shape)])
+    if rough:
+        start += rough * rng.normal(size=start.shape)
+    problem = _Problem(data, P, start, placement, loss)
     rate = LEARNING_RATES[DIRECT][loss] if learning_rate is None else learning_rate
     rates = {name: rate * RATES[name] for name in fitted}
-    history = problem.run(passes, min(batch_size, len(data)), rates, np.random.default_rng(seed))
+    history = problem.run(passes, min(batch_size, len(data)), rates, rng)
     if not np.isfinite(history).all():
         raise TrainingError(f"the direct {loss} fit diverged: losses {history}")
     O, P = (found.numpy() for found in problem.estimates())
@@ -92,7 +98,7 @@ def fit(
 class _Problem:
     """The pixels to be found, and a compiled step on a batch of patterns."""
 
-    def __init__(self, data: RawData, P: NDArray[np.complex64], placement: Placement, loss: str):
+    def __init__(self, data: RawData, P: NDArray[np.complex64], start: np.ndarray, placement: Placement, loss: str):
         self.N, self.placement = data.N, placement
         self.amplitude = tf.constant(np.fft.ifftshift(data.diff3d, axes=(-2, -1)))
         mask = None if data.fitted is None else np.fft.ifftshift(data.fitted)
@@ -100,7 +106,7 @@ class _Problem:
         # the probe in units of its own rms: one learning rate suits any normalisation
         self.unit = float(np.sqrt(np.mean(np.abs(P) ** 2)))
         self.variables = {
-            "object": keras.Variable(np.stack([np.ones(placement.shape), np.zeros(placement.shape)]), dtype="float32"),
+            "object": keras.Variable(start, dtype="float32"),
             "probe": keras.Variable(np.stack([P.real, P.imag]) / self.unit, dtype="float32"),
             **placement.variables,
         }

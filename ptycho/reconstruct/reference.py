@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from ptycho.scans.archive import naming
 from ptycho.scans.dose import deviance, normalise, thin_to_dose
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.simulated import Acquisition
+
+if TYPE_CHECKING:  # loads TensorFlow, which simulated scans do without
+    from ptycho.reconstruct.direct import DirectFit
 
 HELD_OUT = 0.25  # share of a measured scan's positions, at the high-x side, that no training sees
 GUARDED = 0.03  # share of a measured scan's detector pixels, drawn at random, that no arm's fit sees
@@ -39,13 +43,16 @@ class Reference:
     scan: at full dose, with the probe and the positions that the arms train with; its ``objectGuess`` is the object
     that judges them. Refined positions are beside the given ones, ``xcoords_start``. orientation: which way the
     positions run, one of ``config.ORIENTATIONS``. losses: of all eight, from ``alignment.find_orientation``; empty
-    where the orientation was given. deviance: of the reference fit, on all the pixels it saw.
+    where the orientation was given. deviance: of the reference fit, on all the pixels it saw. start: the scan that the
+    fit began from, its positions turned. fit: what it found.
     """
 
     scan: RawData
     orientation: str
     losses: Mapping[str, float]
     deviance: float
+    start: RawData
+    fit: "DirectFit"
 
     @property
     def shares(self) -> NDArray[np.float64]:
@@ -126,9 +133,7 @@ def make_reference(
     if refined:
         data = alignment.magnify(data, alignment.find_magnification(data, seed)[0])
     modes, own = max(modes, data.probeGuess.size // data.N**2), seeds.derive(seed, "reference")
-    fit = direct.fit(
-        data, "mse", passes=REFERENCE_PASSES, refine_probe=True, modes=modes, refine_positions=refined, seed=own
-    )
+    fit = direct.fit(data, "mse", **steps_of(data), refine_probe=True, modes=modes, refine_positions=refined, seed=own)
     found, offset, truth = fit.reconstruction, np.zeros(2), data.objectGuess
     # a brighter object under a fainter probe explains the same photons: the object's mean modulus is made one
     bright = found.coverage > 0.1 * np.median(found.coverage[found.coverage > 0])
@@ -151,7 +156,12 @@ def make_reference(
         guard=guard if data.mask is None else guard & data.mask,
     )
     misfit = deviance(replace(data, xcoords=fit.x, ycoords=fit.y, probeGuess=fit.probe), found.object, found.origin_yx)
-    return Reference(full, orientation, losses, misfit)
+    return Reference(full, orientation, losses, misfit, data, fit)
+
+
+def steps_of(data: RawData) -> dict[str, int]:
+    """The passes of a fit that refines the probe, and the patterns of a step: a small scan takes as many steps."""
+    return {"passes": REFERENCE_PASSES, "batch_size": max(1, min(50, len(data) // 10))}
 
 
 def _load(scan: str, folder: Path) -> RawData:

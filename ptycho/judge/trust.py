@@ -1,0 +1,281 @@
+"""Whether the reference of a measured scan is true: tests that no good fit of a wrong scan passes.
+
+A fit explains photons by an object, a probe and positions. It can be wrong in each of them and still look like an
+image. Two halves of the photons share these mistakes, and agree on nonsense. The tests here do not share them:
+
+misfit       What counting does not explain. Of counts n and predicted rates l, with v(l) = E (sqrt n - sqrt l)^2, the
+             part of counting, which is about 1/4 above a few photons (Bartlett, J. R. Stat. Soc. Suppl. 3 (1936) 68)::
+
+                 misfit = sum [(sqrt n - sqrt l)^2 - v(l)] / sum n
+
+counts       Whether the counts are photons. Their index of dispersion sum (n - l)^2 / sum l is the detector's units a
+             photon where l is small: there counting, of the order l, outweighs what a wrong model adds, of the order
+             l^2.
+background   Light where the fit predicts the least, as a share of all light.
+overlap      Of the probe as found: 1 - step / diameter.
+lit          Share of the scanned area that the probe, as found, lit.
+halves       Two reconstructions, each from every other position, with a probe and a start of its own. They share the
+             object and no position. They agree as far as the image is true.
+orientation  By how many times the runner-up misses more of the light than the orientation found.
+
+``LIMITS`` were set on good and bad scans, simulated and measured: ``reports/calibration`` has the table.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+from scipy.spatial import ConvexHull, QhullError
+from skimage.draw import polygon2mask
+
+from ptycho import seeds
+from ptycho.judge.frc import FRCCurve, frc50
+from ptycho.judge.halves import agreement, with_truth
+from ptycho.reconstruct import alignment, direct
+from ptycho.reconstruct.reference import Reference, steps_of
+from ptycho.scans.dose import predicted_rate
+from ptycho.scans.faults import overlap
+from ptycho.scans.rawdata import RawData
+from ptycho.scans.reconstruction import Reconstruction
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a test's figure may be: from ``low`` to ``high``; and what the figure means."""
+
+    low: float
+    high: float
+    meaning: str
+
+
+NONE = float("inf")
+LIMITS = {
+    "misfit": Limit(-NONE, 0.02, "share of the light that neither the object nor counting explains"),
+    "counts": Limit(0.6, 2.0, "scatter of the counts where few are predicted, 1 for photons"),
+    "background": Limit(-NONE, 0.005, "share of the light that falls where the fit predicts the least"),
+    "overlap": Limit(0.3, 1, "overlap of neighbouring positions, by the probe as found"),
+    "lit": Limit(0.9, 1, "share of the scanned area that the probe lit"),
+    "halves": Limit(0.6, 1, "correlation of two images from disjoint halves of the positions, the coarsest fifth"),
+    "orientation": Limit(1.1, NONE, "times that the runner-up orientation misses of the light what the one found does"),
+}
+
+
+@dataclass(frozen=True)
+class Test:
+    """A test's figure, None where it cannot be had, and whether it is within its limits."""
+
+    name: str
+    value: float | None
+    passed: bool
+
+    @property
+    def line(self) -> str:
+        """What was found, what is accepted, and what it means."""
+        limit = LIMITS[self.name]
+        ends = [f"at least {limit.low:g}"] if np.isfinite(limit.low) else []
+        ends += [f"at most {limit.high:g}"] if np.isfinite(limit.high) and limit.high != 1 else []
+        found = "cannot be had" if self.value is None else f"{self.value:.3g}"
+        return f"{self.name} {found}, expected {' and '.join(ends)}: {limit.meaning}"
+
+
+@dataclass(frozen=True, eq=False)
+class Trust:
+    """The tests of a reference, and how far its image is true.
+
+    halves: what the two images from disjoint halves of the positions agree on; None where they share no area. finest:
+    the FRC50, a fraction of Nyquist, that follows for the image from all positions: no resolution beyond it is true.
+    """
+
+    tests: tuple[Test, ...]
+    halves: FRCCurve | None
+    finest: float
+
+    @property
+    def doubts(self) -> list[str]:
+        """A line for each test that failed."""
+        return [test.line for test in self.tests if not test.passed]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for a JSON file: tests, doubts, finest."""
+        return {"tests": [asdict(test) for test in self.tests], "doubts": self.doubts, "finest": self.finest}
+
+    def __str__(self) -> str:
+        lines = [f"{'passed' if test.passed else 'FAILED'}: {test.line}" for test in self.tests]
+        return "\n".join([*lines, f"no resolution finer than {self.finest:.3f} of Nyquist is claimed"])
+
+
+def trust(reference: Reference, seed: int) -> Trust:
+    """Test a reference. Raises TrainingError if a fit of half the positions diverged."""
+    start, fit = reference.start, reference.fit
+    as_found = replace(start, xcoords=fit.x, ycoords=fit.y, probeGuess=fit.probe)
+    counts = start.counts().astype(np.float64)
+    rate = predicted_rate(as_found, fit.reconstruction.object, fit.reconstruction.origin_yx)
+    if start.fitted is not None:
+        counts, rate = counts[:, start.fitted], rate[:, start.fitted]
+    curve = position_halves(as_found, start.probeGuess, len(reference.shares), seed)
+    figures = {
+        "misfit": misfit(counts, rate),
+        "counts": dispersion_where_few(counts, rate),
+        "background": background(counts, rate),
+        "overlap": overlap(fit.x, fit.y, fit.probe)[0],
+        "lit": lit_share(fit.reconstruction, fit.x, fit.y),
+        "halves": None if curve is None else coarse(curve),
+    }
+    if reference.losses:
+        figures["orientation"] = stand_out(reference.losses, reference.orientation, rate)
+    found = tuple(_tested(name, value) for name, value in figures.items())
+    finest = 0.0 if curve is None else frc50(replace(curve, correlation=with_truth(curve.correlation)))
+    return Trust(found, curve, finest)
+
+
+def _tested(name: str, value: float | None) -> Test:
+    limit = LIMITS[name]
+    return Test(name, value, value is not None and limit.low <= value <= limit.high)
+
+
+_RATES = np.concatenate([[0.0], np.geomspace(1e-4, 60, 400)])
+_COUNTS = np.arange(400)
+_CHANCES = np.exp(special.xlogy(_COUNTS, _RATES[:, None]) - _RATES[:, None] - special.gammaln(_COUNTS + 1))
+_SCATTER = np.sum(_CHANCES * (np.sqrt(_COUNTS) - np.sqrt(_RATES[:, None])) ** 2, axis=1)
+
+
+def root_scatter(rate: NDArray[np.floating]) -> NDArray[np.float64]:
+    """v(l) = E (sqrt n - sqrt l)^2 of Poisson counts n of the rate l >= 0, in the shape of ``rate``."""
+    return np.interp(rate, _RATES, _SCATTER, right=0.25)
+
+
+def misfit(counts: NDArray[np.floating], rate: NDArray[np.floating]) -> float:
+    """The share of the light that counting about the rate does not explain, as the top of this file has it."""
+    return float(np.sum((np.sqrt(counts) - np.sqrt(rate)) ** 2 - root_scatter(rate)) / counts.sum())
+
+
+FEW = ((1, 3), (3, 10), (10, 30))
+"""Rates between which counts scatter by counting, if they are photons."""
+ENOUGH = 200
+"""Least photons between two such rates."""
+
+
+def dispersion_where_few(counts: NDArray[np.floating], rate: NDArray[np.floating]) -> float | None:
+    """The least index of dispersion, sum (n - l)^2 / sum l, of the ranges of rates in FEW.
+
+    A wrong model raises it, and by more in one range than in another; a detector's unit raises all. None without light.
+    """
+    found = []
+    for low, high in FEW:
+        here = (rate >= low) & (rate < high)
+        if (light := rate[here].sum()) > ENOUGH:
+            found.append(float(np.sum((counts[here] - rate[here]) ** 2) / light))
+    return min(found, default=None)
+
+
+DIM = 0.3
+"""Share of the pixels that the fit predicts the least light on."""
+
+
+def background(counts: NDArray[np.floating], rate: NDArray[np.floating]) -> float:
+    """Light beyond the prediction in the DIM pixels, over all pixels, as a share of all light."""
+    dim = rate < np.quantile(rate, DIM)
+    return float((counts[dim].sum() - rate[dim].sum()) / max(1, dim.sum()) * rate.size / counts.sum())
+
+
+SEEN = 0.02
+"""Of the median coverage: below it, a pixel was not lit."""
+
+
+def lit_share(found: Reconstruction, x: NDArray[np.floating], y: NDArray[np.floating]) -> float | None:
+    """Share of the convex hull of the positions (M,), in pixels, that was lit. None of positions along a line."""
+    points = np.stack([y, x], axis=1) - found.origin_yx
+    try:
+        outline = points[ConvexHull(points).vertices]
+    except QhullError:
+        return None
+    inside = polygon2mask(found.object.shape, outline)
+    typical = np.median(found.coverage[found.coverage > 0])
+    return float(np.mean(found.coverage[inside] > SEEN * typical))
+
+
+def every_other(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Half of the positions (M,), such that both halves cover the whole scan evenly: a chessboard's of a raster.
+
+    Strips as high as the steps are wide are walked along, and every other position is taken.
+    """
+    height = np.sqrt(max(np.ptp(x), 1) * max(np.ptp(y), 1) / len(x))
+    strip = np.floor((y - y.min()) / height).astype(int)
+    chosen = np.zeros(len(x), bool)
+    for number in np.unique(strip):
+        along = np.flatnonzero(strip == number)
+        chosen[along[np.argsort(x[along], kind="stable")][number % 2 :: 2]] = True
+    return chosen
+
+
+ROUGH = 0.1
+"""Of the start of each half's object: noise, its rms over the modulus of empty space."""
+
+
+def position_halves(data: RawData, probe: NDArray[np.complex64], modes: int, seed: int) -> FRCCurve | None:
+    """What two images agree on that share neither positions nor start, free of gauge; None where they share no area.
+
+    data: a scan at its positions as found, with known counts. probe: (N, N) or (L, N, N), from which each half finds
+    ``modes`` modes of its own. Raises TrainingError if a fit diverged.
+    """
+    chosen = every_other(data.xcoords, data.ycoords)
+    images = []
+    for name, half in (("first", chosen), ("second", ~chosen)):
+        part = replace(data.subset(half), probeGuess=probe, objectGuess=None)
+        fit = direct.fit(
+            part,
+            "mse",
+            **steps_of(part),
+            refine_probe=True,
+            modes=modes,
+            rough=ROUGH,
+            seed=seeds.derive(seed, "positions", name),
+        )
+        images.append(fit.reconstruction)
+    one, other = _in_one_frame(*images)
+    try:
+        return agreement(one, other)
+    except ValueError:
+        return None
+
+
+def _in_one_frame(one: Reconstruction, other: Reconstruction) -> tuple[Reconstruction, np.ndarray]:
+    """The first where both were lit, and the second's object (H, W), both from the pixel (0, 0) of one frame."""
+    origin = np.minimum(one.origin_yx, other.origin_yx)
+    corners = [np.rint(image.origin_yx - origin).astype(int) for image in (one, other)]
+    H, W = np.max([corner + image.object.shape for corner, image in zip(corners, (one, other), strict=True)], axis=0)
+    objects, coverages = np.ones((2, H, W), np.complex64), np.zeros((2, H, W), np.float32)
+    for k, ((y, x), image) in enumerate(zip(corners, (one, other), strict=True)):
+        h, w = image.object.shape
+        objects[k, y : y + h, x : x + w] = image.object
+        coverages[k, y : y + h, x : x + w] = image.coverage / np.median(image.coverage[image.coverage > 0])
+    return Reconstruction(objects[0], coverages.min(axis=0), np.zeros(2)), objects[1]
+
+
+COARSE = 0.2
+"""Of the rings that hold nearly all of an image: the coarsest, as a share of those to Nyquist."""
+
+
+def coarse(curve: FRCCurve) -> float:
+    """The mean correlation of the coarsest rings, weighted by their Fourier pixels."""
+    low = curve.frequency <= COARSE
+    return float(np.average(curve.correlation[low], weights=curve.n[low]))
+
+
+LEAST = 0.1
+"""Of the loss of counting: a brief fit gets no nearer to it, or by chance."""
+
+
+def stand_out(losses: Mapping[str, float], chosen: str, rate: NDArray[np.floating]) -> float:
+    """How far the orientation ``chosen`` stands out: 1, and what the runner-up misses more of the light, over its own.
+
+    losses: by orientation, :func:`ptycho.reconstruct.alignment.trial_loss`. rate: (M, ...), that the reference
+    predicts; of its loss, counting takes its part. The half turn is no runner-up: it shows the twin image.
+    """
+    twins = (chosen, alignment.half_turn(chosen))
+    found, runner_up = np.exp(losses[chosen]), np.exp(min(losses[name] for name in losses if name not in twins))
+    counting = np.exp(np.mean(np.log([np.mean(root_scatter(pattern)) for pattern in rate])))
+    return float(1 + (runner_up - found) / max(found - counting, LEAST * counting))
