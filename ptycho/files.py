@@ -80,6 +80,12 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     write_text(path, text + "\n")
 
 
+def write_json_if_changed(path: str | os.PathLike[str], value: Any) -> None:
+    """:func:`write_json` unless the file says just that: its time stays, so that nothing made from it is made again."""
+    if json_if_any(path) != value:
+        write_json(path, value)
+
+
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Read JSON. Raises ValueError naming `path` when it is missing, not JSON, or holds NaN or infinity."""
 

@@ -16,6 +16,7 @@ from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import PARTS, SPLITS, load_reconstructions
 from ptycho.study import layout
 from ptycho.study.config import Arm
+from ptycho.study.status import unclaimed
 
 INDISTINCT = 0.02  # of Nyquist: FRC50 of one seed that differ by less are not told apart
 
@@ -82,20 +83,26 @@ COLUMNS = {
 
 
 def arms_table(metrics: Mapping[str, Any]) -> str:
-    """The arms' numbers as text, one line an arm and part."""
-    rows = []
+    """The arms' numbers as text, one line an arm and part; without a resolution where the reference is doubtful."""
+    rows, shown = [], [*COLUMNS]
+    if metrics.get("doubts"):
+        shown = [name for name in COLUMNS if not name.endswith("frc50")]
     for arm, part in product(metrics["arms"], PARTS):
         if numbers := arm.get(part):
             status = arm["status"] if part in SPLITS else "no network"
-            rows.append([arm["name"], part, arm["nphotons"], *map(numbers.get, COLUMNS), f" {status}"])
+            rows.append([arm["name"], part, arm["nphotons"], *map(numbers.get, shown), f" {status}"])
         else:
             rows.append([arm["name"], part, "", f"no numbers: {arm['status']}"])
-    columns = [("arm", "<12", ""), ("scan", "<8", ""), ("photons", ">8", ".3g"), *COLUMNS.values(), (" status", "", "")]
+    columns = [("arm", "<12", ""), ("scan", "<8", ""), ("photons", ">8", ".3g"), *(COLUMNS[name] for name in shown)]
+    columns.append((" status", "", ""))
     return text_table(columns, rows)
 
 
 def comparison_in_words(metrics: Mapping[str, Any], contrast: str) -> list[str]:
-    """Sentences that follow from the numbers: per dose and scan which loss resolves more, and what stays open."""
+    """Sentences that follow from the numbers: per dose and scan which loss resolves more, and what stays open. None of
+    these where the reference is doubtful."""
+    if doubtful := unclaimed(metrics.get("doubts", ())):
+        return doubtful
     sentences = []
     for nphotons in dict.fromkeys(arm["nphotons"] for arm in metrics["arms"]):
         members = [arm for arm in metrics["arms"] if arm["nphotons"] == nphotons]
@@ -152,7 +159,7 @@ def comparison_caption(metrics: Mapping[str, Any], contrast: str) -> str:
     """The six-panel figure in words, for those who cannot see it."""
     told = []
     for arm in metrics["arms"]:
-        reached = (arm.get("train") or {}).get(f"{contrast}_frc50")
+        reached = None if metrics.get("doubts") else (arm.get("train") or {}).get(f"{contrast}_frc50")
         told.append(f"{arm['name']}: " + ("no resolution" if reached is None else f"FRC50 {reached:.2f} of Nyquist"))
     return (
         f"One row a dose: a diffraction pattern in log counts and the reconstruction of each loss. {'; '.join(told)}."

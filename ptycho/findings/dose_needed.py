@@ -7,7 +7,7 @@ vary is not in it: all thinnings come from the same photons.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from ptycho.findings.intervals import DRAWS, Interval, crossing, dose_ends, isot
 from ptycho.judge.frc import period_px
 from ptycho.judge.halves import Thinning
 from ptycho.study.config import period
+from ptycho.study.status import unclaimed
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,12 @@ def resolution_record(found: Sequence[Level], asked: Needed | None, sentences: S
     return {"levels": levels, "needed": needed, "recommendation": list(sentences)}
 
 
-def levels_table(found: Sequence[Level], pixel_size: float | None) -> str:
-    """The levels as text: frequencies as fractions of Nyquist with their intervals, periods in pixels or nanometres."""
+def levels_table(found: Sequence[Level], pixel_size: float | None, claimed: bool = True) -> str:
+    """The levels as text: frequencies as fractions of Nyquist with their intervals, periods in pixels or nanometres.
+    The doses alone where no resolution is ``claimed``."""
     columns = [("dose", ">6", ""), ("per pattern", ">11", ".4g"), ("per obj. pixel", ">14", ".4g")]
+    if not claimed:
+        return text_table(columns, [[one.dose, one.nphotons, one.fluence] for one in found])
     columns += [("halves: half a bit", ">22", ".3f"), ("halves: FRC50", ">22", ".3f")]
     columns += [("reference: FRC50", ">16", ".3f"), (f"period, {'nm' if pixel_size else 'pixels'}", ">15", ".3g")]
     rows = []
@@ -119,15 +123,33 @@ def _period(frequency: float, pixel_size: float | None) -> tuple[float, str]:
     return (pixels * pixel_size * 1e9, "nm") if pixel_size else (pixels, "pixels")
 
 
-def recommendation(found: Sequence[Level], asked: Needed | None, pixel_size: float | None) -> list[str]:
-    """Sentences that follow from the numbers: what each end of the ladder resolves, and the dose that is needed."""
-    sentences = []
+def recommendation(
+    found: Sequence[Level], asked: Needed | None, pixel_size: float | None, trust: Mapping[str, Any]
+) -> list[str]:
+    """Sentences that follow from the numbers: what each end of the ladder resolves, and the dose that is needed.
+
+    trust: of the reference (``data/trust.json``). Where it is in doubt, nothing is claimed. Nothing finer is claimed
+    than its ``finest``, where two images from disjoint halves of the positions cease to agree.
+    """
+    if doubtful := unclaimed(trust["doubts"]):
+        return doubtful
+    finest, sentences = trust["finest"], []
     for level in (found[0], found[-1])[: len(found)]:
-        value, unit = _period(level.frc50.mean or 0, pixel_size)
+        promised = level.frc50.mean or 0
+        value, unit = _period(min(promised, finest), pixel_size)
         sentences.append(
             f"At {level.nphotons:.3g} photons per pattern the two halves of the photons promise an FRC50 of "
             f"{level.frc50:.3f} of Nyquist, a full period of {value:.3g} {unit}."
+            if promised <= finest
+            else f"At {level.nphotons:.3g} photons per pattern the photons would allow more, but two images from "
+            f"disjoint halves of the positions agree to {finest:.3f} of Nyquist alone, a full period of {value:.3g} "
+            f"{unit}."
         )
+    if asked is not None and asked.frequency > finest:
+        return [
+            *sentences,
+            f"For {asked.frequency:.2f} of Nyquist no dose is given: the scan agrees with itself to less.",
+        ]
     if asked is None:
         unasked = "No resolution was asked for: RESOLUTION names the full period that the dose is to resolve."
         return [*sentences, unasked]

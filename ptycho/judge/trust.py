@@ -35,7 +35,7 @@ from ptycho import seeds
 from ptycho.judge.frc import FRCCurve, frc50
 from ptycho.judge.halves import agreement, with_truth
 from ptycho.reconstruct import alignment, direct
-from ptycho.reconstruct.reference import Reference, steps_of
+from ptycho.reconstruct.reference import REFERENCE_PASSES, Reference, batch_of
 from ptycho.scans.dose import predicted_rate
 from ptycho.scans.faults import overlap
 from ptycho.scans.rawdata import RawData
@@ -99,8 +99,10 @@ class Trust:
         return [test.line for test in self.tests if not test.passed]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for a JSON file: tests, doubts, finest."""
-        return {"tests": [asdict(test) for test in self.tests], "doubts": self.doubts, "finest": self.finest}
+        """Plain values, for a JSON file: tests, doubts, what else was found, finest."""
+        held = [test.line for test in self.tests if test.passed]
+        tests = [asdict(test) for test in self.tests]
+        return {"tests": tests, "doubts": self.doubts, "told": held, "finest": self.finest}
 
     def __str__(self) -> str:
         lines = [f"{'passed' if test.passed else 'FAILED'}: {test.line}" for test in self.tests]
@@ -205,8 +207,8 @@ def every_other(x: NDArray[np.floating], y: NDArray[np.floating]) -> NDArray[np.
     height = np.sqrt(max(np.ptp(x), 1) * max(np.ptp(y), 1) / len(x))
     strip = np.floor((y - y.min()) / height).astype(int)
     chosen = np.zeros(len(x), bool)
-    for number in np.unique(strip):
-        along = np.flatnonzero(strip == number)
+    for number, own in enumerate(np.unique(strip)):
+        along = np.flatnonzero(strip == own)
         chosen[along[np.argsort(x[along], kind="stable")][number % 2 :: 2]] = True
     return chosen
 
@@ -228,7 +230,8 @@ def position_halves(data: RawData, probe: NDArray[np.complex64], modes: int, see
         fit = direct.fit(
             part,
             "mse",
-            **steps_of(part),
+            passes=REFERENCE_PASSES,
+            batch_size=batch_of(part),
             refine_probe=True,
             modes=modes,
             rough=ROUGH,

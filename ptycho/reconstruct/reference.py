@@ -133,7 +133,16 @@ def make_reference(
     if refined:
         data = alignment.magnify(data, alignment.find_magnification(data, seed)[0])
     modes, own = max(modes, data.probeGuess.size // data.N**2), seeds.derive(seed, "reference")
-    fit = direct.fit(data, "mse", **steps_of(data), refine_probe=True, modes=modes, refine_positions=refined, seed=own)
+    fit = direct.fit(
+        data,
+        "mse",
+        passes=REFERENCE_PASSES,
+        batch_size=batch_of(data),
+        refine_probe=True,
+        modes=modes,
+        refine_positions=refined,
+        seed=own,
+    )
     found, offset, truth = fit.reconstruction, np.zeros(2), data.objectGuess
     # a brighter object under a fainter probe explains the same photons: the object's mean modulus is made one
     bright = found.coverage > 0.1 * np.median(found.coverage[found.coverage > 0])
@@ -159,9 +168,9 @@ def make_reference(
     return Reference(full, orientation, losses, misfit, data, fit)
 
 
-def steps_of(data: RawData) -> dict[str, int]:
-    """The passes of a fit that refines the probe, and the patterns of a step: a small scan takes as many steps."""
-    return {"passes": REFERENCE_PASSES, "batch_size": max(1, min(50, len(data) // 10))}
+def batch_of(data: RawData) -> int:
+    """Patterns a step of a fit that refines the probe: few of a small scan, so that each pass has steps enough."""
+    return max(1, min(50, len(data) // 10))
 
 
 def _load(scan: str, folder: Path) -> RawData:

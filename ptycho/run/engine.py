@@ -59,7 +59,7 @@ def _make(request: Request) -> int:
             _tell_unfinished(out)
             return made
         if swept:  # what could be made is gathered, whatever failed
-            return _run_make(out / layout.RULES, 1, "gathered") or made
+            return _run_make(out / layout.RULES, 1, "gathered") or verify(out) or made
         if made:
             _tell_unfinished(out)
             print((out / layout.STATUS).read_text(encoding="utf-8"), end="")
@@ -68,10 +68,11 @@ def _make(request: Request) -> int:
 
 
 def verify(out: Path) -> int:
-    """Judge the study or sweep in `out`, and print the verdict and where the report is."""
-    print(write_verdict(out), end="")
+    """Judge the study or sweep in `out`, print the verdict and where the report is; return 1 if it is NOT VERIFIED."""
+    verdict = write_verdict(out)
+    print(verdict, end="")
     print(f"report: {out / layout.INDEX}")
-    return 0
+    return int(verdict.startswith(status.NOT_VERIFIED))
 
 
 def clean(out: Path) -> None:

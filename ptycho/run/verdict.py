@@ -1,4 +1,8 @@
-"""What a finished study must hold: the schema of metrics.json, and the verdict of status.txt."""
+"""The verdict of status.txt: whether a study ran as it should, and whether what it was made from can be believed.
+
+NOT VERIFIED is a study in which something did not run to its end. DOUBTFUL is one that ran on a measured scan whose
+reference may be wrong (``data/trust.json``, by :mod:`ptycho.judge.trust`): it claims no resolution and no dose.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,19 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ptycho.files import read_json
 from ptycho.study import layout, sweep
 from ptycho.study import plan as study
-from ptycho.study.arms import read_arm
+from ptycho.study.arms import read_arm, trusted
 from ptycho.study.config import Arm, arms
-from ptycho.study.status import write_status
+from ptycho.study.status import DOUBTFUL, NOT_VERIFIED, VERIFIED, write_status
 
+LIMITING = 1.5
+"""From this many times the deviance of the fit without a network, it is the network that limits, not the light."""
+NAMED = 4
+"""Arms named in one line."""
 ENOUGH_PHOTONS = 1e8
 """Photons per pattern from which a collapsed network is a fault and no longer a result."""
 DIVERGED = 0.2
@@ -38,6 +46,8 @@ def history_fault(path: Path, nepochs: int) -> str | None:
             rows = list(csv.DictReader(stream))
     except OSError as error:
         return f"its history cannot be read ({error.strerror})"
+    except (UnicodeDecodeError, csv.Error):
+        return "its history is no table"
     try:
         epochs = [int(row["epoch"]) for row in rows]
         losses = [float(value) for row in rows for key, value in row.items() if key == "loss"]
@@ -103,8 +113,22 @@ def _float(word: Any) -> float | None:
         return None
 
 
-def verify_study(out: str | os.PathLike[str], arms: Sequence[Arm], nepochs: int) -> tuple[bool, list[str]]:
-    """Judge the study in `out`: return whether it is VERIFIED, and in words what was verified or why it is not."""
+class Verdict(NamedTuple):
+    """The word, VERIFIED, DOUBTFUL or NOT VERIFIED, and the lines that say why."""
+
+    word: str
+    lines: list[str]
+
+
+def _verdict(faults: list[str], doubts: list[str], found: list[str], notes: list[str]) -> Verdict:
+    """The worst of what was found decides; `found` says what was verified, and stands where nothing is at fault."""
+    if faults:
+        return Verdict(NOT_VERIFIED, [*faults, *doubts, *notes])
+    return Verdict(DOUBTFUL if doubts else VERIFIED, [*doubts, *notes, *found])
+
+
+def verify_study(out: str | os.PathLike[str], arms: Sequence[Arm], nepochs: int, measured: bool = False) -> Verdict:
+    """Judge the study in `out`, of a `measured` scan or of a simulated one."""
     out, entries = Path(out), dict[str, Any]()
     faults, notes = list[str](), list[str]()
     for arm in arms:
@@ -123,15 +147,31 @@ def verify_study(out: str | os.PathLike[str], arms: Sequence[Arm], nepochs: int)
         if fault:
             faults.append(f"{arm.name}: {fault}")
     faults += _study_faults(out, [arm.name for arm in arms], entries)
-    if faults:
-        return False, [*faults, *notes]
-    return True, [
+    doubts, told = trusted([out] if measured else [])
+    found = [
         f"trained to the end, {nepochs} epochs each, every loss and metric finite: {', '.join(entries)}",
         f"no network collapsed at {ENOUGH_PHOTONS:.0e} photons per pattern or more",
         "no shape error in run.log",
         "dose_comparison.png holds data in every panel",
-        *notes,
+        *told,
     ]
+    return _verdict(faults, doubts, found, [*_limited(list(entries.values())), *notes])
+
+
+def _limited(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The arms whose network explains its photons far worse than the fit without one, the worst first."""
+    times = {}
+    for entry in entries:
+        network, direct = entry.get("train"), entry.get("direct")
+        if network and direct and network["deviance"] > LIMITING * direct["deviance"]:
+            name = f"{entry['name']} {network['deviance']:.3g} against {direct['deviance']:.3g}"
+            times[name] = network["deviance"] / direct["deviance"]
+    if not times:
+        return []
+    worst = sorted(times, key=lambda name: -times[name])
+    more = f" and {len(worst) - NAMED} more" if len(worst) > NAMED else ""
+    named = ", ".join(worst[:NAMED])
+    return [f"the network limits, not the light: deviance of the network and of the fit without one: {named}{more}"]
 
 
 def _study_faults(out: Path, names: list[str], entries: Mapping[str, Any]) -> list[str]:
@@ -155,8 +195,8 @@ def _study_faults(out: Path, names: list[str], entries: Mapping[str, Any]) -> li
     return faults + ([figure] if figure else [])
 
 
-def verify_sweep(out: str | os.PathLike[str]) -> tuple[bool, list[str]]:
-    """Judge the sweep in `out`: return whether it is VERIFIED, and in words what was verified or why it is not."""
+def verify_sweep(out: str | os.PathLike[str]) -> Verdict:
+    """Judge the sweep in `out`. A doubt about the scan of one seed is a doubt about all."""
     entries, plan, out = sweep.collect(out), sweep.planned(out), Path(out)
     assert plan is not None
     faults, notes = list[str](), list[str]()
@@ -169,8 +209,8 @@ def verify_sweep(out: str | os.PathLike[str]) -> tuple[bool, list[str]]:
         if fault:
             faults.append(f"{entry['name']}: {fault}")
         if entry["status"] == "collapsed":
-            told = f"{entry['name']}: collapsed at {entry['nphotons']:.3g} photons per pattern"
-            (faults if entry["nphotons"] >= ENOUGH_PHOTONS else notes).append(told)
+            line = f"{entry['name']}: collapsed at {entry['nphotons']:.3g} photons per pattern"
+            (faults if entry["nphotons"] >= ENOUGH_PHOTONS else notes).append(line)
     for seed in plan["seeds"]:
         log = sweep.folder(out, seed) / layout.LOG
         faults += [f"seed-{seed}/run.log: {line}" for line in (shape_errors(log) if log.exists() else [])]
@@ -178,11 +218,12 @@ def verify_sweep(out: str | os.PathLike[str]) -> tuple[bool, list[str]]:
         faults.append(fault)
     counts = Counter(entry["status"] for entry in entries)
     counted = f"{len(entries)} arms: " + ", ".join(f"{counts[s]} {s}" for s in ("ok", "collapsed", "failed", "missing"))
-    if faults:
-        return False, [counted, *faults, *notes]
+    doubts, told = trusted([sweep.folder(out, seed) for seed in plan["seeds"]] if plan["measured"] else [])
     trained = any(entry["architecture"] for entry in entries)
     ended = f"every network trained to the end, {plan['nepochs']} epochs" if trained else "no network asked for"
-    return True, [counted, f"{ended}; losses and metrics finite", *notes]
+    found = [f"{ended}; losses and metrics finite", *told]
+    verdict = _verdict(faults, doubts, found, [*_limited(entries), *notes])
+    return Verdict(verdict.word, [counted, *verdict.lines])
 
 
 def write_verdict(out: str | os.PathLike[str]) -> str:
@@ -190,4 +231,4 @@ def write_verdict(out: str | os.PathLike[str]) -> str:
     if sweep.planned(out) is not None:
         return write_status(out, *verify_sweep(out))
     plan = study.planned(out)
-    return write_status(out, *verify_study(out, arms(plan["doses"], plan["losses"]), plan["nepochs"]))
+    return write_status(out, *verify_study(out, arms(plan["doses"], plan["losses"]), plan["nepochs"], plan["measured"]))

@@ -154,14 +154,31 @@ def read_arm(out: Path, name: str) -> Any:
     return entry
 
 
+def trusted(folders: Iterable[Path]) -> tuple[list[str], list[str]]:
+    """Of the trust.json in each folder of a study of a measured scan, each line once: what is doubtful, and the rest
+    that was found. A file that cannot be read is a doubt."""
+    doubts, told = list[str](), list[str]()
+    for folder in folders:
+        try:
+            found = read_json(folder / layout.TRUST)
+            doubts += found["doubts"]
+            told += found["told"]
+        except (ValueError, KeyError, TypeError) as error:
+            doubts.append(f"whether the reference is true is not known ({error})")
+    return list(dict.fromkeys(doubts)), list(dict.fromkeys(told))
+
+
 def collect(out: str | os.PathLike[str], names: Iterable[str], measured: bool = False) -> dict[str, Any]:
     """Return the content of `out`/metrics.json, put together from the metrics.json of each arm in `names`.
 
-    Of a `measured` scan also what resolution.json tells. Raises ValueError naming the file that is missing, corrupt or
-    against the schema.
+    Of a `measured` scan also what resolution.json tells, and the doubts about its reference. Raises ValueError naming
+    the file that is missing, corrupt or against the schema.
     """
     found = [read_arm(Path(out), name) for name in names]
     if not found:
         raise ValueError(f"{out}: a study needs at least one arm")
-    told = {"resolution": read_json(Path(out) / f"{layout.RESOLUTION}.json")} if measured else {}
+    told = {}
+    if measured:
+        told["resolution"] = read_json(Path(out) / f"{layout.RESOLUTION}.json")
+        told["doubts"] = trusted([Path(out)])[0]
     return {"schema": 1, "arms": found, **told}

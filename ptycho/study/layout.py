@@ -33,6 +33,8 @@ TABLE, WORDS = "arms.csv", "verdict.txt"
 """Of a sweep: its arms as a table, and its verdict in words."""
 MEASURED = "data/measured.npz"
 """A measured scan whole, and what all its photons told of it."""
+TRUST = "data/trust.json"
+"""Whether a measured scan's reference is true: its tests, what is doubtful, the finest frequency that is claimed."""
 SOURCES = "sources"
 """The folder of digests, one a notebook and one of the scan: a stage is stale where the content has changed."""
 RULES = "rules.mk"
@@ -118,11 +120,13 @@ class Stage:
 def study_stages(plan: Mapping[str, Any]) -> list[Stage]:
     """The stages of a study in their order: `plan` holds doses, losses, methods, and whether the scan is measured."""
     scans = [scan_file(dose, split) for dose in plan["doses"] for split in SPLITS]
-    digest, whole = ((source("scan"),), (MEASURED,)) if plan["measured"] else ((), ())
+    digest, whole = ((source("scan"),), (MEASURED, TRUST)) if plan["measured"] else ((), ())
     stages = [Stage("simulate", "simulate", "", SIMULATE, digest, (*scans, *whole), "The scans")]
     if plan["measured"]:
         outputs = (f"{RESOLUTION}.json", *drawn(RESOLUTION))
-        stages.append(Stage("resolution", "resolution", "", RESOLVE, (MEASURED,), outputs, shows="The resolution"))
+        stages.append(
+            Stage("resolution", "resolution", "", RESOLVE, (MEASURED, TRUST), outputs, shows="The resolution")
+        )
     stages += [_arm(arm, plan["methods"]) for arm in arms(plan["doses"], plan["losses"])]
     compared = tuple(stage.rendered for stage in stages[1:])
     return [*stages, Stage("compare", "compare", "", STUDY, compared, (METRICS, *drawn(COMPARISON)))]

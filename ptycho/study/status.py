@@ -111,7 +111,7 @@ def write_unfinished(out: str | os.PathLike[str], rows: Sequence[Row]) -> None:
         stage, _, epochs = row.step.partition(" ")
         where = f" in its {stage}, after epoch {epochs.replace('/', ' of ')}" if epochs else ""
         stopped.append(f"{row.name}: stopped{where}")
-    write_status(out, False, [*_failures(out), *(stopped or ["the study has not finished"])])
+    write_status(out, NOT_VERIFIED, [*_failures(out), *(stopped or ["the study has not finished"])])
 
 
 def _duration(seconds: float | None) -> str:
@@ -149,9 +149,23 @@ def status_table(rows: Sequence[Row]) -> str:
     return text_table([(title, form, "") for title, form in widths.items()], cells)
 
 
-def write_status(out: str | os.PathLike[str], ok: bool, lines: Iterable[str]) -> str:
-    """Write `out`/status.txt, first line VERIFIED or NOT VERIFIED, if it says something new; return its text."""
-    text = "\n".join(["VERIFIED" if ok else "NOT VERIFIED", *(f"- {line}" for line in lines)]) + "\n"
+VERIFIED, DOUBTFUL, NOT_VERIFIED = "VERIFIED", "DOUBTFUL", "NOT VERIFIED"
+"""The verdicts: all ran and what it says is true; all ran, but the reference of a measured scan may be wrong; it did
+not run as it should."""
+
+
+def unclaimed(doubts: Sequence[str]) -> list[str]:
+    """What a study of a doubtful reference says in place of a resolution or a dose; nothing where there is no doubt."""
+    return (
+        [f"{DOUBTFUL}: no resolution and no dose is claimed, for the reference may be wrong.", *doubts]
+        if doubts
+        else []
+    )
+
+
+def write_status(out: str | os.PathLike[str], verdict: str, lines: Iterable[str]) -> str:
+    """Write `out`/status.txt, the verdict its first line, if it says something new; return its text."""
+    text = "\n".join([verdict, *(f"- {line}" for line in lines)]) + "\n"
     write_if_changed(Path(out) / STATUS, text)
     return text
 
@@ -164,13 +178,13 @@ def status_lines(out: str | os.PathLike[str]) -> list[str]:
 
 def mark_unfinished(out: str | os.PathLike[str], after_success: bool) -> None:
     """Withdraw a verdict that new work makes void: one of success, or (`after_success` False) one of failure."""
-    if (lines := status_lines(out)) and lines[0].startswith("VERIFIED") == after_success:
-        write_status(out, False, ["the study has not finished"])
+    if (lines := status_lines(out)) and (lines[0] != NOT_VERIFIED) == after_success:
+        write_status(out, NOT_VERIFIED, ["the study has not finished"])
 
 
 def add_failure(out: str | os.PathLike[str], line: str) -> None:
     """Add the failure of a stage, in one line, to the others of this study's status.txt."""
-    write_status(out, False, [*_failures(out), line])
+    write_status(out, NOT_VERIFIED, [*_failures(out), line])
 
 
 def _failures(out: str | os.PathLike[str]) -> list[str]:

@@ -11,9 +11,9 @@ from typing import Any
 
 from ptycho.config import DIRECT
 from ptycho.errors import ConfigError
-from ptycho.files import json_if_any, read_json, write_json
+from ptycho.files import read_json, write_json_if_changed
 from ptycho.study import layout, plan, sources, status
-from ptycho.study.arms import read_arm
+from ptycho.study.arms import read_arm, trusted
 from ptycho.study.config import Arm, StudyConfig, arms
 from ptycho.study.plan import read_yaml
 from ptycho.study.status import Row, mark_unfinished
@@ -121,9 +121,9 @@ def collect(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
     for arm, entry in entries:
         entry["nphotons"] = entry["nphotons"] or known.get(arm.dose)
     found = [entry for _, entry in entries]
-    content = {"schema": 1, "arms": found}
-    if json_if_any(out / layout.ARMS) != content:
-        write_json(out / layout.ARMS, content)
+    doubts = trusted([folder(out, seed) for seed in plan["seeds"]])[0] if plan["measured"] else []
+    content = {"schema": 1, "arms": found, "doubts": doubts}
+    write_json_if_changed(out / layout.ARMS, content)
     return found
 
 

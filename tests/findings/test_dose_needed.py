@@ -20,6 +20,10 @@ def thinning(dose, nphotons, k, frc50, reference=True):
     return Thinning(dose, nphotons, nphotons / 20, k, split, BLANK, curve if reference else None)
 
 
+TRUE = {"doubts": [], "finest": 1.0}
+"""Of a reference that no test doubts."""
+
+
 @pytest.fixture
 def found():
     """FRC50 = 0.2 log10(dose) - 0.4, to the thousandth; three thinnings that scatter by 0.01."""
@@ -41,12 +45,12 @@ def test_the_dose_between_two_is_found_with_its_interval(found):
     levels = dose_needed.levels(found)
     assert [level.dose for level in levels] == ["1e3", "1e4", "1e5", "full"]
     assert levels[-1].reference is None and levels[0].reference == pytest.approx(0.19, abs=0.006)
-    words = " ".join(dose_needed.recommendation(levels, asked, None))
+    words = " ".join(dose_needed.recommendation(levels, asked, None, TRUE))
     assert (
         "a full period of 4 pixels (FRC50 of 0.50 of Nyquist) 3.2e+04 [2.4e+04, 4.1e+04] photons per pattern" in words
     )
     assert "1.58e+03 per object pixel" in words and "over 3 thinnings" in words
-    assert "a full period of 40 nm" in " ".join(dose_needed.recommendation(levels, asked, 1e-8))
+    assert "a full period of 40 nm" in " ".join(dose_needed.recommendation(levels, asked, 1e-8, TRUE))
     table = dose_needed.levels_table(levels, None)
     assert table.splitlines()[1].split()[:3] == ["1e3", "1000", "50"] and "0.200 [0.175, 0.225]" in table
 
@@ -58,21 +62,39 @@ def test_the_dose_between_two_is_found_with_its_interval(found):
 def test_what_the_doses_do_not_bracket_is_said(found, frequency, reached, words):
     asked = dose_needed.needed(found, frequency)
     assert asked.nphotons is None and asked.reached == reached
-    assert words in " ".join(dose_needed.recommendation(dose_needed.levels(found), asked, None))
+    assert words in " ".join(dose_needed.recommendation(dose_needed.levels(found), asked, None, TRUE))
 
 
 def test_one_thinning_has_no_interval(found):
     single = [one for one in found if one.seed == 1]
     asked = dose_needed.needed(single, 0.5)
     assert asked.nphotons == pytest.approx(10**4.5) and (asked.low, asked.high) == (None, None)
-    assert "(no interval)" in " ".join(dose_needed.recommendation(dose_needed.levels(single), asked, None))
+    assert "(no interval)" in " ".join(dose_needed.recommendation(dose_needed.levels(single), asked, None, TRUE))
     with pytest.raises(ValueError, match="equally many thinnings"):
         dose_needed.needed(found[:-1], 0.5)
 
 
 def test_without_a_question_there_is_no_answer(found):
-    words = dose_needed.recommendation(dose_needed.levels(found), None, None)
+    words = dose_needed.recommendation(dose_needed.levels(found), None, None, TRUE)
     assert len(words) == 3 and "No resolution was asked for" in words[-1]
+
+
+def test_a_doubtful_reference_has_no_resolution_and_no_dose(found):
+    levels, asked = dose_needed.levels(found), dose_needed.needed(found, 0.5)
+    doubt = "misfit 0.3, expected at most 0.02: share of the light"
+    words = dose_needed.recommendation(levels, asked, None, {"doubts": [doubt], "finest": 0.9})
+    assert words[1:] == [doubt] and words[0].startswith("DOUBTFUL: no resolution and no dose is claimed")
+    table = dose_needed.levels_table(levels, None, claimed=False)
+    assert "FRC50" not in table and "0.200" not in table and table.splitlines()[1].split() == ["1e3", "1000", "50"]
+
+
+def test_nothing_finer_is_claimed_than_halves_of_the_positions_agree_on(found):
+    levels, asked = dose_needed.levels(found), dose_needed.needed(found, 0.5)
+    words = dose_needed.recommendation(levels, asked, None, TRUE | {"finest": 0.4})
+    assert "promise an FRC50 of 0.200" in words[0]  # the lowest dose promises less than that
+    assert "agree to 0.400 of Nyquist alone, a full period of 5 pixels" in words[1] and "0.720" not in words[1]
+    assert words[2] == "For 0.50 of Nyquist no dose is given: the scan agrees with itself to less."
+    assert "3.2e+04 [" in " ".join(dose_needed.recommendation(levels, asked, None, TRUE | {"finest": 0.75}))
 
 
 def test_a_resolution_is_read_in_pixels_and_nanometres():

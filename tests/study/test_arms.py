@@ -156,3 +156,10 @@ def test_the_verdict_follows_from_the_numbers(nll, mae, words):
     assert len(table.splitlines()) == 1 + 2 * len(PARTS)
     assert ("0.40" in table) == (0.40 in (nll, mae))
     assert "low_mae" in comparison.comparison_caption({"arms": arms}, "amplitude")
+
+
+def test_of_a_doubtful_reference_no_resolution_is_said():
+    metrics = {"arms": [entry("low_nll", "nll", 0.43)], "doubts": ["misfit 0.3"]}
+    assert comparison.comparison_in_words(metrics, "amplitude")[1:] == ["misfit 0.3"]
+    assert "0.43" not in comparison.arms_table(metrics) and "FRC50" not in comparison.arms_table(metrics)
+    assert "0.43" not in comparison.comparison_caption(metrics, "amplitude")

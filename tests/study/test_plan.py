@@ -54,8 +54,8 @@ def out(tmp_path):
 
 
 def fails_with(out: Path, pattern: str) -> None:
-    ok, lines = verify_study(out, ARMS, 3)
-    assert not ok
+    word, lines = verify_study(out, ARMS, 3)
+    assert word == "NOT VERIFIED"
     assert any(re.search(pattern, line) for line in lines), lines
 
 
@@ -150,7 +150,7 @@ def test_plan_refuses_a_folder_that_cannot_be_written(tmp_path):
 
 def test_plan_withdraws_a_verdict_on_another_study(tmp_path):
     plan.write_plan(tmp_path, StudyConfig())
-    write_status(tmp_path, True, ["all"])
+    write_status(tmp_path, "VERIFIED", ["all"])
     plan.write_plan(tmp_path, StudyConfig())
     assert (tmp_path / "status.txt").read_text().startswith("VERIFIED")
     plan.write_plan(tmp_path, StudyConfig(nepochs=50))
@@ -190,7 +190,9 @@ def test_trap_an_arm_missing_from_the_history_is_noticed(out):
     with pytest.raises(ValueError, match=r"low_nll/metrics\.json: cannot be read \(No such file"):
         collect(out, FOUR)
     fails_with(out, "^low_nll: .*cannot be read")
-    assert verify_study(out, [arm for arm in ARMS if arm.name != "low_nll"], 3)[0] is False  # metrics.json lists it
+    assert (
+        verify_study(out, [arm for arm in ARMS if arm.name != "low_nll"], 3).word == "NOT VERIFIED"
+    )  # metrics.json lists it
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"name": "low_nll"', "[]", "null", '{"a": NaN}', "\ufeff{}"])
@@ -241,10 +243,10 @@ def test_schema_misses_no_key(data):
 
 
 def test_a_finished_study_is_verified(out):
-    ok, lines = verify_study(out, ARMS, 3)
-    assert ok, lines
+    word, lines = verify_study(out, ARMS, 3)
+    assert word == "VERIFIED", lines
     assert all(name in lines[0] for name in FOUR)
-    assert write_status(out, ok, lines).startswith("VERIFIED\n- ")
+    assert write_status(out, word, lines).startswith("VERIFIED\n- ")
 
 
 @pytest.mark.parametrize("loss", ["nan", "inf", "-inf"])
@@ -263,8 +265,8 @@ def test_a_loss_that_differs_from_epoch_to_epoch_as_their_groups_do_is_verified(
     losses = (-5.4072, -5.4042, -5.3991)
     table = "".join(f"{epoch},{loss},2\n" for epoch, loss in enumerate(losses, 1))
     (out / "high_mae" / "history.csv").write_text(f"epoch,loss,seconds\n{table}")
-    ok, lines = verify_study(out, ARMS, 3)
-    assert ok, lines
+    word, lines = verify_study(out, ARMS, 3)
+    assert word == "VERIFIED", lines
 
 
 @pytest.mark.parametrize(
@@ -283,14 +285,56 @@ def test_a_training_that_is_not_whole_is_not_verified(out, history):
     fails_with(out, "^high_mae: its (history|loss)")
 
 
+def test_a_history_that_is_no_text_is_named(out):
+    (out / "high_mae" / "history.csv").write_bytes(b"\xff\xfe\x00epoch")
+    fails_with(out, "^high_mae: its history is no table")
+
+
+def test_a_measured_scan_whose_reference_is_doubtful_is_doubtful_and_says_why_first(out):
+    told = ["counts 1.1, expected at least 0.6 and at most 2: scatter"]
+    record = {"doubts": ["halves 0.03, expected at least 0.5: two images"], "told": told, "finest": 0.1}
+    files.write_json(out / "data" / "trust.json", record)
+    word, lines = verify_study(out, ARMS, 3, measured=True)
+    assert word == "DOUBTFUL" and lines[0] == record["doubts"][0] and told[0] in lines
+    files.write_json(out / "data" / "trust.json", record | {"doubts": []})
+    word, lines = verify_study(out, ARMS, 3, measured=True)
+    assert word == "VERIFIED" and told[0] in lines
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '{"doubts": []}'])
+def test_without_the_tests_of_its_reference_a_measured_scan_is_doubtful(out, content):
+    if content is not None:
+        (out / "data").mkdir(exist_ok=True)
+        (out / "data" / "trust.json").write_text(content)
+    word, lines = verify_study(out, ARMS, 3, measured=True)
+    assert word == "DOUBTFUL" and lines[0].startswith("whether the reference is true is not known")
+    assert verify_study(out, ARMS, 3).word == "VERIFIED"  # a simulated scan has a truth
+
+
+def test_a_fault_outweighs_a_doubt(out):
+    (out / "high_mae" / "history.csv").write_text("")
+    word, lines = verify_study(out, ARMS, 3, measured=True)
+    assert word == "NOT VERIFIED" and any("whether the reference" in line for line in lines)
+
+
+def test_a_network_that_explains_its_photons_far_worse_than_the_fit_is_named_first(out):
+    poor = entry("low_mae")
+    poor["train"]["deviance"], poor["direct"]["deviance"] = 130.0, 1.1
+    files.write_json(out / "low_mae" / "metrics.json", poor)
+    files.write_json(out / "metrics.json", collect(out, FOUR))
+    word, lines = verify_study(out, ARMS, 3)
+    assert word == "VERIFIED" and lines[0].startswith("the network limits, not the light")
+    assert "low_mae 130 against 1.1" in lines[0]
+
+
 def test_a_collapse_is_a_fault_at_many_photons_and_a_result_at_few(out):
     for name, ok in (("low_mae", True), ("high_mae", False)):
         collapsed = entry(name, status="collapsed")
         collapsed["train"]["amplitude_frc50"] = None
         files.write_json(out / name / "metrics.json", collapsed)
         files.write_json(out / "metrics.json", collect(out, FOUR))
-        found, lines = verify_study(out, ARMS, 3)
-        assert found is ok
+        word, lines = verify_study(out, ARMS, 3)
+        assert word == ("VERIFIED" if ok else "NOT VERIFIED")
         assert any(line.startswith(f"{name}: ") and "collapsed" in line for line in lines), lines
 
 
@@ -326,7 +370,7 @@ def test_a_shape_error_of_a_run_that_was_repeated_does_not_count(out):
     with (out / "run.log").open("a") as log:
         log.write("low_nll | Incompatible shapes\n")
         log.write("low_nll | === train-arm.ipynb started later\nlow_nll | patterns of shape (4,): fine\n")
-    assert verify_study(out, ARMS, 3)[0]
+    assert verify_study(out, ARMS, 3).word == "VERIFIED"
 
 
 def test_without_a_log_nothing_is_verified(out):
@@ -360,9 +404,9 @@ def test_metrics_that_differ_from_those_of_the_arms_are_not_verified(out):
 
 
 def test_status_is_left_alone_when_it_says_the_same(out):
-    write_status(out, True, ["one"])
+    write_status(out, "VERIFIED", ["one"])
     os.utime(out / "status.txt", (1, 1))
-    write_status(out, True, ["one"])
+    write_status(out, "VERIFIED", ["one"])
     assert (out / "status.txt").stat().st_mtime == 1
 
 

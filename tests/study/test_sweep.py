@@ -119,8 +119,8 @@ def test_missing_corrupt_and_failed_arms_are_told_with_their_reason(out):
     assert found[NAMES[2]]["reason"] == "training failed: MemoryError: no memory (see blocked_1.md)"
     assert found[NAMES[3]]["reason"] == "not made yet"
     assert [found[name]["nphotons"] for name in NAMES] == [1e9, 1e4, 1e9, 1e4]
-    ok, lines = verify_sweep(out)
-    assert not ok and lines[0] == "4 arms: 0 ok, 0 collapsed, 1 failed, 3 missing"
+    word, lines = verify_sweep(out)
+    assert word == "NOT VERIFIED" and lines[0] == "4 arms: 0 ok, 0 collapsed, 1 failed, 3 missing"
     assert "seed-2/high_nll: failed (training failed: MemoryError: no memory (see blocked_1.md))" in lines
 
 
@@ -166,15 +166,15 @@ def test_the_verdict_counts_every_arm(out):
     Image.effect_noise((8, 8), 40).save(out / "dose_response.png")
     (out / "dose_response.csv").write_text("nphotons\n" + "1\n" * 2)
     finish(out, NAMES[1], status="collapsed")
-    ok, lines = verify_sweep(out)
-    assert ok, lines
+    word, lines = verify_sweep(out)
+    assert word == "VERIFIED", lines
     assert lines[0] == "4 arms: 3 ok, 1 collapsed, 0 failed, 0 missing"
     assert "seed-1/low_nll: collapsed at 1e+04 photons per pattern" in lines
     finish(out, NAMES[2], status="collapsed")
-    assert verify_sweep(out)[1][1] == "seed-2/high_nll: collapsed at 1e+09 photons per pattern"
+    assert verify_sweep(out).lines[1] == "seed-2/high_nll: collapsed at 1e+09 photons per pattern"
     (out / NAMES[3] / "history.csv").write_text("epoch,loss\n1,0.5\n2,nan\n")
-    assert not verify_sweep(out)[0]
-    assert "seed-2/low_nll: its loss is not finite in every epoch" in verify_sweep(out)[1]
+    assert verify_sweep(out).word == "NOT VERIFIED"
+    assert "seed-2/low_nll: its loss is not finite in every epoch" in verify_sweep(out).lines
 
 
 def test_progress_in_one_line():

@@ -1,0 +1,94 @@
+"""Whether a reference is true: the figure of each test against an independent one, and what good and wrong scans give."""
+
+import numpy as np
+import pytest
+
+from ptycho.config import ORIENTATIONS
+from ptycho.judge import trust
+from ptycho.judge.frc import FRCCurve
+from ptycho.scans.reconstruction import Reconstruction
+
+RNG = np.random.default_rng
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.3, 1.0, 4.0, 25.0, 1000.0])
+def test_counting_scatters_the_root_of_a_count_as_many_draws_do(rate):
+    drawn = np.sqrt(RNG(1).poisson(rate, 400_000))
+    assert trust.root_scatter(np.array(rate)) == pytest.approx(np.mean((drawn - np.sqrt(rate)) ** 2), rel=0.02)
+
+
+def rates(shape=(60, 32, 32), seed=0):
+    """Of a fall from hundreds of photons to a hundredth."""
+    y, x = np.indices(shape[1:]) - shape[1] // 2
+    return 300 * np.exp(-np.hypot(x, y) / 2.2) * RNG(seed).uniform(0.5, 1.5, shape)
+
+
+def test_counts_about_their_own_rate_leave_no_misfit_and_those_about_another_leave_what_parts_the_two():
+    true = rates()
+    counts = RNG(2).poisson(true).astype(float)
+    assert abs(trust.misfit(counts, true)) < 2e-3
+    wrong = true * RNG(3).uniform(0.6, 1.4, true.shape)
+    expected = np.sum((np.sqrt(true) - np.sqrt(wrong)) ** 2) / true.sum()
+    # the cross term of counting and misfit is zero but for the bias of a small count's root
+    assert trust.misfit(counts, wrong) == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize("gain", [0.125, 1.0, 2.5, 12.0])
+def test_the_scatter_where_few_are_predicted_is_the_detector_s_units_a_photon(gain):
+    true = rates()
+    counts = gain * RNG(4).poisson(true / gain)
+    assert trust.dispersion_where_few(counts, true) == pytest.approx(gain, rel=0.1)
+
+
+def test_a_wrong_model_does_not_look_like_a_detector_s_unit():
+    true = rates()
+    wrong = true * RNG(5).uniform(0.7, 1.3, true.shape)
+    assert trust.dispersion_where_few(RNG(6).poisson(true).astype(float), wrong) < 1.2
+
+
+def test_no_light_has_no_scatter():
+    assert trust.dispersion_where_few(np.zeros((4, 8, 8)), np.full((4, 8, 8), 1e-3)) is None
+
+
+def test_a_background_is_the_share_that_was_added():
+    true = rates()
+    counts = RNG(7).poisson(true + 0.1).astype(float)
+    share = 0.1 * true.size / counts.sum()
+    assert trust.background(counts, true) == pytest.approx(share, rel=0.15)
+    assert abs(trust.background(RNG(8).poisson(true).astype(float), true)) < 0.05 * share
+
+
+def test_both_halves_of_the_positions_cover_the_scan():
+    j, i = np.divmod(np.arange(14 * 12), 12)
+    board = trust.every_other(i * 5.0, j * 5.0)
+    assert np.array_equal(board, (i + j) % 2 == 0)
+    x, y = RNG(9).uniform(0, 100, (2, 400))
+    half = trust.every_other(x, y)
+    assert 180 <= half.sum() <= 220
+    quadrants = [half[(x > 50) == a][((y > 50)[(x > 50) == a]) == b].mean() for a in (0, 1) for b in (0, 1)]
+    assert all(0.4 < share < 0.6 for share in quadrants)
+    assert trust.every_other(np.zeros(20), np.arange(20.0)).sum() == 10
+
+
+def test_what_was_not_lit_is_told_by_its_share():
+    coverage = np.ones((40, 40), np.float32)
+    coverage[:, 20:30] = 0
+    found = Reconstruction(np.ones((40, 40), np.complex64), coverage, np.zeros(2))
+    x, y = np.array([0.0, 39, 0, 39]), np.array([0.0, 0, 39, 39])
+    assert trust.lit_share(found, x, y) == pytest.approx(0.75, abs=0.02)
+    assert trust.lit_share(found, np.zeros(5), np.arange(5.0)) is None
+
+
+def test_a_runner_up_is_told_from_the_orientation_found_by_what_counting_leaves():
+    rate = np.full((3, 8, 8), 100.0)  # of which counting leaves a quarter a pixel
+    losses = dict.fromkeys(ORIENTATIONS, 1.0) | {"swap": np.log(0.35), "swap-flip-xy": np.log(0.36)}
+    assert trust.stand_out(losses | {"flip-x": np.log(0.45)}, "swap", rate) == pytest.approx(2.0)
+    assert trust.stand_out(losses | {"flip-x": np.log(0.35)}, "swap", rate) == pytest.approx(1.0)
+    counted = losses | {"swap": np.log(0.25), "flip-x": np.log(0.26)}  # a fit comes no nearer than a tenth of counting
+    assert trust.stand_out(counted, "swap", rate) == pytest.approx(1 + 0.01 / 0.025, rel=1e-3)
+
+
+def test_the_coarsest_rings_decide_with_their_weight():
+    frequency = np.arange(1, 21) / 20
+    curve = FRCCurve(frequency, np.where(frequency <= 0.2, 0.9, 0.0), np.arange(1, 21) * 6)
+    assert trust.coarse(curve) == pytest.approx(0.9)
