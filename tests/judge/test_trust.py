@@ -1,4 +1,4 @@
-"""Whether a reference is true: the figure of each test against an independent one, and what good and wrong scans give."""
+"""Whether a reference is true: the figure of each test against an independent one, and what a wrong scan gives."""
 
 import numpy as np
 import pytest
