@@ -24,6 +24,7 @@ from ptycho import files
 from ptycho.config import LEARNING_RATES
 from ptycho.errors import ConfigError
 from ptycho.figures import output
+from ptycho.run import engine
 from ptycho.run.verdict import verify_study
 from ptycho.study import layout, plan, provenance
 from ptycho.study.arms import check_arm, collect
@@ -292,6 +293,7 @@ def test_a_history_that_is_no_text_is_named(out):
 
 def test_a_measured_scan_whose_reference_is_doubtful_is_doubtful_and_says_why_first(out):
     told = ["counts 1.1, expected at least 0.6 and at most 2: scatter"]
+    (out / "data").mkdir()
     record = {"doubts": ["halves 0.03, expected at least 0.5: two images"], "told": told, "finest": 0.1}
     files.write_json(out / "data" / "trust.json", record)
     word, lines = verify_study(out, ARMS, 3, measured=True)
@@ -309,6 +311,19 @@ def test_without_the_tests_of_its_reference_a_measured_scan_is_doubtful(out, con
     word, lines = verify_study(out, ARMS, 3, measured=True)
     assert word == "DOUBTFUL" and lines[0].startswith("whether the reference is true is not known")
     assert verify_study(out, ARMS, 3).word == "VERIFIED"  # a simulated scan has a truth
+
+
+def test_a_doubtful_study_ends_well_and_one_that_is_not_verified_does_not(out, capsys):
+    plan.write_plan(out, StudyConfig(nepochs=3))
+    parameters = out / "study.yaml"
+    parameters.write_text(parameters.read_text().replace("measured: false", "measured: true"))
+    (out / "data").mkdir()
+    files.write_json(out / "data" / "trust.json", {"doubts": ["halves 0.03"], "told": [], "finest": 0.1})
+    assert engine.verify(out) == 0
+    assert capsys.readouterr().out.startswith("DOUBTFUL\n- halves 0.03\n")
+    (out / "high_mae" / "history.csv").write_text("")
+    assert engine.verify(out) == 1
+    assert capsys.readouterr().out.startswith("NOT VERIFIED\n- high_mae: its history")
 
 
 def test_a_fault_outweighs_a_doubt(out):
