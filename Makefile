@@ -2,10 +2,17 @@
 # Works with GNU make 3.81 and any POSIX shell. Nothing is run and nothing is written while this file is read.
 # What a study is made of, its defaults and what it refuses are the package's: see `ptycho study --help`.
 
-given := $(foreach word,$(MAKEOVERRIDES),$(if $(findstring =,$(word)),$(firstword $(subst =, ,$(word)))))
-quoted = '$(subst ','\'',$1)'
-words = $(foreach name,$(given),$(call quoted,$(name)=$($(name))))
-out = $(if $(filter OUT,$(given)),$(call quoted,$(OUT)))
+# The words of the command line reach the package as they were typed: make reads no $ in them, the shell no character,
+# and a line break, which would end a recipe's line, comes there as \n.
+define newline
+
+
+endef
+names := $(foreach word,$(MAKEOVERRIDES),$(if $(findstring =,$(word)),$(firstword $(subst :, ,$(subst =, ,$(word))))))
+given := $(foreach name,$(names),$(if $(filter command,$(origin $(name))),$(name)))
+quoted = '$(subst $(newline),\n,$(subst ','\'',$1))'
+words = $(foreach name,$(given),$(call quoted,$(name)=$(value $(name))))
+out = $(if $(filter OUT,$(given)),$(call quoted,$(value OUT)))
 
 # --- the Python to use: that of the active environment, else one set up here -----------------------------------------
 

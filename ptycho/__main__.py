@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,14 +48,17 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _bound(options: argparse.Namespace) -> None:
-    os.environ.update(environment.kernel_environment(options.jobs))
     # what TensorFlow's C++ writes to descriptor 2 goes to the log, Python's own messages to where they went before
     sys.stderr = os.fdopen(os.dup(2), "w")
     with open(options.log, "ab") as log:
         os.dup2(log.fileno(), 2)
-    from ptycho.study import bounds
+    with tempfile.TemporaryDirectory() as scratch:
+        mine = environment.of_kernel(options.jobs, scratch)
+        os.environ.clear()
+        os.environ.update(mine)
+        from ptycho.study import bounds
 
-    bounds.write(options.out)
+        bounds.write(options.out)
 
 
 def _gather(options: argparse.Namespace) -> None:

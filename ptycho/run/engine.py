@@ -12,8 +12,9 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from ptycho.cores import usable_cores
@@ -21,7 +22,7 @@ from ptycho.errors import ConfigError
 from ptycho.files import NOTEBOOKS, write_if_changed
 from ptycho.run import cluster
 from ptycho.run import stage as runner
-from ptycho.run.environment import python_path
+from ptycho.run.environment import of_children
 from ptycho.run.rules import ALL, rules
 from ptycho.run.verdict import write_verdict
 from ptycho.study import layout, plan, status, sweep
@@ -47,19 +48,29 @@ def _make(request: Request) -> int:
             path = Path(scratch, layout.RULES)
             path.write_text(rules(request, jobs))
             return _run_make(path, jobs, "arms gathered" if swept else "pipeline")
+    if (out / (layout.STUDY if swept else layout.SWEEP)).exists():
+        raise ConfigError(
+            f"OUT={str(out)!r}: there is a {'study' if swept else 'sweep'} in it; expected another folder"
+        )
+    folders = [out, *(sweep.folder(out, seed) for seed in request.seeds)]
     plan.check_scan(request.config)
-    with _held(out):
+    config = plan.at_measured_doses(request.config, folders[-1], asked="DOSES" in request.given)
+    with _held(*folders) as held:
+        if config != request.config:
+            instead, asked = " ".join(config.doses), " ".join(request.config.doses)
+            print(f"DOSES: {instead} in place of {asked}, for full is all that the scan has", flush=True)
+            request = replace(request, config=config)
         if swept:
-            sweep.write_sweep(out, request.config, request.seeds)
+            sweep.write_sweep(out, config, request.seeds)
         else:
-            plan.write_plan(out, request.config)
+            plan.write_plan(out, config)
         write_if_changed(out / layout.RULES, rules(request, jobs))
-        made = _run_make(out / layout.RULES, jobs, "arms" if swept else "pipeline")
+        made = _run_make(out / layout.RULES, jobs, "arms" if swept else "pipeline", held)
         if made > 128:  # interrupted
             _tell_unfinished(out)
             return made
         if swept:  # what could be made is gathered, whatever failed
-            return _run_make(out / layout.RULES, 1, "gathered") or verify(out) or made
+            return _run_make(out / layout.RULES, 1, "gathered", held) or verify(out) or made
         if made:
             _tell_unfinished(out)
             print((out / layout.STATUS).read_text(encoding="utf-8"), end="")
@@ -81,17 +92,18 @@ def clean(out: Path) -> None:
         return
     if not any((out / name).is_file() for name in (layout.STUDY, layout.SWEEP)):
         raise ConfigError(f"{str(out)!r} does not look like a study: nothing removed")
-    for study in list(out.glob(f"seed-*/{layout.STUDY}")):
-        clean(study.parent)
-    for path in list(layout.leavings(out)):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    try:
-        out.rmdir()
-    except OSError:
-        print(f"{str(out)!r} holds other files: they stay")
+    folders = [*(study.parent for study in out.glob(f"seed-*/{layout.STUDY}")), out]
+    with _held(*folders):
+        for folder in folders:
+            for path in list(layout.leavings(folder)):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            try:
+                folder.rmdir()
+            except OSError:
+                print(f"{str(folder)!r} holds other files: they stay")
 
 
 def _campaign(request: Request) -> int:
@@ -141,33 +153,43 @@ def _jobs(request: Request) -> int:
     return asked or usable_cores()
 
 
-def _run_make(path: Path, jobs: int, goals: str) -> int:
-    """Let make go by the rules in `path`, as many stages at a time as `jobs`; return its status, or 128 + a signal."""
+def _run_make(path: Path, jobs: int, goals: str, held: Sequence[int] = ()) -> int:
+    """Let make go by the rules in `path`, as many stages at a time as `jobs`; return its status, or 128 + a signal.
+
+    make and its stages have the descriptors `held` too: what they hold stays held when this process is killed.
+    """
     if shutil.which("make") is None:
         raise ConfigError("a study needs GNU make, which is not on the PATH")
     flags = "".join(flag for flag in _asked_of_make()[0] if flag in "nB")
     words = ["make", "--no-print-directory", "-k", *([f"-{flags}"] if flags else [])]
     words += ["-j" if jobs == ALL else f"-j{jobs}", "-f", str(path), *goals.split()]
     hidden = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
-    environment = {name: value for name, value in os.environ.items() if name not in hidden}
-    environment["PYTHONPATH"] = python_path()
-    with subprocess.Popen(words, env=environment) as child, runner.interruptions(lambda _: child.terminate()) as got:
+    environment = {name: value for name, value in of_children().items() if name not in hidden}
+    with (
+        subprocess.Popen(words, env=environment, pass_fds=held) as child,
+        runner.interruptions(lambda _: child.terminate()) as got,
+    ):
         made = child.wait()
     return 128 + got[0] if got else made
 
 
 @contextmanager
-def _held(out: Path) -> Iterator[None]:
-    """Hold the folder `out`. Raises ConfigError when it cannot be written, or when another run holds it."""
-    folder = out / layout.SOURCES
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = runner.claim(folder)
-    except BlockingIOError:
-        raise ConfigError(f"OUT={str(out)!r}: another run is at work there; wait for its end") from None
-    except OSError as error:
-        raise ConfigError(f"OUT={str(out)!r} cannot be written ({error.strerror}); expected a folder") from error
-    try:
-        yield
-    finally:
-        os.close(descriptor)
+def _held(*folders: Path) -> Iterator[list[int]]:
+    """Hold the folders; what is given are the descriptors that hold them.
+
+    Raises ConfigError when one cannot be written, or when another run holds it.
+    """
+    held: list[int] = []
+    with ExitStack() as stack:
+        for out in folders:
+            try:
+                (out / layout.SOURCES).mkdir(parents=True, exist_ok=True)
+                held.append(runner.claim(out / layout.SOURCES))
+            except BlockingIOError:
+                raise ConfigError(f"OUT={str(out)!r}: another run is at work there; wait for its end") from None
+            except OSError as error:
+                raise ConfigError(
+                    f"OUT={str(out)!r} cannot be written ({error.strerror}); expected a folder"
+                ) from error
+            stack.callback(os.close, held[-1])
+        yield held

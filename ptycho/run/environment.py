@@ -39,18 +39,41 @@ def first_missing(needed: dict[str, str]) -> str | None:
 
 
 def python_path() -> str:
-    """The PYTHONPATH under which a child process finds this package."""
-    return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    """The PYTHONPATH of a child process: this package, and of the user's folders those with installed packages."""
+    folders = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return os.pathsep.join([str(ROOT), *(folder for folder in folders if any(Path(folder).glob("*.dist-info")))])
 
 
-def kernel_environment(jobs: int) -> dict[str, str]:
-    """Return the environment of a notebook that runs beside ``jobs - 1`` others: its cores, the package."""
+SETTINGS = re.compile("PYTHON|KERAS_|IPYTHON|JUPYTER_|MPL|MATPLOTLIB|(FORCE_|NO_|CLI)COLOR")
+"""How the names begin of a user's settings that could change what a study computes, draws or says."""
+HARMLESS = {"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONNOUSERSITE", "PYTHONUSERBASE"}
+"""Those that say where things lie."""
+
+
+def of_children() -> dict[str, str]:
+    """The environment of every process that a study starts: the user's without its settings, and this package.
+
+    No module in the folder of the command takes the place of another, and text is UTF-8.
+    """
+    kept = {name: value for name, value in os.environ.items() if name in HARMLESS or not SETTINGS.match(name)}
+    ours = {"PYTHONPATH": python_path(), "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}
+    return kept | ours | {"PTYCHO_CACHE": str(user_cache().absolute())}
+
+
+def of_kernel(jobs: int, scratch: str) -> dict[str, str]:
+    """The environment of a process that computes beside ``jobs - 1`` others: its cores, its caches, its settings.
+
+    The settings of IPython, Jupyter and Keras are sought in the folder `scratch`, where there are none.
+    """
     folder = compilation_cache()
     cache = f"--tf_xla_persistent_cache_directory={folder}" if folder else ""
+    jupyter = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
     return {
-        **os.environ,
+        **of_children(),
         **dict.fromkeys(THREADS, str(max(1, usable_cores() // jobs))),
-        "PYTHONPATH": python_path(),
+        **dict.fromkeys(("IPYTHONDIR", "KERAS_HOME", *jupyter), scratch),
+        "KERAS_BACKEND": "tensorflow",
+        "MPLCONFIGDIR": str(cache_folder("matplotlib") or scratch),
         "TF_XLA_FLAGS": " ".join(filter(None, (os.environ.get("TF_XLA_FLAGS"), cache))),
         # what TensorFlow's C++ has to say raises in Python too; it calls every use of the cache an error besides
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
@@ -62,12 +85,14 @@ def kernel_environment(jobs: int) -> dict[str, str]:
 
 
 def compilation_cache() -> Path | None:
-    """The folder of what XLA compiled before, for this very kind of processor and version: the next arm need not.
-
-    None where the user's cache cannot be written: every arm then compiles for itself.
-    """
+    """The folder of what XLA compiled before, for this very kind of processor and version: the next arm need not."""
     kind = f"{platform.machine()} {processor('flags', 'Features')} {metadata.version('tensorflow')}"
-    folder = user_cache() / f"xla-{hashlib.sha256(kind.encode()).hexdigest()[:12]}"
+    return cache_folder(f"xla-{hashlib.sha256(kind.encode()).hexdigest()[:12]}")
+
+
+def cache_folder(name: str) -> Path | None:
+    """The folder `name` in the user's cache; None where it cannot be written: everyone then does without."""
+    folder = user_cache().absolute() / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

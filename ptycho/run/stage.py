@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from ptycho.files import json_if_any, write_json, write_text
-from ptycho.run.environment import kernel_environment
+from ptycho.run.environment import of_kernel
 from ptycho.run.failures import Failure, advice, diagnose, report
 from ptycho.study.layout import FAILED, PARTIAL, RUNNING
 from ptycho.study.provenance import utc_now
@@ -93,9 +93,9 @@ def _start(
         [sys.executable, "-m", "ptycho.run.kernel", *map(str, (notebook, partial, parameters, sockets, send))],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         errors="replace",
-        env=kernel_environment(jobs),
+        env=of_kernel(jobs, sockets),
         pass_fds=(send,),
         start_new_session=True,  # the terminal's interrupt comes here only, and is passed on once
     ) as child:

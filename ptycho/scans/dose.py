@@ -16,6 +16,7 @@ from scipy import special
 from ptycho.errors import DataError
 from ptycho.physics.photons import ideal_amplitude, illuminated_area
 from ptycho.physics.probes import support_size
+from ptycho.scans.formats.scan import BATCH, Scan
 from ptycho.scans.rawdata import RawData, as_counts
 
 
@@ -79,6 +80,25 @@ def measured_dose(data: RawData, probe: NDArray[np.complexfloating]) -> Dose:
     area = illuminated_area(data.xcoords, data.ycoords, probe)
     valid = data.N**2 if data.mask is None else int(np.count_nonzero(data.mask))
     return Dose(total / len(data), total / (len(data) * valid), total / area)
+
+
+def mean_photons(scan: Scan) -> float | None:
+    """The mean of a pattern's photons on the valid pixels, reading a batch at a time; None where counts are not known.
+
+    What cannot be a count is zero. Raises DataError for patterns that cannot be read.
+    """
+    if scan.patterns is None or len(scan.patterns.shape) != 3 or not len(scan.patterns):
+        return None
+    total = 0.0
+    for start in range(0, len(scan.patterns), BATCH):
+        values = scan.intensity(slice(start, start + BATCH))
+        valid = np.isfinite(values) & (values >= 0)
+        if scan.mask is not None and scan.mask.shape == values.shape[1:]:
+            valid &= scan.mask
+        if values.dtype.kind == "f" and (values != np.rint(values)).any(where=valid):
+            return None
+        total += float(values.sum(where=valid, dtype=np.float64))
+    return total / len(scan.patterns)
 
 
 def normalise(

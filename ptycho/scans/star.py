@@ -23,6 +23,8 @@ NAME = "siemens-star-small.npz.bz2"
 SHA256 = "dbce7715c1d4a7c28a48f684dacc7d343fbc5d06fe993d6ea31714ffb5c68d3d"
 PACKAGE = "tike==0.26.0"
 MEMBER = f"tike-0.26.0/tests/data/{NAME}"
+PHOTONS = 461212.8934
+"""The mean of a pattern's photons."""
 
 
 def fetch(cache_dir: str | os.PathLike[str]) -> Path:

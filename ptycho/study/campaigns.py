@@ -6,6 +6,7 @@ Standard library only.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -119,11 +120,12 @@ def ask(target: str, given: Mapping[str, str]) -> Request:
         if why := refused(target, name):
             raise ConfigError(why)
     words = {**CAMPAIGNS[target].defaults, **given}
+    words["SCAN"] = os.path.expanduser(words.get("SCAN", "").strip())
     engine, scheduler = words.get("ENGINE") or "local", words.get("SCHEDULER", "").strip()
     require(engine in ("local", "dask"), "ENGINE", engine, "local or dask")
     accepted = "with ENGINE=dask the address of its scheduler, without it nothing"
     require((engine == "dask") == bool(scheduler), "SCHEDULER", scheduler, accepted)
-    if words.get("SCAN", "").strip() and "DOSES" not in given:
+    if words["SCAN"] and "DOSES" not in given:
         words["DOSES"] = "full 1e5 1e4 1e3 1e2" if target == "sweep" else "full 1e4"
     if target == "rates" and not words.get("METHODS", "").strip():
         words["METHODS"] = words.get("ARCH", "").strip() or StudyConfig.architecture
@@ -161,13 +163,15 @@ def variables(target: str) -> dict[str, tuple[str, str]]:
 
 
 def folder(word: str) -> str:
-    """The study's folder, as OUT names it. Raises ConfigError for a path that make or a shell would misread."""
-    require(len(word.split()) == 1, "OUT", word, "the study's folder, a path without spaces")
-    path = word.strip().rstrip("/") or "/"
-    require(path not in (".", "..", "/"), "OUT", word, "a folder of the study's own")
-    unfit = re.sub(r"[\w./+,@-]", "", path)
+    """The study's folder, as OUT names it; ~ is the home. ConfigError for a path that make or a shell would misread."""
+    path = os.path.expanduser(word.strip())
+    require(len(path.split()) == 1, "OUT", word, "the study's folder, a path without spaces")
+    others = (".", "..", "/", os.path.expanduser("~"))
+    require(os.path.normpath(path) not in others, "OUT", word, "a folder of the study's own")
+    unfit = re.sub(r"[\w./+@-]", "", path)
     require(not unfit, "OUT", word, f"a path without {' '.join(dict.fromkeys(unfit))}")
-    return path
+    require(not path.startswith("-"), "OUT", word, "a path that does not begin with -; ./ before it will do")
+    return path.rstrip("/")
 
 
 def _seeds(word: str) -> tuple[int, ...]:

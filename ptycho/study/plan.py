@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from ptycho.files import write_if_changed
 from ptycho.study import layout, sources
 from ptycho.study.config import StudyConfig, arms, period
 from ptycho.study.status import mark_unfinished
+
+SAME_DOSE = 1.01
+"""A dose up to this times the measured one is the measured one."""
 
 
 def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
@@ -49,6 +53,31 @@ def check_scan(config: StudyConfig) -> None:
     told = scan not in (None, STAR) and formats.read(str(scan)).pixel is not None
     why = f"{scan} does not tell the size of an object pixel; expected a period in object pixels, like 4.5"
     require(told, "RESOLUTION", config.resolution, why)
+
+
+def at_measured_doses(config: StudyConfig, folder: Path, asked: bool) -> StudyConfig:
+    """The study at doses that its scan has: up to a percent above what was measured, a dose is ``'full'``.
+
+    A higher one raises ConfigError if it was `asked` for; if it is a default, it is left out. `folder` is the study's,
+    where an earlier run may have left what is known of the scan. Where its counts are not known, nothing changes.
+    """
+    from ptycho.scans import star
+
+    scan_files = _scan_files(config.scan)
+    if scan_files is None or set(config.doses) == {"full"}:
+        return config
+    measured = star.PHOTONS if config.scan == STAR else sources.known_of(scan_files, folder)["photons"]
+    if measured is None:
+        return config
+    doses = []
+    for dose in config.doses:
+        above = dose != "full" and float(dose) > measured
+        if above and float(dose) > SAME_DOSE * measured:
+            accepted = f"at most the {measured:.4g} photons per pattern that {config.scan} measured, or 'full'"
+            require(not asked, "DOSES", dose, accepted)
+        else:
+            doses.append("full" if above else dose)
+    return replace(config, doses=tuple(dict.fromkeys(doses)))
 
 
 def _scan_files(scan: str | None) -> list[Path] | None:

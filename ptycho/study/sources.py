@@ -9,12 +9,17 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from ptycho.errors import ConfigError
-from ptycho.files import NOTEBOOKS, json_if_any, write_if_changed, write_json
+from ptycho.errors import ConfigError, DataError
+from ptycho.files import NOTEBOOKS, json_if_any, write_if_changed
 from ptycho.study.layout import SOURCES, source
+
+SCAN = f"{SOURCES}/scan.json"
+"""What is known of a measured scan."""
 
 
 @cache
@@ -45,37 +50,53 @@ def write(out: Path, stems: Iterable[str], scan: Sequence[Path] | None) -> list[
     (out / SOURCES).mkdir(parents=True, exist_ok=True)
     digests = {source(stem): digest_of_code(stem) for stem in dict.fromkeys(stems)}
     if scan is not None:
-        digests[source("scan")] = _digest_of_files(scan, out / SOURCES / "scan.json")
+        known = known_of(scan, out)
+        write_if_changed(out / SCAN, json.dumps(known, indent=2) + "\n")
+        digests[source("scan")] = known["digest"]
     return [out / name for name, digest in digests.items() if write_if_changed(out / name, f"{digest}\n")]
 
 
-def _digest_of_files(paths: Sequence[Path], known: Path) -> str:
-    """The SHA-256 of the files' content, read again only where a file's size or a time of it differs from `known`.
+def known_of(scan: Sequence[Path], out: Path) -> dict[str, Any]:
+    """What is known of a scan's files, the first of which names it: their marks as ``files``, the SHA-256 of their
+    content as ``digest``, and the mean ``photons`` per pattern, None where its counts are not known.
 
-    Raises ConfigError where a file cannot be read.
+    They are read again only where a size or a time differs from what `out` keeps. Raises ConfigError where a file
+    cannot be read.
     """
     try:
-        marks = {os.fspath(path): _mark(path) for path in paths}
-        seen, before = {name: list(mark) for name, mark in marks.items()}, json_if_any(known)
-        if before.get("files") == seen:
-            return str(before["digest"])
-        digest = _sha256(tuple(marks.items()))
+        marks = tuple((os.fspath(path), _mark(path)) for path in scan)
+        before = json_if_any(out / SCAN)
+        if before.get("files") == [[name, list(mark)] for name, mark in marks] and "photons" in before:
+            return before
+        return {"files": marks, "digest": _sha256(marks), "photons": _photons(marks)}
     except OSError as error:
         told = f"SCAN: {error.filename} cannot be read ({error.strerror}); expected a scan's file"
         raise ConfigError(told) from error
-    write_json(known, {"files": seen, "digest": digest})
-    return digest
+
+
+Marks = tuple[tuple[str, tuple[int, ...]], ...]
+"""Files, and what tells that they are as they were: the seeds of a sweep share one reading."""
 
 
 @cache
-def _sha256(marks: tuple[tuple[str, tuple[int, ...]], ...]) -> str:
-    """Of the files as they are while they have these marks: the seeds of a sweep share one reading."""
+def _sha256(files: Marks) -> str:
     total = hashlib.sha256()
-    for name, _ in marks:
+    for name, _ in files:
         with open(name, "rb") as file:
             while chunk := file.read(2**24):
                 total.update(chunk)
     return total.hexdigest()
+
+
+@cache
+def _photons(files: Marks) -> float | None:
+    if not files:
+        return None
+    from ptycho.scans import dose, formats
+
+    with suppress(DataError):  # what is wrong with a scan is told where it is examined
+        return dose.mean_photons(formats.read(files[0][0]))
+    return None
 
 
 def _mark(path: Path) -> tuple[int, ...]:

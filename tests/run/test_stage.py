@@ -17,7 +17,7 @@ from standins import ROOT, SIMULATE, TRAIN, environment, gone, notebook
 
 from ptycho.cores import usable_cores
 from ptycho.run import failures, kernel, stage
-from ptycho.run.environment import kernel_environment
+from ptycho.run.environment import of_kernel
 from ptycho.run.failures import Failure
 from ptycho.study import plan
 from ptycho.study.config import StudyConfig
@@ -317,7 +317,7 @@ def test_told_failures_fit_in_a_pipe(tmp_path):
 
 def test_a_notebook_finds_what_was_compiled_before_and_keeps_the_users_flags(monkeypatch):
     monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_clustering_debug")
-    first, second = (kernel_environment(jobs)["TF_XLA_FLAGS"] for jobs in (1, 2))
+    first, second = (of_kernel(jobs, "scratch")["TF_XLA_FLAGS"] for jobs in (1, 2))
     user, cache = first.split()
     assert first == second and user == "--tf_xla_clustering_debug"
     assert cache.startswith("--tf_xla_persistent_cache_directory=") and "/xla-" in cache
@@ -327,4 +327,4 @@ def test_a_cache_that_cannot_be_written_is_done_without(monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PTYCHO_CACHE", str(tmp_path / "file"))
     monkeypatch.delenv("TF_XLA_FLAGS", raising=False)
-    assert kernel_environment(1)["TF_XLA_FLAGS"] == ""
+    assert of_kernel(1, "scratch")["TF_XLA_FLAGS"] == ""
