@@ -50,3 +50,18 @@ def test_what_a_master_file_links_to_counts_where_it_is_there(tmp_path):
         file["entry/data/gone"] = h5py.ExternalLink("frames_3.h5", "/data")
         file.create_virtual_dataset("entry/data/second", layout)
     assert set(formats.files_of(master)) == {master, tmp_path / "frames_1.h5", tmp_path / "frames_2.h5"}
+
+
+def test_a_link_counts_from_where_its_file_really_is_and_so_does_what_it_leads_to(tmp_path):
+    """Also in a circle; and the raw file that a dataset is kept in."""
+    (tmp_path / "raw").mkdir()
+    frames, master, link = tmp_path / "raw" / "frames.h5", tmp_path / "master.h5", tmp_path / "raw" / "link.h5"
+    with h5py.File(frames, "w") as file:
+        file.create_dataset("data", (2, 4, 4), "u1", external=[(str(tmp_path / "raw" / "frames.bin"), 0, 32)])[:] = 1
+        file["back"] = h5py.ExternalLink("../master.h5", "/data")
+        file["no such name"] = h5py.ExternalLink("x" * 5000, "/data")
+    with h5py.File(master, "w") as file:
+        file["data"] = h5py.ExternalLink("raw/frames.h5", "/data")
+    link.symlink_to("../master.h5")
+    found = formats.files_of(link)
+    assert found[0] == link and set(found) >= {frames, tmp_path / "raw" / "frames.bin"} and len(found) <= 4

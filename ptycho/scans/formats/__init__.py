@@ -71,11 +71,12 @@ def read(path: str | os.PathLike[str]) -> Scan:
 
 
 def files_of(path: str | os.PathLike[str]) -> list[Path]:
-    """The files that the scan in `path` is read from: itself, its partners, and those that HDF5 links to."""
+    """The files that the scan in `path` is read from: itself, its partners, those that HDF5 links to, and so on."""
     path = Path(path)
     beside: list[Path] = getattr(recognised(path), "partners", lambda _: [])(path)
     found = [path, *(file for file in beside if file.exists())]
-    found += [linked for file in found for linked in h5.linked(file)]
+    for file in found:  # which grows while it is walked
+        found += [linked for linked in h5.linked(file) if linked not in found]
     return list(dict.fromkeys(found))
 
 

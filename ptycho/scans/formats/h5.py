@@ -1,5 +1,6 @@
 """What the HDF5 formats share: opening, reading one dataset, and writing patterns."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,19 +23,24 @@ def names(path: Path) -> set[str]:
 
 
 def linked(path: Path) -> list[Path]:
-    """The files that an HDF5 file links to, by external links and virtual datasets, as far as they are there."""
-    found: list[Path] = []
+    """The files that an HDF5 file refers to, as far as they are there, where HDF5 looks for them: beside `path`, and
+    beside what it is a link to. By external links, virtual datasets and external storage."""
+    found: list[str] = []
     with suppress(OSError, RuntimeError, KeyError), h5py.File(path, "r") as file:
 
         def look(name: str, link: Any) -> None:
+            item = file[name] if isinstance(link, h5py.HardLink) else None
             if isinstance(link, h5py.ExternalLink):
-                found.append(path.parent / link.filename)
-            elif isinstance(link, h5py.HardLink) and isinstance(file[name], h5py.Dataset) and file[name].is_virtual:
-                found.extend(path.parent / source.file_name for source in file[name].virtual_sources())
+                found.append(link.filename)
+            elif isinstance(item, h5py.Dataset):
+                found.extend(source.file_name for source in (item.virtual_sources() if item.is_virtual else ()))
+                found.extend(name for name, _, _ in item.external or ())
 
         file.visititems_links(look)
-        return [other for other in dict.fromkeys(found) if other.is_file() and other != path]
-    return []
+    here = path.resolve()
+    # os.path, which takes a name that no file can have for one that is not there
+    others = dict.fromkeys(os.path.realpath(folder / name) for name in found for folder in (path.parent, here.parent))
+    return [Path(other) for other in others if os.path.isfile(other) and other != str(here)]
 
 
 @contextmanager
