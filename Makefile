@@ -28,7 +28,7 @@ endif
 ANY_PYTHON = $$(test -x $(PYTHON) && echo $(PYTHON) || echo python3)
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: study sweep rates conditions fluence test nbval regression bench peers lab status report check clean lock help \
+.PHONY: study sweep rates conditions fluence test nbval regression calibration bench peers lab status report check clean lock help \
   active-environment
 .DEFAULT_GOAL := help
 .SUFFIXES:
@@ -87,6 +87,10 @@ NBVAL = $(PYTHON) -m pytest -o addopts= -o filterwarnings=default --rootdir=. -p
 regression: $(ENVIRONMENT)
 	@$(PYTHON) -m ptycho clean reports/regression
 	@$(PYTHON) -m ptycho study OUT=reports/regression NEPOCHS=2 N_TRAIN=200 N_TEST=100
+
+## run good and wrong scans through the tests of a measured scan's reference, into reports/calibration: an hour
+calibration: $(ENVIRONMENT)
+	@$(PYTHON) -m bench.calibration reports/calibration
 
 ## measure speed, time to quality and memory into reports/bench: three quarters of an hour, with nothing else running
 bench: $(ENVIRONMENT)
