@@ -9,21 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho import seeds
-from ptycho.config import PATTERN_SIZES, STAR
+from ptycho.config import STAR
 from ptycho.errors import DataError
 from ptycho.files import user_cache
 from ptycho.scans import formats, star
 from ptycho.scans.archive import naming
 from ptycho.scans.dose import deviance, normalise, thin_to_dose
+from ptycho.scans.faults import Fault, ready
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.simulated import Acquisition
 
 if TYPE_CHECKING:  # loads TensorFlow, which simulated scans do without
     from ptycho.reconstruct.direct import DirectFit
 
-HELD_OUT = 0.25  # share of a measured scan's positions, at the high-x side, that no training sees
+HELD_OUT = (
+    0.25  # share of a measured scan's positions, at the high-x side (of a tall scan, high-y), that no training sees
+)
 GUARDED = 0.03  # share of a measured scan's detector pixels, drawn at random, that no arm's fit sees
 REFERENCE_PASSES = 50
+FEWEST = 8  # patterns of a measured scan
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +48,8 @@ class Reference:
     that judges them. Refined positions are beside the given ones, ``xcoords_start``. orientation: which way the
     positions run, one of ``config.ORIENTATIONS``. losses: of all eight, from ``alignment.find_orientation``; empty
     where the orientation was given. deviance: of the reference fit, on all the pixels it saw. start: the scan that the
-    fit began from, its positions turned. fit: what it found.
+    fit began from, its positions turned. fit: what it found. faults: what looked wrong with the file, and was mended or
+    leaves doubt.
     """
 
     scan: RawData
@@ -53,6 +58,7 @@ class Reference:
     deviance: float
     start: RawData
     fit: "DirectFit"
+    faults: tuple[Fault, ...] = ()
 
     @property
     def shares(self) -> NDArray[np.float64]:
@@ -90,11 +96,13 @@ class Reference:
             f"positions: {positions}\n"
             f"probe: {len(self.shares)} incoherent mode{'s' * (len(self.shares) > 1)}, with {shares} % of the light\n"
             f"deviance of the reference: {self.deviance:.2f} a lit pixel; 1 is what counting alone explains"
-        )
+        ) + "".join(f"\n{fault.weight}: {fault}" for fault in self.faults)
 
     def splits(self, seed: int) -> dict[str, Measured]:
-        """The scan in two contiguous parts, ``train`` and ``heldout``."""
-        held_out = self.scan.xcoords >= np.quantile(self.scan.xcoords, 1 - HELD_OUT)
+        """The scan in two contiguous parts, ``train`` and ``heldout``, cut along x or, of a tall scan, along y."""
+        x, y = self.scan.xcoords, self.scan.ycoords
+        along = y if np.ptp(y) > 2 * np.ptp(x) else x
+        held_out = along >= np.quantile(along, 1 - HELD_OUT)
         splits = {}
         for name, chosen in (("train", ~held_out), ("heldout", held_out)):
             part = self.scan.subset(chosen)
@@ -118,21 +126,23 @@ def make_reference(
     modes        incoherent modes of the probe, at least; all those of the file are kept
     positions    ``'given'`` or ``'refine'``
 
-    Raises DataError if the file breaks the contract, its counts are unknown, or its patterns are of a size no network
-    takes. Raises TrainingError if a fit diverged.
+    What looks wrong with the file is mended where it can be, before anything is fitted: :mod:`ptycho.scans.faults`.
+    Raises DataError, a line for each, for faults that forbid a study, for unknown counts and for too few patterns.
+    Raises TrainingError if a fit diverged.
     """
-    from ptycho.reconstruct import alignment, direct
+    from ptycho.reconstruct import alignment, direct, search
 
-    data = _load(scan, folder)
+    data, told = _load(scan, folder)
     losses: Mapping[str, float] = {}
     if orientation == "auto":
         data, orientation, losses = alignment.find_orientation(data, seed)
     else:
         data = alignment.turn(data, orientation)
     given, refined = data, positions == "refine"
+    modes, own = max(modes, data.probeGuess.size // data.N**2), seeds.derive(seed, "reference")
     if refined:
         data = alignment.magnify(data, alignment.find_magnification(data, seed)[0])
-    modes, own = max(modes, data.probeGuess.size // data.N**2), seeds.derive(seed, "reference")
+        data = search.find_positions(data, modes, seed)
     fit = direct.fit(
         data,
         "mse",
@@ -165,7 +175,7 @@ def make_reference(
         guard=guard if data.mask is None else guard & data.mask,
     )
     misfit = deviance(replace(data, xcoords=fit.x, ycoords=fit.y, probeGuess=fit.probe), found.object, found.origin_yx)
-    return Reference(full, orientation, losses, misfit, data, fit)
+    return Reference(full, orientation, losses, misfit, data, fit, told)
 
 
 def batch_of(data: RawData) -> int:
@@ -173,17 +183,18 @@ def batch_of(data: RawData) -> int:
     return max(1, min(50, len(data) // 10))
 
 
-def _load(scan: str, folder: Path) -> RawData:
+def _load(scan: str, folder: Path) -> tuple[RawData, tuple[Fault, ...]]:
+    """The scan in the units of `normalise`, mended, and what looked wrong with it. DataError for one of no use."""
     if scan == STAR:
-        return star.load_siemens_star(star.fetch(user_cache()))
+        return star.load_siemens_star(star.fetch(user_cache())), ()
     path = folder / scan
-    data = formats.load(path)
+    found = formats.read(path)
     with naming(path):
-        if data.N not in PATTERN_SIZES:
-            raise DataError(f"patterns of {data.N} pixels; the networks take {PATTERN_SIZES}")
-        if len(data) < 8:
-            raise DataError(f"{len(data)} patterns; a study needs at least 8 to train on some and hold out others")
+        if found.patterns is not None and (M := len(found.patterns)) < FEWEST:
+            raise DataError(f"{M} patterns; a study needs at least {FEWEST} to train on some and hold out others")
+        found, told = ready(found)
+        data = found.rawdata()
         counts = data.counts()
     # only now is the scale of probe and object known to be of order one
     normal = normalise(counts, data.xcoords, data.ycoords, data.probeGuess)
-    return replace(normal, objectGuess=data.objectGuess, mask=data.mask, pixel_size=data.pixel_size)
+    return replace(normal, objectGuess=data.objectGuess, mask=data.mask, pixel_size=data.pixel_size), told

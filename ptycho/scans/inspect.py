@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ptycho.errors import DataError
 from ptycho.physics import photons, probes
 from ptycho.scans import faults, formats
 from ptycho.scans.formats.scan import ELECTRONVOLT, PLANCK_LIGHT, Scan
-from ptycho.scans.statistics import Statistics, statistics_of
+from ptycho.scans.statistics import Statistics
 
 COLUMNS, ROWS = 48, 16
 
@@ -52,30 +53,28 @@ def inspect(path: str | os.PathLike[str]) -> Inspection:
 
 def examine(scan: Scan, summary: dict[str, str]) -> Inspection:
     """Examine a scan, reading its patterns once. Raises DataError for patterns that cannot be read."""
-    wrong = [*faults.of_shapes(scan), *faults.of_geometry(scan), *faults.of_positions(scan)]
-    shape = scan.patterns.shape if scan.patterns is not None else ()
-    found = statistics_of(scan) if len(shape) == 3 and all(shape) else None
-    probe, lit = scan.probe, found is not None and found.mean.sum() > 0
-    summary = summary | _of_patterns(scan, found)
-    if found is not None:
-        wrong += faults.of_values(scan, found)
-        wrong += faults.of_pixels(scan, found) if lit else ()
+    found = faults.measure(scan)
+    told = faults.examine(scan, found)
+    lit = found is not None and found.lit
+    placed = reduce(lambda scan, mend: mend(scan), [f.mend for f in told if f.about == "probe" and f.mend], scan)
+    probe = placed.probe
+    if found is not None and lit and probe is None:
         H, W = found.mean.shape
-        if lit and probe is None and H == W and H % 2 == 0 and H >= 16 and found.mean.min() >= 0:
+        if H == W and H % 2 == 0 and H >= 16 and found.mean.min() >= 0:
             probe = probes.estimate(found.mean)
-    summary |= _of_positions(scan, found, probe, wrong)
+    refused = {fault.about for fault in told if fault.weight == faults.REFUSED}
+    summary = summary | _of_patterns(scan, found) | _of_positions(placed, found, probe, refused)
     summary |= _of_geometry(scan, found, lit)
-    if not wrong:
-        wrong += faults.of_orientation(scan)
     missing = [] if scan.probe is not None else ["probe: it can be estimated from the mean pattern"]
     missing += [] if scan.object is not None else ["object: it is what a reconstruction finds"]
-    lacking = [n.replace("_", " ") for n in ("energy", "distance", "detector_pixel") if getattr(scan, n) is None]
+    lacking = [n.replace("_", " ") for n in ("energy", "distance", "detector_pixel") if not getattr(scan, n)]
     if scan.pixel is None:
         missing.append(f"{', '.join(lacking) or 'patterns'}: the size of an object pixel is unknown")
     missing += [f"left aside: {note}" for note in scan.notes]
     picture = ""
     if scan.x is not None and scan.y is not None and len(scan.x) == len(scan.y):
         picture = scatter(scan.x, scan.y)
+    wrong = [f"{fault}; a study mends it" if fault.weight == faults.MENDED else str(fault) for fault in told]
     return Inspection(summary, missing, wrong, (scan, found, probe) if found is not None and lit else None, picture)
 
 
@@ -103,8 +102,10 @@ def _of_patterns(scan: Scan, found: Statistics | None) -> dict[str, str]:
     return values
 
 
-def _of_positions(scan: Scan, found: Statistics | None, probe: np.ndarray | None, wrong: list[str]) -> dict[str, str]:
-    """Positions, overlap and dose; too little overlap is added to what is wrong."""
+def _of_positions(
+    scan: Scan, found: Statistics | None, probe: NDArray[np.complexfloating] | None, refused: set[str]
+) -> dict[str, str]:
+    """Positions; overlap and dose where nothing that they follow from is refused."""
     if scan.x is None or scan.y is None:
         return {"positions": "none"}
     values = {}
@@ -112,18 +113,17 @@ def _of_positions(scan: Scan, found: Statistics | None, probe: np.ndarray | None
         ranges = [f"{n} {np.nanmin(v):.5g} to {np.nanmax(v):.5g}" for n, v in (("x", scan.x), ("y", scan.y))]
         values["positions"] = f"{len(scan.x)}, {', '.join(ranges)} {'m' if scan.metres else 'pixels'}"
     places = faults.in_pixels(scan)
-    if any(line.startswith("positions") for line in wrong) or probe is None or probe.ndim not in (2, 3):
+    if refused & faults.PLACES or probe is None or probe.ndim not in (2, 3):
         return values
     if places is None or len(scan.x) < 2:
         return values
     share, step, diameter = faults.overlap(*places, probe)
     whose = "probe" if scan.probe is not None else "estimated probe"
     values["overlap"] = f"{share:.0%}: step {step:.3g}, {whose} {diameter:.3g} object pixels across"
-    if share < faults.LEAST_OVERLAP and scan.probe is not None:
-        wrong.append(f"overlap: {share:.0%} of the probe's diameter; expected {faults.LEAST_OVERLAP:.0%} or more")
-    if found is not None and found.bad == 0 and (found.whole or scan.intensity_scale is not None):
+    counted = found is not None and (found.whole or scan.intensity_scale is not None)
+    if found is not None and counted and not refused & {"patterns", "mask"}:
         each, fluence = found.totals.mean(), found.totals.sum() / photons.illuminated_area(*places, probe)
-        words = f"{each:.4g} per pattern, {each / found.mean.size:.4g} per detector pixel"
+        words = f"{each:.4g} per pattern, {each / found.valid.sum():.4g} per detector pixel"
         values["dose"] = f"photons: {words}, {fluence:.4g} per object pixel"
     return values
 

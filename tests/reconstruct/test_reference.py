@@ -91,17 +91,17 @@ def test_a_foreign_scan_with_a_mask_is_measured_like_the_contracts(measured_file
     ("change", "message"),
     [
         (
-            {"diff3d": np.ones((9, 32, 32), np.int64), "probeGuess": np.ones((32, 32), np.complex64)},
-            "patterns of 32 pixels",
+            lambda s: {"diff3d": s["diff3d"][:, 16:-16, 16:-16], "probeGuess": s["probeGuess"][16:-16, 16:-16]},
+            "32 x 32",
         ),
-        ({"diff3d": np.ones((5, 64, 64), np.int64)}, "at least 8"),
-        ({"diff3d": np.ones((9, 64, 64), np.float32)}, "intensity_scale is missing"),
+        (lambda s: {name: value if name == "probeGuess" else value[:5] for name, value in s.items()}, "at least 8"),
+        (lambda s: {"diff3d": np.sqrt(s["diff3d"]).astype(np.float32) / 7}, "intensity_scale is missing"),
     ],
 )
-def test_scans_a_study_cannot_use_are_refused_by_name(tmp_path, change, message):
-    values = {"probeGuess": np.ones((64, 64), np.complex64), **change}
-    M = len(values["diff3d"])
-    np.savez(tmp_path / "bad.npz", xcoords=np.arange(M) * 3.0, ycoords=np.arange(M) * 3.0, **values)
+def test_scans_a_study_cannot_use_are_refused_by_name(measured_file, tmp_path, change, message):
+    with np.load(measured_file[0]) as arrays:
+        values = dict(arrays)
+    np.savez(tmp_path / "bad.npz", **{**values, **change(values)})
     with pytest.raises(DataError, match=message) as caught:
         reference.make_reference("bad.npz", tmp_path, seed=1)
     assert "bad.npz" in str(caught.value)

@@ -82,7 +82,8 @@ class Scan:
     probe           (N, N) or (L, N, N) complex
     object          (H, W) complex
     object_center   the position (y, x) that lies on object pixel (H/2, W/2); None if the file does not tell
-    mask            (H, W) bool, True where valid
+    dark            (H, W) what the detector reads without light, still in the patterns; ``values`` takes it off
+    mask            (H, W) bool, True where valid. Equal masks (M, H, W) of all frames become one
     energy          joules; distance, detector_pixel: metres
     pixel_size      object pixel, metres, where the file states it
     nphotons, intensity_scale  as in RawData
@@ -91,6 +92,7 @@ class Scan:
 
     patterns: Stack | NDArray[Any] | None = None
     amplitude: bool = False
+    dark: NDArray[Any] | None = None
     x: NDArray[np.float64] | None = None
     y: NDArray[np.float64] | None = None
     metres: bool = True
@@ -115,6 +117,8 @@ class Scan:
             if (values := getattr(self, name)) is not None:
                 dtype = np.int64 if name == "indices" else np.float64
                 object.__setattr__(self, name, values.astype(dtype, copy=False))
+        if self.mask is not None and self.mask.ndim == 3 and len(self.mask) and (self.mask == self.mask[0]).all():
+            object.__setattr__(self, "mask", self.mask[0])
 
     @property
     def pixel(self) -> float | None:
@@ -156,15 +160,27 @@ class Scan:
             changes["object_center"] = (self.object_center[0] * factor + dy, self.object_center[1] * factor + dx)
         return replace(self, **changes)
 
+    def values(self, frames: slice | NDArray[Any] = slice(None)) -> NDArray[Any]:
+        """The patterns selected, as the file has them but for a dark frame, which is taken off.
+
+        Whole numbers stay whole where the dark frame's are. Raises DataError for a scan without patterns.
+        """
+        if self.patterns is None:
+            raise DataError("the diffraction patterns are missing; expected a scan with patterns")
+        values = np.asarray(self.patterns[frames])
+        if self.dark is None:
+            return values
+        whole = values.dtype.kind in "iu" and bool((self.dark == np.rint(self.dark)).all())
+        dtype = np.int64 if whole else np.float64
+        return values.astype(dtype) - self.dark.astype(dtype)
+
     def intensity(self, frames: slice | NDArray[Any] = slice(None)) -> NDArray[Any]:
         """The patterns selected as intensity: counts where the file has them, exactly.
 
         An amplitude of known intensity_scale gives rounded counts, int64; one of unknown scale its square, float64.
         Raises DataError for a scan without patterns.
         """
-        if self.patterns is None:
-            raise DataError("the diffraction patterns are missing; expected a scan with patterns")
-        values = np.asarray(self.patterns[frames])
+        values = self.values(frames)
         if not self.amplitude:
             return values
         squared = np.square(values.astype(np.float64) * (self.intensity_scale or 1.0))
@@ -183,7 +199,7 @@ class Scan:
         shape = self.patterns.shape
         if len(shape) != 3 or shape[1] != shape[2]:
             raise DataError(f"the patterns have shape {shape}; expected (M, N, N), N of {PATTERN_SIZES}")
-        values, scale = np.asarray(self.patterns[:]), self.intensity_scale
+        values, scale = self.values(), self.intensity_scale
         if self.mask is not None and self.mask.shape == shape[1:]:
             # a dead pixel may hold -1, NaN, or the largest number there is
             values = np.where(self.mask | ((values >= 0) & (values <= 2**53)), values, 0)
