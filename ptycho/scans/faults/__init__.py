@@ -1,0 +1,92 @@
+"""What looks wrong with a scan. `inspect` prints it; a study refuses, doubts or mends it, before anything is fitted."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+
+from ptycho.errors import DataError
+from ptycho.physics import probes
+from ptycho.scans import mend
+from ptycho.scans.faults import counts, light, pixels, places
+from ptycho.scans.faults.fault import MENDED, REFUSED, WEIGHTS, Fault
+from ptycho.scans.faults.places import in_pixels, overlap
+from ptycho.scans.formats.scan import Scan
+from ptycho.scans.statistics import Statistics, statistics_of
+
+__all__ = ["MENDED", "PLACES", "REFUSED", "WEIGHTS", "Fault", "examine", "in_pixels", "measure", "overlap", "ready"]
+
+PLACES = frozenset({"positions", "probe", "energy", "distance", "detector pixel"})
+"""What is wrong with them leaves no overlap and no fluence."""
+
+
+def measure(scan: Scan) -> Statistics | None:
+    """The statistics of the scan's patterns; None where they are missing, empty, or no real numbers (M, H, W)."""
+    if scan.patterns is None or len(scan.patterns.shape) != 3 or not all(scan.patterns.shape):
+        return None
+    fits = scan.patterns.dtype.kind in "fiu" and (scan.dark is None or scan.dark.shape == scan.patterns.shape[1:])
+    return statistics_of(scan) if fits else None
+
+
+def examine(scan: Scan, found: Statistics | None) -> list[Fault]:
+    """All that looks wrong with a scan, by what :func:`measure` found; refused faults hide what follows from them."""
+    told = [*places.of_shapes(scan), *places.of_geometry(scan)]
+    if not any(fault.about in PLACES for fault in told):  # in a wrong unit, positions lie anywhere
+        told += places.of_positions(scan)
+    if found is not None:
+        told += [*_of_mask(found), *counts.of_values(scan, found), *counts.of_gain(scan, found)]
+    told += _of_light(scan, found, {fault.about for fault in told if fault.weight == REFUSED})
+    return told or [*places.of_orientation(scan)]
+
+
+def _of_mask(found: Statistics) -> Iterator[Fault]:
+    valid = found.valid.mean()
+    if not valid:
+        yield Fault(
+            "mask", "leaves no valid pixel; expected True (in CXI files, 0) where the detector is to be believed"
+        )
+    elif valid < 0.5 and found.left_out > found.mean.sum() * len(found.totals):
+        told = f"leaves out {1 - valid:.1%} of the pixels, and most of the light: inverted?"
+        yield Fault("mask", f"{told} Expected True (in CXI files, 0) where the detector is to be believed")
+
+
+def _of_light(scan: Scan, found: Statistics | None, refused: set[str]) -> Iterator[Fault]:
+    """What the mean pattern tells, where nothing is so wrong that it tells nothing."""
+    if found is None or not found.lit or refused & {"patterns", "mask", "dark frame", "probe"}:
+        return
+    seen = found.valid.copy()
+    for told, bad in pixels.bad_pixels(found):
+        yield Fault("pixels", told, MENDED, partial(mend.without, pixels=bad))
+        seen &= ~bad
+    mean = np.where(seen, found.mean, 0)
+    if not mean.any():
+        return
+    yield from counts.of_saturation(found, seen)
+    background = list(counts.of_background(found, seen))
+    yield from background
+    if any(fault.weight == REFUSED for fault in background):
+        return
+    yield from light.of_patterns(scan, mean, seen)
+    yield from light.of_probe(scan)
+    yield from light.of_variety(found, seen)
+    if not background and not light.at_corners(mean):
+        yield from light.of_edges(mean, seen)
+    where = in_pixels(scan)
+    if where is None or len(where[0]) < 2 or refused & PLACES:
+        return
+    yield from counts.of_totals(found, where)
+    yield from places.of_overlap(scan, where, scan.probe if scan.probe is not None else probes.estimate(mean))
+
+
+def ready(scan: Scan) -> tuple[Scan, tuple[Fault, ...]]:
+    """The scan with all that can be mended mended, and the faults that were found, doubtful and mended.
+
+    Raises DataError, a line for each, for faults that forbid a study.
+    """
+    told = examine(scan, measure(scan))
+    if refused := [str(fault) for fault in told if fault.weight == REFUSED]:
+        raise DataError("\n".join(refused))
+    for fault in told:
+        if fault.mend is not None:
+            scan = fault.mend(scan)
+    return scan, tuple(told)

@@ -1,0 +1,227 @@
+"""Whether patterns, positions, probe, mask and geometry fit each other, and can be those of a scan."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from ptycho.config import PATTERN_SIZES
+from ptycho.errors import DataError
+from ptycho.physics import photons
+from ptycho.physics.probes import total_intensity
+from ptycho.scans.faults.fault import DOUBTFUL, MENDED, REFUSED, Fault
+from ptycho.scans.formats.scan import ELECTRONVOLT, PLANCK_LIGHT, Scan
+from ptycho.scans.rawdata import outside
+
+LEAST_OVERLAP = 0.5
+LEAST_ESTIMATED = 0.3
+"""The same by an estimated probe, which an object that scatters widely makes a third too small."""
+COVERED = 16
+"""Times the area of all patterns together: positions that span more are in another unit."""
+DENSE = 0.25
+"""Pixels between positions, were they even: closer ones are in another unit."""
+ALONE = 30
+"""Times the typical step: a position as far from all others is none."""
+WITNESSES = 16
+"""Patterns that are predicted from object and probe to tell how positions are turned."""
+
+
+def of_shapes(scan: Scan) -> Iterator[Fault]:
+    """Patterns, positions, probe and mask that do not fit each other or the networks."""
+    if scan.patterns is None:
+        yield Fault("patterns", "missing; there is nothing to reconstruct from")
+    if scan.x is None or scan.y is None:
+        yield Fault("positions", "missing; expected x and y of every pattern")
+    if scan.patterns is None:
+        return
+    shape = scan.patterns.shape
+    if scan.patterns.dtype.kind not in "fiu":
+        yield Fault("patterns", f"of type {scan.patterns.dtype}; expected real numbers")
+    if len(shape) != 3:
+        yield Fault("patterns", f"shape {shape}; expected (M, N, N)")
+        return
+    M, H, W = shape
+    for name, line in (("x", scan.x), ("y", scan.y)):
+        if line is not None and len(line) != M:
+            yield Fault("positions", f"{len(line)} values of {name} for {M} patterns; expected one each")
+    if H != W:
+        yield Fault("patterns", f"not square, {H} x {W} pixels; {_fit(min(H, W))}")
+        return
+    if H not in PATTERN_SIZES:
+        yield Fault("patterns", f"{H} x {H} pixels, of no size the networks take; {_fit(H)}")
+    if scan.probe is not None:
+        if scan.probe.dtype.kind not in "fc":
+            yield Fault("probe", f"of type {scan.probe.dtype}; expected complex numbers")
+        if scan.probe.shape[-2:] != (H, W):
+            yield Fault("probe", f"{scan.probe.shape[-2:]} pixels for patterns of {(H, W)}; expected the same")
+    for name, array in (("mask", scan.mask), ("dark frame", scan.dark)):
+        if array is not None and array.shape == shape:
+            yield Fault(name, f"of each frame, {shape}; expected one for all, {(H, W)}: where all frames are valid")
+        elif array is not None and array.shape != (H, W):
+            yield Fault(name, f"{array.shape} pixels for patterns of {(H, W)}; expected the same")
+
+
+def _fit(N: int) -> str:
+    smaller, larger = [n for n in PATTERN_SIZES if n <= N], [n for n in PATTERN_SIZES if n > N]
+    return " or ".join([f"crop to {n}" for n in smaller[-1:]] + [f"pad to {n}" for n in larger[:1]])
+
+
+def of_geometry(scan: Scan) -> Iterator[Fault]:
+    """Energy, distance and pixels in another unit."""
+    if scan.energy and not 1e-12 < (wavelength := PLANCK_LIGHT / scan.energy) < 1e-7:
+        units = {"keV": 1e3 * ELECTRONVOLT, "eV": ELECTRONVOLT}
+        guess = next((u for u, unit in units.items() if 1e-12 < wavelength / unit < 1e-7), "no joules")
+        told = f"{scan.energy:.6g} J is a wavelength of {wavelength:.3g} m; expected joules, found {guess}?"
+        yield Fault("energy", told)
+    if scan.distance is not None and not 1e-3 < scan.distance < 100:
+        told = f"{scan.distance:.6g} m to the detector; expected metres, found millimetres?"
+        yield Fault("distance", told)
+    if scan.detector_pixel is not None and not 1e-7 < scan.detector_pixel < 2e-3:
+        told = f"{scan.detector_pixel:.6g} m; expected metres, found micrometres or millimetres?"
+        yield Fault("detector pixel", told)
+
+
+def of_positions(scan: Scan) -> Iterator[Fault]:
+    """Positions that are no places, all one place, in another unit, alone, or not on the object."""
+    if scan.x is None or scan.y is None or not len(scan.x) or len(scan.x) != len(scan.y):
+        return
+    x, y = scan.x, scan.y
+    if bad := int((~np.isfinite(x) | ~np.isfinite(y)).sum()):
+        yield Fault("positions", f"{bad} of {len(x)} are NaN or infinite")
+        return
+    span = max(np.ptp(x), np.ptp(y))
+    if span == 0 and len(x) > 1:
+        yield Fault("positions", "all equal; expected a scan")
+        return
+    if not scan.metres and 0 < span < 1e-3:
+        yield Fault("positions", f"they span {span:.3g} pixels; expected pixels, found metres?")
+        return
+    if scan.metres and span > 0.1:
+        yield Fault("positions", f"they span {span:.3g} m; expected metres, found pixels or micrometres?")
+        return
+    if (told := _alone(x, y)) is not None:
+        yield Fault("positions", told)
+        return
+    places = in_pixels(scan)
+    if places is not None and scan.patterns is not None:
+        yield from _of_extent(scan, *places)
+    if scan.object is not None and scan.object.ndim == 2 and scan.object_center and places:
+        shape = scan.object.shape
+        if (beyond := outside(*places, shape)).any():
+            fits = [name for name, turned in _turned(*places, 0, 0).items() if not outside(*turned, shape).any()]
+            hint = f"; with {fits[0]} they would be inside" if fits else ""
+            yield Fault("positions", f"{beyond.sum()} of {len(x)} lie outside the object of shape {shape}{hint}")
+
+
+def _alone(x: NDArray[np.float64], y: NDArray[np.float64]) -> str | None:
+    """What is said of positions far from all others."""
+    points = np.unique(np.stack([y, x], axis=1), axis=0)
+    if len(points) < 4:
+        return None
+    steps = cKDTree(points).query(points, k=2)[0][:, 1]
+    far = steps > ALONE * np.median(steps)
+    if not far.any():
+        return None
+    k = int(np.flatnonzero((y == points[far][0, 0]) & (x == points[far][0, 1]))[0])
+    farthest = f"up to {steps[far].max() / np.median(steps):.0f} steps"
+    return f"{far.sum()} of {len(x)} lie {farthest} from all others (position {k}): an encoder's glitch? Leave it out"
+
+
+def _of_extent(scan: Scan, x: NDArray[np.float64], y: NDArray[np.float64]) -> Iterator[Fault]:
+    """Positions that patterns of this size cannot cover, or that hardly differ."""
+    assert scan.patterns is not None
+    M, N = len(x), scan.patterns.shape[-1]
+    height, width = np.ptp(y), np.ptp(x)
+    span = max(height, width)
+    how = f"they span {span:.6g} pixels"
+    if scan.metres:
+        how = f"they span {max(np.ptp(scan.y), np.ptp(scan.x)):.2g} m = {span:.6g} pixels"  # type: ignore[arg-type]
+    points = np.unique(np.stack([y, x], axis=1), axis=0)
+    step = np.median(cKDTree(points).query(points, k=2)[0][:, 1])
+    if (height + N) * (width + N) > COVERED * M * N**2 or step > N:
+        yield Fault("positions", f"{how}, more than {M} patterns of {N} pixels can cover: another unit?")
+    elif step > N / 2 and scan.probe is None:
+        told = f"steps of {step:.3g} pixels, and patterns of {N} tell a probe {N // 2} across at most: no overlap"
+        yield Fault("positions", f"{told} (near field? Another distance, energy or unit?)")
+    elif span < DENSE * np.sqrt(M) and M > 1:
+        yield Fault("positions", f"{how} for {M} patterns: another unit?")
+
+
+def in_pixels(scan: Scan) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """The positions x, y (M,) in object pixels; None where there are none, or some are no numbers."""
+    with suppress(DataError):
+        placed = scan.in_pixels()
+        x, y = placed.x, placed.y
+        if x is not None and y is not None and len(x) == len(y) and np.isfinite([x, y]).all():
+            return x, y
+    return None
+
+
+def _turned(x: NDArray[np.float64], y: NDArray[np.float64], H: int, W: int) -> dict[str, tuple[Any, Any]]:
+    """The positions as other conventions would have them, on an object (H, W)."""
+    return {
+        "x and y swapped": (y, x),
+        "the sign of x flipped": (W - x, y),
+        "the sign of y flipped": (x, H - y),
+        "both signs flipped": (W - x, H - y),
+    }
+
+
+def of_orientation(scan: Scan) -> Iterator[Fault]:
+    """Whether mirrored positions explain the patterns better, in a scan in which nothing else looks wrong."""
+    places = in_pixels(scan)
+    if scan.patterns is None or scan.probe is None or scan.object is None or not scan.object_center or not places:
+        return
+    N, (H, W) = scan.patterns.shape[-1], scan.object.shape
+    chosen = np.unique(np.linspace(0, len(places[0]) - 1, WITNESSES).astype(int))
+    measured = np.sqrt(np.maximum(scan.intensity(chosen), 0).astype(np.float64))
+    x, y = (line[chosen] for line in places)
+    object = np.pad(scan.object, N, mode="edge")
+    likeness = {}
+    for name, (u, v) in {"as they are": (x, y), **_turned(x, y, H, W)}.items():
+        if not outside(u, v, (H, W)).any():
+            predicted = photons.ideal_amplitude(object, scan.probe, u + N, v + N)
+            pairs = zip(measured, predicted, strict=True)
+            likeness[name] = float(np.mean([np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairs]))
+    most, best = max((value, name) for name, value in likeness.items())
+    now = likeness["as they are"]
+    if 1 - most < 0.7 * (1 - now) and most - now > 0.01:
+        told = f"object and probe explain the patterns better with {best} ({most:.2f}, now {now:.2f})"
+        yield Fault("positions", told, MENDED)
+
+
+def overlap(x: np.ndarray, y: np.ndarray, probe: NDArray[np.complexfloating]) -> tuple[float, float, float]:
+    """(overlap, step, diameter): 1 - step/diameter, of two or more positions x, y in object pixels.
+
+    The step is the median distance to the nearest neighbour; the diameter that of a disk of the probe's area
+    (sum I)^2 / sum I^2, I = |P|^2.
+    """
+    points = np.stack([y, x], axis=1)
+    step = float(np.median(cKDTree(points).query(points, k=2)[0][:, 1]))
+    intensity = total_intensity(probe)
+    diameter = float(2 * np.sqrt(intensity.sum() ** 2 / np.square(intensity).sum() / np.pi))
+    return 1 - step / diameter, step, diameter
+
+
+def of_overlap(
+    scan: Scan, places: tuple[NDArray[np.float64], NDArray[np.float64]], probe: NDArray[np.complexfloating]
+) -> Iterator[Fault]:
+    """Steps too long for the ``probe``: the scan's, or one estimated from its mean pattern."""
+    share, step, diameter = overlap(*places, probe)
+    given = scan.probe is not None
+    least = LEAST_OVERLAP if given else LEAST_ESTIMATED
+    if share < least:
+        # the mean pattern of a structured probe looks like that of a tiny one
+        structured = not given and diameter < probe.shape[-1] / 12
+        told = f"{share:.0%} of the probe's diameter; expected {least:.0%} or more"
+        told += f"; steps of {step:.3g} pixels, {'probe' if given else 'estimated probe'} {diameter:.3g} across"
+        told += "; a structured probe cannot be estimated: give it" if structured else ""
+        yield Fault("overlap", told, REFUSED if share < 0 and not structured else DOUBTFUL)
+    if given and scan.pixel and scan.energy and scan.distance:
+        number = (diameter * scan.pixel) ** 2 * scan.energy / (PLANCK_LIGHT * scan.distance)
+        if number > 1:
+            told = f"a probe {diameter * scan.pixel:.3g} m across has a Fresnel number of {number:.3g}: near field"
+            yield Fault("distance", f"{told}; expected far below 1")
