@@ -37,7 +37,7 @@ from ptycho.judge.halves import agreement, with_truth
 from ptycho.reconstruct import alignment, direct
 from ptycho.reconstruct.reference import REFERENCE_PASSES, Reference, batch_of
 from ptycho.scans.dose import predicted_rate
-from ptycho.scans.faults import overlap
+from ptycho.scans.faults import DOUBTFUL, overlap
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
 
@@ -87,16 +87,18 @@ class Trust:
 
     halves: what the two images from disjoint halves of the positions agree on; None where they share no area. finest:
     the FRC50, a fraction of Nyquist, that follows for the image from all positions: no resolution beyond it is true.
+    faults: what looked wrong with the scan before anything was fitted, and could not be mended.
     """
 
     tests: tuple[Test, ...]
     halves: FRCCurve | None
     finest: float
+    faults: tuple[str, ...] = ()
 
     @property
     def doubts(self) -> list[str]:
-        """A line for each test that failed."""
-        return [test.line for test in self.tests if not test.passed]
+        """A line for each fault of the scan, and for each test that failed."""
+        return [*self.faults, *(test.line for test in self.tests if not test.passed)]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a JSON file: tests, doubts, what else was found, finest."""
@@ -130,7 +132,8 @@ def trust(reference: Reference, seed: int) -> Trust:
         figures["orientation"] = stand_out(reference.losses, reference.orientation, rate)
     found = tuple(_tested(name, value) for name, value in figures.items())
     finest = 0.0 if curve is None else frc50(replace(curve, correlation=with_truth(curve.correlation)))
-    return Trust(found, curve, finest)
+    faults = tuple(str(fault) for fault in reference.faults if fault.weight == DOUBTFUL)
+    return Trust(found, curve, finest, faults)
 
 
 def _tested(name: str, value: float | None) -> Test:

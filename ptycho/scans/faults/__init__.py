@@ -9,12 +9,12 @@ from ptycho.errors import DataError
 from ptycho.physics import probes
 from ptycho.scans import mend
 from ptycho.scans.faults import counts, light, pixels, places
-from ptycho.scans.faults.fault import MENDED, REFUSED, WEIGHTS, Fault
+from ptycho.scans.faults.fault import DOUBTFUL, MENDED, REFUSED, Fault
 from ptycho.scans.faults.places import in_pixels, overlap
 from ptycho.scans.formats.scan import Scan
 from ptycho.scans.statistics import Statistics, statistics_of
 
-__all__ = ["MENDED", "PLACES", "REFUSED", "WEIGHTS", "Fault", "examine", "in_pixels", "measure", "overlap", "ready"]
+__all__ = ["DOUBTFUL", "MENDED", "PLACES", "REFUSED", "Fault", "examine", "in_pixels", "measure", "overlap", "ready"]
 
 PLACES = frozenset({"positions", "probe", "energy", "distance", "detector pixel"})
 """What is wrong with them leaves no overlap and no fluence."""

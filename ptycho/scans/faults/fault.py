@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from ptycho.scans.formats.scan import Scan
 
-REFUSED, DOUBTFUL, MENDED = WEIGHTS = ("refused", "doubtful", "mended")
+REFUSED, DOUBTFUL, MENDED = ("refused", "doubtful", "mended")
 
 
 @dataclass(frozen=True)
