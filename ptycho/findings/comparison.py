@@ -90,12 +90,19 @@ def arms_table(metrics: Mapping[str, Any]) -> str:
     for arm, part in product(metrics["arms"], PARTS):
         if numbers := arm.get(part):
             status = arm["status"] if part in SPLITS else "no network"
-            rows.append([arm["name"], part, arm["nphotons"], *map(numbers.get, shown), f" {status}"])
+            cells = [_claimed(numbers, name, metrics) for name in shown]
+            rows.append([arm["name"], part, arm["nphotons"], *cells, f" {status}"])
         else:
             rows.append([arm["name"], part, "", f"no numbers: {arm['status']}"])
     columns = [("arm", "<12", ""), ("scan", "<8", ""), ("photons", ">8", ".3g"), *(COLUMNS[name] for name in shown)]
     columns.append((" status", "", ""))
     return text_table(columns, rows)
+
+
+def _claimed(numbers: Mapping[str, Any] | None, name: str, metrics: Mapping[str, Any]) -> float | None:
+    """A part's number; a resolution no finer than the reference of a measured scan lets one claim."""
+    value = (numbers or {}).get(name)
+    return min(value, metrics.get("finest", 1.0)) if value is not None and name.endswith("frc50") else value
 
 
 def comparison_in_words(metrics: Mapping[str, Any], contrast: str) -> list[str]:
@@ -107,7 +114,7 @@ def comparison_in_words(metrics: Mapping[str, Any], contrast: str) -> list[str]:
     for nphotons in dict.fromkeys(arm["nphotons"] for arm in metrics["arms"]):
         members = [arm for arm in metrics["arms"] if arm["nphotons"] == nphotons]
         for split, words in SPLITS.items():
-            reached = {arm["loss"]: (arm.get(split) or {}).get(f"{contrast}_frc50") for arm in members}
+            reached = {arm["loss"]: _claimed(arm.get(split), f"{contrast}_frc50", metrics) for arm in members}
             sentences.append(f"At {nphotons:.3g} photons per pattern, {words}: {_ranking(reached, contrast)}")
     return [
         *sentences,
@@ -159,7 +166,7 @@ def comparison_caption(metrics: Mapping[str, Any], contrast: str) -> str:
     """The six-panel figure in words, for those who cannot see it."""
     told = []
     for arm in metrics["arms"]:
-        reached = None if metrics.get("doubts") else (arm.get("train") or {}).get(f"{contrast}_frc50")
+        reached = None if metrics.get("doubts") else _claimed(arm.get("train"), f"{contrast}_frc50", metrics)
         told.append(f"{arm['name']}: " + ("no resolution" if reached is None else f"FRC50 {reached:.2f} of Nyquist"))
     return (
         f"One row a dose: a diffraction pattern in log counts and the reconstruction of each loss. {'; '.join(told)}."

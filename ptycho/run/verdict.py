@@ -147,7 +147,7 @@ def verify_study(out: str | os.PathLike[str], arms: Sequence[Arm], nepochs: int,
         if fault:
             faults.append(f"{arm.name}: {fault}")
     faults += _study_faults(out, [arm.name for arm in arms], entries)
-    doubts, told = trusted([out] if measured else [])
+    doubts, told, _ = trusted([out] if measured else [])
     found = [
         f"trained to the end, {nepochs} epochs each, every loss and metric finite: {', '.join(entries)}",
         f"no network collapsed at {ENOUGH_PHOTONS:.0e} photons per pattern or more",
@@ -218,7 +218,7 @@ def verify_sweep(out: str | os.PathLike[str]) -> Verdict:
         faults.append(fault)
     counts = Counter(entry["status"] for entry in entries)
     counted = f"{len(entries)} arms: " + ", ".join(f"{counts[s]} {s}" for s in ("ok", "collapsed", "failed", "missing"))
-    doubts, told = trusted([sweep.folder(out, seed) for seed in plan["seeds"]] if plan["measured"] else [])
+    doubts, told, _ = trusted(sweep.folder(out, seed) for seed in plan["seeds"] if plan["measured"])
     trained = any(entry["architecture"] for entry in entries)
     ended = f"every network trained to the end, {plan['nepochs']} epochs" if trained else "no network asked for"
     found = [f"{ended}; losses and metrics finite", *told]

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 from ptycho.config import PARTS
 from ptycho.files import read_json
@@ -154,31 +154,41 @@ def read_arm(out: Path, name: str) -> Any:
     return entry
 
 
-def trusted(folders: Iterable[Path]) -> tuple[list[str], list[str]]:
-    """Of the trust.json in each folder of a study of a measured scan, each line once: what is doubtful, and the rest
-    that was found. A file that cannot be read is a doubt."""
-    doubts, told = list[str](), list[str]()
+class Trusted(NamedTuple):
+    """What is doubtful about the reference of a measured scan, what else its tests found, a line each, and the finest
+    frequency that may be claimed, as a fraction of Nyquist."""
+
+    doubts: list[str]
+    told: list[str]
+    finest: float
+
+
+def trusted(folders: Iterable[Path]) -> Trusted:
+    """The trust.json in each folder of a study of a measured scan together. A file that cannot be read is a doubt."""
+    doubts, told, finest = list[str](), list[str](), 1.0
     for folder in folders:
         try:
             found = read_json(folder / layout.TRUST)
             doubts += found["doubts"]
             told += found["told"]
+            finest = min(finest, found["finest"])
         except (ValueError, KeyError, TypeError) as error:
             doubts.append(f"whether the reference is true is not known ({error})")
-    return list(dict.fromkeys(doubts)), list(dict.fromkeys(told))
+    return Trusted(list(dict.fromkeys(doubts)), list(dict.fromkeys(told)), finest)
 
 
 def collect(out: str | os.PathLike[str], names: Iterable[str], measured: bool = False) -> dict[str, Any]:
     """Return the content of `out`/metrics.json, put together from the metrics.json of each arm in `names`.
 
-    Of a `measured` scan also what resolution.json tells, and the doubts about its reference. Raises ValueError naming
+    Of a `measured` scan also what resolution.json tells, the doubts about its reference, and the finest frequency that
+    it lets one claim. Raises ValueError naming
     the file that is missing, corrupt or against the schema.
     """
     found = [read_arm(Path(out), name) for name in names]
     if not found:
         raise ValueError(f"{out}: a study needs at least one arm")
-    told = {}
+    told: dict[str, Any] = {}
     if measured:
         told["resolution"] = read_json(Path(out) / f"{layout.RESOLUTION}.json")
-        told["doubts"] = trusted([Path(out)])[0]
+        told["doubts"], _, told["finest"] = trusted([Path(out)])
     return {"schema": 1, "arms": found, **told}

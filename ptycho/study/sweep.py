@@ -121,7 +121,7 @@ def collect(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
     for arm, entry in entries:
         entry["nphotons"] = entry["nphotons"] or known.get(arm.dose)
     found = [entry for _, entry in entries]
-    doubts = trusted([folder(out, seed) for seed in plan["seeds"]])[0] if plan["measured"] else []
+    doubts = trusted(folder(out, seed) for seed in plan["seeds"]).doubts if plan["measured"] else []
     content = {"schema": 1, "arms": found, "doubts": doubts}
     write_json_if_changed(out / layout.ARMS, content)
     return found

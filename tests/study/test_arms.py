@@ -158,6 +158,13 @@ def test_the_verdict_follows_from_the_numbers(nll, mae, words):
     assert "low_mae" in comparison.comparison_caption({"arms": arms}, "amplitude")
 
 
+def test_no_resolution_is_finer_than_the_reference_lets_one_claim():
+    metrics = {"arms": [entry("low_nll", "nll", 0.43)], "finest": 0.31}
+    assert "nll 0.31 of Nyquist" in comparison.comparison_in_words(metrics, "amplitude")[0]
+    assert "0.31" in comparison.arms_table(metrics) and "0.43" not in comparison.arms_table(metrics)
+    assert "FRC50 0.31" in comparison.comparison_caption(metrics, "amplitude")
+
+
 def test_of_a_doubtful_reference_no_resolution_is_said():
     metrics = {"arms": [entry("low_nll", "nll", 0.43)], "doubts": ["misfit 0.3"]}
     assert comparison.comparison_in_words(metrics, "amplitude")[1:] == ["misfit 0.3"]
