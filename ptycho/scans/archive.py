@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from ptycho.errors import DataError
 from ptycho.files import replacing
 
+UNEVEN = 0.5
+"""Relative scatter of whole patterns' totals, at most, over that of totals along another axis."""
+
 
 @contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
@@ -60,7 +63,14 @@ def read_npz(path: str | os.PathLike[str], known: Collection[str]) -> dict[str, 
 
 
 def stack_first(key: str, patterns: NDArray[Any], xcoords: NDArray[Any]) -> NDArray[Any]:
-    """Return the patterns as (M, N, N); an (N, N, M) stack is recognised by the M positions."""
+    """Return the patterns as (M, N, N); an (N, N, M) stack is recognised by the M positions.
+
+    Where M is N, by the totals: those of whole patterns are far more even than those of a row or column of all.
+    """
+    if patterns.ndim == 3 and len({*patterns.shape, xcoords.size}) == 1 and patterns.dtype.kind in "fiu":
+        first, last = (np.abs(patterns).sum(axis=axes, dtype=np.float64) for axes in ((1, 2), (0, 1)))
+        if first.any() and last.any() and last.std() / last.mean() < UNEVEN * first.std() / first.mean():
+            return np.ascontiguousarray(np.moveaxis(patterns, -1, 0))
     if patterns.ndim != 3 or patterns.shape[1] == patterns.shape[2] or xcoords.ndim != 1:
         return patterns
     H, W, M = patterns.shape

@@ -52,11 +52,8 @@ def of_shapes(scan: Scan) -> Iterator[Fault]:
         return
     if H not in PATTERN_SIZES:
         yield Fault("patterns", f"{H} x {H} pixels, of no size the networks take; {_fit(H)}")
-    if scan.probe is not None:
-        if scan.probe.dtype.kind not in "fc":
-            yield Fault("probe", f"of type {scan.probe.dtype}; expected complex numbers")
-        if scan.probe.shape[-2:] != (H, W):
-            yield Fault("probe", f"{scan.probe.shape[-2:]} pixels for patterns of {(H, W)}; expected the same")
+    if scan.probe is not None and scan.probe.shape[-2:] != (H, W):
+        yield Fault("probe", f"{scan.probe.shape[-2:]} pixels for patterns of {(H, W)}; expected the same")
     for name, array in (("mask", scan.mask), ("dark frame", scan.dark)):
         if array is not None and array.shape == shape:
             yield Fault(name, f"of each frame, {shape}; expected one for all, {(H, W)}: where all frames are valid")

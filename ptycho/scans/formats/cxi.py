@@ -4,6 +4,7 @@
     entry_1/sample_1/geometry_1/translation, or data_1/     (M, 2 or more) metres, columns x, y
     entry_1/instrument_1/source_1/energy, or wavelength     joules, metres
     entry_1/instrument_1/detector_1/distance, x_pixel_size, y_pixel_size   metres
+    entry_1/instrument_1/detector_1/data_dark               (H, W) or (K, H, W), what it reads without light
     entry_1/instrument_1/detector_1/mask                    bits: 0 is valid, and so is 0x1000 alone (has signal)
     entry_1/image_1/data, or source_1/illumination          probe, image_2/data the object, as ptychodus writes them
     entry_1/ptychodus/object_*                              its pixel and centre in metres, likewise
@@ -43,9 +44,10 @@ def read(path: Path) -> Scan:
             raise DataError(f"{place} has shape {translation.shape}; expected (M, 2) or (M, 3)")
         x, y = (None, None) if translation is None else translation.T[:2]
         wavelength, energy = h5.scalar(file, f"{SOURCE}/wavelength"), h5.scalar(file, f"{SOURCE}/energy")
-        bits = h5.array(file, f"{DETECTOR}/mask", "iub")
+        bits, dark = h5.array(file, f"{DETECTOR}/mask", "iub"), h5.array(file, f"{DETECTOR}/data_dark")
         return Scan(
             patterns=h5.stack(file, _first(file, DATA, f"{DETECTOR}/data")),
+            dark=(dark.mean(0) if dark.ndim == 3 else dark) if dark is not None and dark.any() else None,
             x=x,
             y=y,
             indices=h5.array(file, f"{EXTRA}/probe_position_indexes", "iu"),

@@ -14,6 +14,14 @@ from ptycho.errors import DataError
 from ptycho.scans.archive import naming
 from ptycho.scans.formats.scan import BATCH, Scan, Stack
 
+TOLD = {
+    "unable to lock file": "locked by another program, which may be writing it; expected a file that is closed",
+    "already open for write": "still being written, or never closed by its writer (h5clear -s closes it)",
+    "can't open file": "a link in it leads to a file that is not there, or is damaged; expected the file",
+    "too many links": "links in it lead in a circle; expected data",
+}
+"""Words of HDF5's errors, and what they mean."""
+
 
 def names(path: Path) -> set[str]:
     """The names at the root of an HDF5 file; none for a file that is not one, or damaged."""
@@ -51,7 +59,8 @@ def opened(path: Path) -> Iterator[h5py.File]:
             with h5py.File(path, "r") as file:
                 yield file
         except (OSError, RuntimeError, KeyError) as error:
-            raise DataError(f"damaged or truncated ({error}); expected a whole HDF5 file") from error
+            damaged = f"damaged or truncated ({error}); expected a whole HDF5 file"
+            raise DataError(next((told for words, told in TOLD.items() if words in str(error)), damaged)) from error
 
 
 def array(file: h5py.File, key: str, kinds: str = "fiu") -> NDArray[Any] | None:
@@ -77,6 +86,9 @@ def scalar(file: h5py.File, key: str) -> float | None:
 def stack(file: h5py.File, *keys: str) -> Stack | None:
     """The datasets `keys`, unread, as patterns (M, H, W); None where the first is missing."""
     if not keys or keys[0] not in file:
+        if keys and (link := file.get(keys[0], getlink=True)) is not None:
+            to = " of ".join(getattr(link, name) for name in ("path", "filename") if hasattr(link, name))
+            raise DataError(f"{keys[0]} links to {to}, which is not there; expected the patterns")
         return None
     found = {key: file[key] for key in keys}
     for key, item in found.items():
@@ -84,9 +96,18 @@ def stack(file: h5py.File, *keys: str) -> Stack | None:
             raise DataError(f"{key} is {item!r}; expected a dataset of real numbers")
         if item.ndim != 3 or item.shape[1:] != found[keys[0]].shape[1:]:
             raise DataError(f"{key} has shape {item.shape}; expected patterns (M, N, N)")
+        if gone := _missing_sources(item):
+            raise DataError(f"{key} is a virtual dataset, and its source {gone[0]} is not there; expected it")
     sizes = {key: len(item) for key, item in found.items()}
     dtype = np.result_type(*(item.dtype for item in found.values()))
     return Stack(Path(file.filename), sizes, found[keys[0]].shape[1:], dtype, np.arange(sum(sizes.values())))
+
+
+def _missing_sources(item: h5py.Dataset) -> list[str]:
+    """The files of a virtual dataset that are not there: HDF5 reads zeros in their place."""
+    sources = [source.file_name for source in item.virtual_sources()] if item.is_virtual else []
+    folder = Path(item.file.filename).parent
+    return [name for name in sources if name != "." and "%" not in name and not (folder / name).is_file()]
 
 
 def put_patterns(group: h5py.Group, name: str, scan: Scan) -> h5py.Dataset:

@@ -22,6 +22,7 @@ from ptycho.scans.rawdata import KEYS, PATTERN_KEYS, SCALARS
 NAME, SUFFIXES = "npz", (".npz",)
 LINES = {"x": "xcoords", "y": "ycoords", "x_start": "xcoords_start", "y_start": "ycoords_start"}
 HOLDS = frozenset({"patterns", "positions", "probe", "object", "mask"})
+KINDS = {"probeGuess": "fc", "objectGuess": "fc", "mask": "biu", "scan_index": "iu"}
 
 
 def names(path: Path) -> set[str]:
@@ -40,12 +41,17 @@ def read(path: Path) -> Scan:
         arrays = unread(path, given, KEYS)
         found: dict[str, Any] = {name: _real(arrays, key) for name, key in LINES.items()}
         found |= {name: _real(arrays, name, one=True) for name in SCALARS}
+        for key, kinds in KINDS.items():
+            if key in arrays and arrays[key].dtype.kind not in kinds:
+                raise DataError(f"{key} has type {arrays[key].dtype}; expected numbers of kind {kinds!r}")
     patterns, guess, mask = (arrays.get(key) for key in (given[0] if given else "", "objectGuess", "mask"))
     if patterns is not None:
         found["amplitude"] = given[0] != "counts" and patterns.dtype.kind not in "iu"
         if found["x"] is not None:
             with suppress(DataError):  # an odd shape is for inspection to name
                 patterns = stack_first(given[0], patterns, found["x"])
+        if len(set(patterns.shape)) == 1 and patterns is not arrays[given[0]]:
+            found["notes"] = (f"the order (M, N, N) of {given[0]}: in (N, N, M) the totals are far more even",)
     return Scan(
         patterns=patterns,
         metres=False,

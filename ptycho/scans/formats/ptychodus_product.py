@@ -43,7 +43,7 @@ def read(path: Path) -> Scan:
     """Read the product. Raises DataError for a wrong type or shape, or an array without its pixel size."""
     with naming(path):
         values = _stored(path)
-        pixels = [values[key] for key in PIXELS if key.startswith("object") and key in values]
+        pixels = [float(values[key]) for key in PIXELS if key.startswith("object") and key in values]
         pixel = h5.side(pixels, f"the object's pixels are {pixels} metres; expected square ones")
         probe, energy, distance = (values.get(k) for k in ("probe", "photon_energy_eV", "detector_object_distance_m"))
         further = len(probe) - 1 if probe is not None and probe.ndim == 4 else 0

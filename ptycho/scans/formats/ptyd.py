@@ -47,7 +47,7 @@ def read(path: Path) -> Scan:
             indices=np.concatenate(numbered) if numbered else None,
             mask=_mask(file, chunks, patterns.frame if patterns is not None else None),
             energy=energy * 1e3 * ELECTRONVOLT if energy else None,
-            distance=_known(file, "meta/distance"),
+            distance=_known(file, "meta/distance") or None,
             detector_pixel=pixel or None,
             notes=notes,
         )
