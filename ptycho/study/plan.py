@@ -15,9 +15,6 @@ from ptycho.study import layout, sources
 from ptycho.study.config import StudyConfig, arms, period
 from ptycho.study.status import mark_unfinished
 
-SAME_DOSE = 1.01
-"""A dose up to this times the measured one is the measured one."""
-
 
 def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
     """Return {file: parameters} for each parameter file of a study, relative to its folder `out`.
@@ -61,11 +58,12 @@ def at_measured_doses(config: StudyConfig, folder: Path, asked: bool) -> StudyCo
     A higher one raises ConfigError if it was `asked` for; if it is a default, it is left out. `folder` is the study's,
     where an earlier run may have left what is known of the scan. Where its counts are not known, nothing changes.
     """
-    from ptycho.scans import star
-
     scan_files = _scan_files(config.scan)
     if scan_files is None or set(config.doses) == {"full"}:
         return config
+    from ptycho.scans import star
+    from ptycho.scans.dose import SAME_DOSE
+
     measured = star.PHOTONS if config.scan == STAR else sources.known_of(scan_files, folder)["photons"]
     if measured is None:
         return config

@@ -267,6 +267,10 @@ def test_thin_to_dose_keeps_the_object_in_its_units():
     assert np.array_equal(thinned.xcoords, full.xcoords)
     with pytest.raises(ValueError, match=r"nphotons is 1e\+07; expected a number in \(0, "):
         thin_to_dose(full, 1e7, np.random.default_rng(5))
+    own = full.counts().sum() / len(full)
+    assert thin_to_dose(full, 1.009 * own, np.random.default_rng(5)) is full  # a percent above is that dose
+    with pytest.raises(ValueError, match="expected a number in"):
+        thin_to_dose(full, 1.011 * own, np.random.default_rng(5))
 
 
 @pytest.mark.parametrize("nphotons", [0, -1, float("nan"), float("inf")])
