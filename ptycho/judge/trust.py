@@ -3,14 +3,8 @@
 A fit explains photons by an object, a probe and positions. It can be wrong in each of them and still look like an
 image. Two halves of the photons share these mistakes, and agree on nonsense. The tests here do not share them:
 
-misfit       What counting does not explain. Of counts n and predicted rates l, with v(l) = E (sqrt n - sqrt l)^2, the
-             part of counting, which is about 1/4 above a few photons (Bartlett, J. R. Stat. Soc. Suppl. 3 (1936) 68)::
-
-                 misfit = sum [(sqrt n - sqrt l)^2 - v(l)] / sum n
-
-counts       Whether the counts are photons. Their index of dispersion sum (n - l)^2 / sum l is the detector's units a
-             photon where l is small: there counting, of the order l, outweighs what a wrong model adds, of the order
-             l^2.
+misfit       The share of the light that neither the fit nor counting explains.
+counts       Whether the counts are photons: how they scatter where few are counted.
 background   Light where the fit predicts the least, as a share of all light.
 overlap      Of the probe as found: 1 - step / diameter.
 lit          Share of the scanned area that the probe, as found, lit.
@@ -18,7 +12,8 @@ halves       Two reconstructions, each from every other position, with a probe a
              object and no position. They agree as far as the image is true.
 orientation  By how many times the runner-up misses more of the light than the orientation found.
 
-``LIMITS`` were set on good and bad scans, simulated and measured: ``reports/calibration`` has the table.
+The first three are in :mod:`ptycho.judge.misfit`. ``LIMITS`` were set on good and bad scans, simulated and measured:
+``reports/calibration`` has the table.
 """
 
 from collections.abc import Mapping
@@ -27,13 +22,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 from scipy.spatial import ConvexHull, QhullError
 from skimage.draw import polygon2mask
 
 from ptycho import seeds
 from ptycho.judge.frc import FRCCurve, frc50
 from ptycho.judge.halves import agreement, with_truth
+from ptycho.judge.misfit import background, dispersion_beside, dispersion_where_few, misfit, root_scatter
 from ptycho.reconstruct import alignment, direct
 from ptycho.reconstruct.reference import REFERENCE_PASSES, Reference, batch_of
 from ptycho.scans.dose import predicted_rate
@@ -117,12 +112,14 @@ def trust(reference: Reference, seed: int) -> Trust:
     as_found = replace(start, xcoords=fit.x, ycoords=fit.y, probeGuess=fit.probe)
     counts = start.counts().astype(np.float64)
     rate = predicted_rate(as_found, fit.reconstruction.object, fit.reconstruction.origin_yx)
+    scatter = [dispersion_beside(counts, start.mask)]
     if start.fitted is not None:
         counts, rate = counts[:, start.fitted], rate[:, start.fitted]
+    scatter.append(dispersion_where_few(counts, rate))
     curve = position_halves(as_found, start.probeGuess, len(reference.shares), seed)
     figures = {
         "misfit": misfit(counts, rate),
-        "counts": dispersion_where_few(counts, rate),
+        "counts": min(filter(None, scatter), default=None),
         "background": background(counts, rate),
         "overlap": overlap(fit.x, fit.y, fit.probe)[0],
         "lit": lit_share(fit.reconstruction, fit.x, fit.y),
@@ -139,51 +136,6 @@ def trust(reference: Reference, seed: int) -> Trust:
 def _tested(name: str, value: float | None) -> Test:
     limit = LIMITS[name]
     return Test(name, value, value is not None and limit.low <= value <= limit.high)
-
-
-_RATES = np.concatenate([[0.0], np.geomspace(1e-4, 60, 400)])
-_COUNTS = np.arange(400)
-_CHANCES = np.exp(special.xlogy(_COUNTS, _RATES[:, None]) - _RATES[:, None] - special.gammaln(_COUNTS + 1))
-_SCATTER = np.sum(_CHANCES * (np.sqrt(_COUNTS) - np.sqrt(_RATES[:, None])) ** 2, axis=1)
-
-
-def root_scatter(rate: NDArray[np.floating]) -> NDArray[np.float64]:
-    """v(l) = E (sqrt n - sqrt l)^2 of Poisson counts n of the rate l >= 0, in the shape of ``rate``."""
-    return np.interp(rate, _RATES, _SCATTER, right=0.25)
-
-
-def misfit(counts: NDArray[np.floating], rate: NDArray[np.floating]) -> float:
-    """The share of the light that counting about the rate does not explain, as the top of this file has it."""
-    return float(np.sum((np.sqrt(counts) - np.sqrt(rate)) ** 2 - root_scatter(rate)) / counts.sum())
-
-
-FEW = ((1, 3), (3, 10), (10, 30))
-"""Rates between which counts scatter by counting, if they are photons."""
-ENOUGH = 200
-"""Least photons between two such rates."""
-
-
-def dispersion_where_few(counts: NDArray[np.floating], rate: NDArray[np.floating]) -> float | None:
-    """The least index of dispersion, sum (n - l)^2 / sum l, of the ranges of rates in FEW.
-
-    A wrong model raises it, and by more in one range than in another; a detector's unit raises all. None without light.
-    """
-    found = []
-    for low, high in FEW:
-        here = (rate >= low) & (rate < high)
-        if (light := rate[here].sum()) > ENOUGH:
-            found.append(float(np.sum((counts[here] - rate[here]) ** 2) / light))
-    return min(found, default=None)
-
-
-DIM = 0.3
-"""Share of the pixels that the fit predicts the least light on."""
-
-
-def background(counts: NDArray[np.floating], rate: NDArray[np.floating]) -> float:
-    """Light beyond the prediction in the DIM pixels, over all pixels, as a share of all light."""
-    dim = rate < np.quantile(rate, DIM)
-    return float((counts[dim].sum() - rate[dim].sum()) / max(1, dim.sum()) * rate.size / counts.sum())
 
 
 SEEN = 0.02

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ptycho.config import ORIENTATIONS
-from ptycho.judge import trust
+from ptycho.judge import misfit, trust
 from ptycho.judge.frc import FRCCurve
 from ptycho.scans.reconstruction import Reconstruction
 
@@ -14,7 +14,7 @@ RNG = np.random.default_rng
 @pytest.mark.parametrize("rate", [0.01, 0.3, 1.0, 4.0, 25.0, 1000.0])
 def test_counting_scatters_the_root_of_a_count_as_many_draws_do(rate):
     drawn = np.sqrt(RNG(1).poisson(rate, 400_000))
-    assert trust.root_scatter(np.array(rate)) == pytest.approx(np.mean((drawn - np.sqrt(rate)) ** 2), rel=0.02)
+    assert misfit.root_scatter(np.array(rate)) == pytest.approx(np.mean((drawn - np.sqrt(rate)) ** 2), rel=0.02)
 
 
 def rates(shape=(60, 32, 32), seed=0):
@@ -26,36 +26,48 @@ def rates(shape=(60, 32, 32), seed=0):
 def test_counts_about_their_own_rate_leave_no_misfit_and_those_about_another_leave_what_parts_the_two():
     true = rates()
     counts = RNG(2).poisson(true).astype(float)
-    assert abs(trust.misfit(counts, true)) < 2e-3
+    assert abs(misfit.misfit(counts, true)) < 2e-3
     wrong = true * RNG(3).uniform(0.6, 1.4, true.shape)
     expected = np.sum((np.sqrt(true) - np.sqrt(wrong)) ** 2) / true.sum()
     # the cross term of counting and misfit is zero but for the bias of a small count's root
-    assert trust.misfit(counts, wrong) == pytest.approx(expected, rel=0.1)
+    assert misfit.misfit(counts, wrong) == pytest.approx(expected, rel=0.1)
 
 
 @pytest.mark.parametrize("gain", [0.125, 1.0, 2.5, 12.0])
 def test_the_scatter_where_few_are_predicted_is_the_detector_s_units_a_photon(gain):
     true = rates()
     counts = gain * RNG(4).poisson(true / gain)
-    assert trust.dispersion_where_few(counts, true) == pytest.approx(gain, rel=0.1)
+    assert misfit.dispersion_where_few(counts, true) == pytest.approx(gain, rel=0.1)
+
+
+@pytest.mark.parametrize("gain", [0.125, 1.0, 3.0, 12.0])
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_pixels_beside_tell_the_same_without_a_fit(gain, masked):
+    counts, mask = gain * RNG(4).poisson(rates() / gain), None
+    if masked:
+        mask = RNG(5).random(counts.shape[1:]) > 0.05
+        counts[:, ~mask] = 1000
+    found = misfit.dispersion_beside(counts, mask)
+    # a pattern that bends from pixel to pixel adds to the scatter: much, where counting has hardly any
+    assert 0.9 * gain < found < max(1.25 * gain, 0.4)
 
 
 def test_a_wrong_model_does_not_look_like_a_detector_s_unit():
     true = rates()
     wrong = true * RNG(5).uniform(0.7, 1.3, true.shape)
-    assert trust.dispersion_where_few(RNG(6).poisson(true).astype(float), wrong) < 1.2
+    assert misfit.dispersion_where_few(RNG(6).poisson(true).astype(float), wrong) < 1.2
 
 
 def test_no_light_has_no_scatter():
-    assert trust.dispersion_where_few(np.zeros((4, 8, 8)), np.full((4, 8, 8), 1e-3)) is None
+    assert misfit.dispersion_where_few(np.zeros((4, 8, 8)), np.full((4, 8, 8), 1e-3)) is None
 
 
 def test_a_background_is_the_share_that_was_added():
     true = rates()
     counts = RNG(7).poisson(true + 0.1).astype(float)
     share = 0.1 * true.size / counts.sum()
-    assert trust.background(counts, true) == pytest.approx(share, rel=0.15)
-    assert abs(trust.background(RNG(8).poisson(true).astype(float), true)) < 0.05 * share
+    assert misfit.background(counts, true) == pytest.approx(share, rel=0.15)
+    assert abs(misfit.background(RNG(8).poisson(true).astype(float), true)) < 0.05 * share
 
 
 def test_both_halves_of_the_positions_cover_the_scan():
