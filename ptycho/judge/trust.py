@@ -32,7 +32,7 @@ from ptycho.judge.misfit import background, dispersion_beside, dispersion_where_
 from ptycho.reconstruct import alignment, direct
 from ptycho.reconstruct.reference import REFERENCE_PASSES, Reference, batch_of
 from ptycho.scans.dose import predicted_rate
-from ptycho.scans.faults import DOUBTFUL, overlap
+from ptycho.scans.faults import DOUBTFUL, MENDED, Fault, overlap
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
 
@@ -82,24 +82,26 @@ class Trust:
 
     halves: what the two images from disjoint halves of the positions agree on; None where they share no area. finest:
     the FRC50, a fraction of Nyquist, that follows for the image from all positions: no resolution beyond it is true.
-    faults: what looked wrong with the scan before anything was fitted, and could not be mended.
+    faults: what looked wrong with the scan before anything was fitted, doubtful or mended.
     """
 
     tests: tuple[Test, ...]
     halves: FRCCurve | None
     finest: float
-    faults: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
 
     @property
     def doubts(self) -> list[str]:
         """A line for each fault of the scan, and for each test that failed."""
-        return [*self.faults, *(test.line for test in self.tests if not test.passed)]
+        faults = [str(fault) for fault in self.faults if fault.weight == DOUBTFUL]
+        return [*faults, *(test.line for test in self.tests if not test.passed)]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a JSON file: tests, doubts, what else was found, finest."""
-        held = [test.line for test in self.tests if test.passed]
+        told = [f"{fault}; mended" for fault in self.faults if fault.weight == MENDED]
+        told += [test.line for test in self.tests if test.passed]
         tests = [asdict(test) for test in self.tests]
-        return {"tests": tests, "doubts": self.doubts, "told": held, "finest": self.finest}
+        return {"tests": tests, "doubts": self.doubts, "told": told, "finest": self.finest}
 
     def __str__(self) -> str:
         lines = [f"{'passed' if test.passed else 'FAILED'}: {test.line}" for test in self.tests]
@@ -129,8 +131,7 @@ def trust(reference: Reference, seed: int) -> Trust:
         figures["orientation"] = stand_out(reference.losses, reference.orientation, rate)
     found = tuple(_tested(name, value) for name, value in figures.items())
     finest = 0.0 if curve is None else frc50(replace(curve, correlation=with_truth(curve.correlation)))
-    faults = tuple(str(fault) for fault in reference.faults if fault.weight == DOUBTFUL)
-    return Trust(found, curve, finest, faults)
+    return Trust(found, curve, finest, reference.faults)
 
 
 def _tested(name: str, value: float | None) -> Test:

@@ -6,6 +6,7 @@ import pytest
 from ptycho.config import ORIENTATIONS
 from ptycho.judge import misfit, trust
 from ptycho.judge.frc import FRCCurve
+from ptycho.scans.faults import DOUBTFUL, MENDED, Fault
 from ptycho.scans.reconstruction import Reconstruction
 
 RNG = np.random.default_rng
@@ -104,3 +105,12 @@ def test_the_coarsest_rings_decide_with_their_weight():
     frequency = np.arange(1, 21) / 20
     curve = FRCCurve(frequency, np.where(frequency <= 0.2, 0.9, 0.0), np.arange(1, 21) * 6)
     assert trust.coarse(curve) == pytest.approx(0.9)
+
+
+def test_what_is_doubtful_and_what_was_mended_are_told_apart():
+    tests = (trust.Test("misfit", 0.001, True), trust.Test("halves", 0.1, False))
+    faults = (Fault("totals", "scatter by 40 %", DOUBTFUL), Fault("pixels", "2 are dead", MENDED))
+    told = trust.Trust(tests, None, 0.2, faults).as_dict()
+    assert told["doubts"][0] == "totals: scatter by 40 %" and told["doubts"][1].startswith("halves 0.1, expected at least")
+    assert told["told"][0] == "pixels: 2 are dead; mended" and told["told"][1].startswith("misfit 0.001, expected at most")
+    assert told["finest"] == 0.2 and len(told["tests"]) == 2
