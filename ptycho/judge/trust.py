@@ -48,13 +48,13 @@ class Limit:
 
 NONE = float("inf")
 LIMITS = {
-    "misfit": Limit(-NONE, 0.02, "share of the light that neither the object nor counting explains"),
-    "counts": Limit(0.6, 2.0, "scatter of the counts where few are predicted, 1 for photons"),
-    "background": Limit(-NONE, 0.005, "share of the light that falls where the fit predicts the least"),
-    "overlap": Limit(0.3, 1, "overlap of neighbouring positions, by the probe as found"),
+    "misfit": Limit(-NONE, 0.03, "share of the light that neither the object nor counting explains"),
+    "counts": Limit(0.5, 2.0, "scatter of the counts where few are predicted, 1 for photons"),
+    "background": Limit(-NONE, 0.01, "share of the light that falls where the fit predicts the least"),
+    "overlap": Limit(0.2, 1, "overlap of neighbouring positions, by the probe as found"),
     "lit": Limit(0.9, 1, "share of the scanned area that the probe lit"),
-    "halves": Limit(0.6, 1, "correlation of two images from disjoint halves of the positions, the coarsest fifth"),
-    "orientation": Limit(1.1, NONE, "times that the runner-up orientation misses of the light what the one found does"),
+    "halves": Limit(0.5, 1, "correlation of two images from disjoint halves of the positions, the coarsest fifth"),
+    "orientation": Limit(1.05, NONE, "times that the runner-up orientation misses of the light what the one found does"),
 }
 
 

@@ -111,6 +111,7 @@ def test_what_is_doubtful_and_what_was_mended_are_told_apart():
     tests = (trust.Test("misfit", 0.001, True), trust.Test("halves", 0.1, False))
     faults = (Fault("totals", "scatter by 40 %", DOUBTFUL), Fault("pixels", "2 are dead", MENDED))
     told = trust.Trust(tests, None, 0.2, faults).as_dict()
-    assert told["doubts"][0] == "totals: scatter by 40 %" and told["doubts"][1].startswith("halves 0.1, expected at least")
-    assert told["told"][0] == "pixels: 2 are dead; mended" and told["told"][1].startswith("misfit 0.001, expected at most")
+    doubts, held = told["doubts"], told["told"]
+    assert doubts[0] == "totals: scatter by 40 %" and doubts[1].startswith("halves 0.1, expected at least")
+    assert held[0] == "pixels: 2 are dead; mended" and held[1].startswith("misfit 0.001, expected at most")
     assert told["finest"] == 0.2 and len(told["tests"]) == 2
