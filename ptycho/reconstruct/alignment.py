@@ -9,7 +9,9 @@ Siemens star the mean squared error of the runner-up is 16 % above that of the r
 
 Magnification: energy, distance and detector pixel are known to some percent. The loss of the fits has one valley, some
 tens of percent wide. Steps walk down into it, and a parabola finds its bottom. The positions of the measured Siemens
-star are too far apart by 15 %: at 0.87 times their distances the squared error is 0.6 times as large.
+star are too far apart by 15 %: at 0.87 times their distances the squared error is 0.6 times as large. Under wrong
+positions every fit is bad, and more of the object or less of it fits the noise a little better, without a valley: such
+a magnification is not believed.
 """
 
 from collections.abc import Callable
@@ -27,6 +29,7 @@ from ptycho.scans.rawdata import RawData
 ALIKE = 0.02  # fits whose logarithmic losses differ by less are not told apart; the plainer orientation is taken
 STEP = 0.05  # of the logarithm of the magnification
 FARTHEST = 6  # most steps away from 1
+CLEAR = 0.05  # by how much a magnification other than 1 lowers the logarithm of the squared error
 PATTERNS, PASSES, BATCH = 100, 8, 10  # of a brief fit: the patterns nearest to the middle of the scan
 
 
@@ -88,7 +91,8 @@ def magnify(data: RawData, magnification: float) -> RawData:
 def find_magnification(data: RawData, seed: int) -> tuple[float, dict[float, float]]:
     """What the distances between positions have to be multiplied by, and the loss of each magnification tried.
 
-    Exactly 1 where neither neighbour explains the patterns better. Raises TrainingError if a fit diverged.
+    Exactly 1 where none explains the patterns clearly better, or where the losses form no valley: both neighbours of 1
+    are lower, or they fall as far as the walk may go. Raises TrainingError if a fit diverged.
     """
     patterns = middle(data)
     losses: dict[int, float] = {}
@@ -101,11 +105,11 @@ def find_magnification(data: RawData, seed: int) -> tuple[float, dict[float, flo
     best = way = min((-1, 0, 1), key=loss)
     while way and abs(best) < FARTHEST and loss(best + way) < loss(best):
         best += way
-    offset = 0.0
-    if best and abs(best) < FARTHEST:
-        below, bottom, above = (loss(best + d) for d in (-1, 0, 1))
-        offset = (below - above) / (2 * (below - 2 * bottom + above))
     tried = {float(np.exp(k * STEP)): found for k, found in sorted(losses.items())}
+    if abs(best) == FARTHEST or loss(best) > loss(0) - CLEAR or loss(-way) < loss(0):
+        return 1.0, tried
+    below, bottom, above = (loss(best + d) for d in (-1, 0, 1))
+    offset = (below - above) / (2 * (below - 2 * bottom + above))
     return float(np.exp((best + offset) * STEP)), tried
 
 

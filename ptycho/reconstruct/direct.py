@@ -1,5 +1,6 @@
 """Maximum likelihood on the object's own pixels, without a network; if asked on the probe and the positions too."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import keras
@@ -17,9 +18,10 @@ from ptycho.reconstruct.positions import Placement
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
 
-RATES = {"object": 1.0, "probe": 0.1, "shift": 1.0, "affine": 20.0}
+RATES = {"object": 1.0, "probe": 0.1, "shift": 1.0, "affine": 20.0, "strain": 0.5, "bend": 1.0}
 """Learning rates over that of the object: the probe's in units of its own rms, those of positions in pixels."""
-RISING = 0.5  # share of the passes over which the rate of the positions rises: they wait for an object to be placed on
+RISING = {"shift": 0.5, "affine": 0.5, "strain": 0.3, "bend": 0.3}
+"""Share of the passes over which the rate of the positions rises: they wait for an object to be placed on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +68,7 @@ def fit(
     Raises TrainingError if the fit diverged.
     """
     N = data.N
-    P = _with_modes(data.probeGuess.reshape(-1, N, N), modes) if refine_probe else probes.cropped_modes(data.probeGuess)
+    P = with_modes(data.probeGuess.reshape(-1, N, N), modes) if refine_probe else probes.cropped_modes(data.probeGuess)
     n = P.shape[-1]
     corner = np.stack([data.ycoords, data.xcoords], axis=1) - n // 2  # (M, 2), (y, x) of each patch's first pixel
     placement = Placement(corner, n, refine_positions)
@@ -75,10 +77,10 @@ def fit(
     start = np.stack([np.ones(placement.shape), np.zeros(placement.shape)])
     if rough:
         start += rough * rng.normal(size=start.shape)
-    problem = _Problem(data, P, start, placement, loss)
+    problem = Problem(data, P, start, placement, loss)
     rate = LEARNING_RATES[DIRECT][loss] if learning_rate is None else learning_rate
     rates = {name: rate * RATES[name] for name in fitted}
-    history = problem.run(passes, min(batch_size, len(data)), rates, rng)
+    history = problem.runner(passes, min(batch_size, len(data)), rates, rng)()
     if not np.isfinite(history).all():
         raise TrainingError(f"the direct {loss} fit diverged: losses {history}")
     O, P = (found.numpy() for found in problem.estimates())
@@ -95,7 +97,7 @@ def fit(
     return DirectFit(Reconstruction(O, coverage, placement.origin), probe, x, y, history)
 
 
-class _Problem:
+class Problem:
     """The pixels to be found, and a compiled step on a batch of patterns."""
 
     def __init__(self, data: RawData, P: NDArray[np.complex64], start: np.ndarray, placement: Placement, loss: str):
@@ -105,26 +107,34 @@ class _Problem:
         self.loss = DiffractionLoss(loss, float(data.intensity_scale or 1.0), mask)
         # the probe in units of its own rms: one learning rate suits any normalisation
         self.unit = float(np.sqrt(np.mean(np.abs(P) ** 2)))
-        self.variables = {
-            "object": keras.Variable(start, dtype="float32"),
-            "probe": keras.Variable(np.stack([P.real, P.imag]) / self.unit, dtype="float32"),
-            **placement.variables,
-        }
+        self.start = {"object": start, "probe": np.stack([P.real, P.imag]) / self.unit}
+        pixels = {name: keras.Variable(value, dtype="float32") for name, value in self.start.items()}
+        self.variables = {**pixels, **placement.variables}
 
     def estimates(self) -> tuple[tf.Tensor, tf.Tensor]:
         """The object (H, W) and the modes of the probe (L, n, n), complex64."""
         O, P = (tf.complex(*tf.unstack(self.variables[name].value)) for name in ("object", "probe"))
         return O, self.unit * P
 
-    def run(self, passes: int, batch_size: int, rates: dict[str, float], rng: np.random.Generator) -> np.ndarray:
-        """Fit the variables named in `rates`, each at its own; the mean loss of each pass, (passes,) float64."""
+    def restart(self) -> None:
+        """Object and probe as they were at first."""
+        for name, value in self.start.items():
+            self.variables[name].assign(value)
+
+    def runner(
+        self, passes: int, batch_size: int, rates: dict[str, float], rng: np.random.Generator
+    ) -> Callable[[], np.ndarray]:
+        """What fits the variables named in `rates`, each at its own, from where they are.
+
+        Called, it returns the mean loss of each pass, (passes,) float64. It is compiled once, however often it runs.
+        """
         M = len(self.amplitude)
         steps = -(-M // batch_size)
         fitted = []
         for name, rate in rates.items():
             schedule = CosineDecay(rate, passes * steps)
-            if name in self.placement.variables:
-                rising = int(RISING * passes * steps)
+            if name in RISING:
+                rising = int(RISING[name] * passes * steps)
                 schedule = CosineDecay(0.0, passes * steps - rising, warmup_target=rate, warmup_steps=rising)
             optimizer = keras.optimizers.Adam(schedule, beta_2=0.99)
             optimizer.build([self.variables[name]])
@@ -134,7 +144,7 @@ class _Problem:
         def gradients(chosen: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
             with tf.GradientTape() as tape:
                 O, P = self.estimates()
-                patches = optics.bilinear_patches(O, *self.placement.of(chosen), P.shape[-1])
+                patches = self.placement.patches(O, chosen)
                 loss = self.loss(tf.gather(self.amplitude, chosen), optics.diffract(patches, P, self.N))
             return loss, [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
 
@@ -142,7 +152,7 @@ class _Problem:
         def update(gradients: list[list[tf.Tensor]]) -> None:
             for (variable, optimizer), parts in zip(fitted, zip(*gradients, strict=True), strict=True):
                 optimizer.apply([tf.add_n(parts) / len(parts)], [variable])
-            if "shift" in rates:
+            if not rates.keys().isdisjoint(self.placement.variables):
                 self.placement.constrain()
 
         in_parts = spread(gradients)
@@ -156,11 +166,16 @@ class _Problem:
         def one_pass(order: tf.Tensor) -> tf.Tensor:
             return tf.map_fn(step, order, parallel_iterations=1, fn_output_signature=tf.float32)
 
-        orders = (np.resize(rng.permutation(M), (steps, batch_size)).astype(np.int32) for _ in range(passes))
-        return np.array([one_pass(tf.constant(order)).numpy() for order in orders], np.float64).mean(axis=1)
+        def run() -> np.ndarray:
+            for variable in (state for _, optimizer in fitted for state in optimizer.variables):
+                variable.assign(tf.zeros_like(variable))
+            orders = (np.resize(rng.permutation(M), (steps, batch_size)).astype(np.int32) for _ in range(passes))
+            return np.array([one_pass(tf.constant(order)).numpy() for order in orders], np.float64).mean(axis=1)
+
+        return run
 
 
-def _with_modes(P: NDArray[np.complex64], modes: int) -> NDArray[np.complex64]:
+def with_modes(P: NDArray[np.complex64], modes: int) -> NDArray[np.complex64]:
     """(modes, N, N): those given, and tilts of the first, each with a twentieth of its energy."""
     N = P.shape[-1]
     x = (np.arange(N) - N // 2) / (N / 8)

@@ -5,6 +5,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from ptycho.physics import optics
+
 MARGIN = 2  # pixels of empty space around the outermost patches
 REACH = 4.0  # pixels that a refined position may move by itself, along either axis
 STRETCH = 0.03
@@ -26,7 +28,7 @@ class Placement:
         extent = max(1.0, np.abs(lever).max())
         self.limit = STRETCH * extent
         margin = MARGIN + (int(np.ceil(REACH + 2 * self.limit)) if refined else 0)
-        self.given = corner
+        self.given, self.n = corner, n
         self.origin = np.floor(corner.min(axis=0)) - margin  # (2,), of the object's pixel [0, 0]
         self.shape = tuple((np.ceil(corner.max(axis=0)) - self.origin + n + margin).astype(int))
         first = np.floor(corner - self.origin)
@@ -47,6 +49,10 @@ class Placement:
         place = tf.gather(self.fraction, chosen) + moved
         whole = tf.floor(place)
         return tf.gather(self.first, chosen) + tf.cast(whole, tf.int32), place - whole
+
+    def patches(self, O: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
+        """The chosen patches (B, n, n) complex64 of the object O (H, W)."""
+        return optics.bilinear_patches(O, *self.of(chosen), self.n)
 
     def constrain(self) -> None:
         """Bring what a step made of the variables back to what they may be."""

@@ -43,8 +43,27 @@ def test_what_a_magnification_does_to_a_scan(scan):
     np.testing.assert_allclose(made.xcoords_start - made.xcoords, 0.5)
 
 
-def test_the_walk_ends_where_it_may_go_no_farther(scan, monkeypatch):
-    monkeypatch.setattr(alignment, "trial_loss", lambda data, seed: float(np.ptp(data.xcoords)))
-    factor, losses = alignment.find_magnification(scan, seed=1)
-    assert factor == pytest.approx(np.exp(-alignment.FARTHEST * alignment.STEP))
-    assert len(losses) == alignment.FARTHEST + 2
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        (lambda k: -0.2 * k, 1.0),  # lower and lower as far as the walk may go
+        (lambda k: -0.002 * k + 1e-4 * k**2, 1.0),  # a valley, too shallow to be believed
+        (lambda k: -abs(k) - 0.1 * k, 1.0),  # 1 is a hill
+        (lambda k: 0.02 * (k - 2.3) ** 2, np.exp(2.3 * alignment.STEP)),
+        (lambda k: 0.02 * k**2, 1.0),
+    ],
+)
+def test_a_magnification_is_believed_at_the_bottom_of_a_clear_valley(scan, monkeypatch, losses, expected):
+    def loss(data, seed):
+        return losses(np.log(np.ptp(data.xcoords) / np.ptp(alignment.middle(scan).xcoords)) / alignment.STEP)
+
+    monkeypatch.setattr(alignment, "trial_loss", loss)
+    factor, tried = alignment.find_magnification(scan, seed=1)
+    assert factor == pytest.approx(expected) and len(tried) <= alignment.FARTHEST + 2
+
+
+def test_what_only_a_bad_fit_likes_is_not_taken(scan):
+    """Under errors of 5 pixels rms every fit is bad."""
+    error = np.random.default_rng(3).normal(0, 5 / np.sqrt(2), (2, len(scan)))
+    off = replace(scan, xcoords=scan.xcoords + error[0], ycoords=scan.ycoords + error[1])
+    assert alignment.find_magnification(off, seed=1)[0] == 1
