@@ -14,7 +14,7 @@ from ptycho.errors import DataError
 from ptycho.files import user_cache
 from ptycho.scans import formats, star
 from ptycho.scans.archive import naming
-from ptycho.scans.dose import deviance, normalise, thin_to_dose
+from ptycho.scans.dose import deviance, normalise, thin_each, thin_to_dose
 from ptycho.scans.faults import Fault, ready
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.simulated import Acquisition
@@ -112,7 +112,13 @@ class Reference:
 
 
 def make_reference(
-    scan: str, folder: Path, seed: int, orientation: str = "auto", modes: int = 1, positions: str = "given"
+    scan: str,
+    folder: Path,
+    seed: int,
+    orientation: str = "auto",
+    modes: int = 1,
+    positions: str = "given",
+    normalise: str = "auto",
 ) -> Reference:
     """Read a measured scan and let all its photons tell what a study has to know of it.
 
@@ -125,12 +131,14 @@ def make_reference(
     orientation  one of ``config.ORIENTATIONS``, or ``'auto'`` for the one that explains the patterns best
     modes        incoherent modes of the probe, at least; all those of the file are kept
     positions    ``'given'`` or ``'refine'``
+    normalise    ``'auto'``: where the light is not steady, patterns are thinned to the weakest and fitted again
+                 (:mod:`ptycho.reconstruct.illumination`); ``'none'``: they are not
 
     What looks wrong with the file is mended where it can be, before anything is fitted: :mod:`ptycho.scans.faults`.
     Raises DataError, a line for each, for faults that forbid a study, for unknown counts and for too few patterns.
     Raises TrainingError if a fit diverged.
     """
-    from ptycho.reconstruct import alignment, direct, search
+    from ptycho.reconstruct import alignment, direct, illumination, search
 
     data, told = _load(scan, folder)
     losses: Mapping[str, float] = {}
@@ -143,16 +151,24 @@ def make_reference(
     if refined:
         data = alignment.magnify(data, alignment.find_magnification(data, seed)[0])
         data = search.find_positions(data, modes, seed)
-    fit = direct.fit(
-        data,
-        "mse",
-        passes=REFERENCE_PASSES,
-        batch_size=batch_of(data),
-        refine_probe=True,
-        modes=modes,
-        refine_positions=refined,
-        seed=own,
-    )
+
+    def fitted(data: RawData) -> direct.DirectFit:
+        return direct.fit(
+            data,
+            "mse",
+            passes=REFERENCE_PASSES,
+            batch_size=batch_of(data),
+            refine_probe=True,
+            modes=modes,
+            refine_positions=refined,
+            seed=own,
+        )
+
+    fit = fitted(data)
+    if normalise == "auto" and (uneven := illumination.uneven(data, fit)) is not None:
+        data = thin_each(data, uneven.shares, np.random.default_rng(seeds.derive(seed, "steady")))
+        fit, given = fitted(data), given.subset(uneven.shares > 0)
+        told = (*(fault for fault in told if fault.about != "totals"), uneven.fault)
     found, offset, truth = fit.reconstruction, np.zeros(2), data.objectGuess
     # a brighter object under a fainter probe explains the same photons: the object's mean modulus is made one
     bright = found.coverage > 0.1 * np.median(found.coverage[found.coverage > 0])

@@ -63,6 +63,17 @@ def thin_to_dose(data: RawData, nphotons: float, rng: np.random.Generator) -> Ra
     return _with_counts(data, thin(counts, nphotons / mean, rng), nphotons / mean, nphotons)
 
 
+def thin_each(data: RawData, shares: NDArray[np.float64], rng: np.random.Generator) -> RawData:
+    """The scan with the share of each pattern's photons, (M,), kept; patterns of a share of zero are left out.
+
+    Raises DataError if its counts are not known.
+    """
+    kept = data.subset(shares > 0)
+    before = kept.counts()
+    counts = rng.binomial(before, shares[shares > 0][:, np.newaxis, np.newaxis])
+    return _with_counts(kept, counts, counts.sum() / before.sum(), counts.sum() / len(counts))
+
+
 def halve(data: RawData, rng: np.random.Generator) -> tuple[RawData, RawData]:
     """Return two scans of half the dose: each photon falls to the one or to the other with probability 1/2.
 

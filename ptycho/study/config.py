@@ -82,7 +82,8 @@ class StudyConfig:
     ``scan`` is None for a simulated study, otherwise a file of any of ``formats.FORMATS`` or ``'siemens-star'``.
     ``N`` is None when the scan decides it. Where ``learning_rate`` is None it is that of LEARNING_RATES, or of
     PHASE_LEARNING_RATES for an object that shifts the phase. Only a simulated scan has ``object``, ``object_size``,
-    ``phase`` and ``illumination``; only a measured one ``orientation``, ``probe_modes``, ``positions``, ``resolution``.
+    ``phase`` and ``illumination``; only a measured one ``orientation``, ``probe_modes``, ``positions``, ``normalise``
+    and ``resolution``.
     """
 
     nepochs: int = _asked(5, "epochs that each arm is trained for")
@@ -110,6 +111,11 @@ class StudyConfig:
     )
     probe_modes: int = _asked(1, f"incoherent modes of a measured scan's probe, 1 to {LARGEST_PROBE}")
     positions: str = _asked("given", "a measured scan's positions", ("given", "refine"))
+    normalise: str = _asked(
+        "auto",
+        "of a measured scan, patterns in brighter light are thinned to the weakest, if need be",
+        ("auto", "none"),
+    )
     probe: str = _asked("fixed", "the probe while networks train", ("fixed", "trainable"))
     resolution: str | None = _asked(
         None, "full period that a measured scan's dose is to resolve: object pixels, like 4.5, or 20nm"
@@ -139,7 +145,7 @@ class StudyConfig:
             require(method in methods, "METHODS", method, f"among {methods}, the network being that of ARCH")
         rate = self.learning_rate
         require(rate is None or 0 < rate <= 1, "LEARNING_RATE", rate, "a number > 0, 1 at most")
-        for name in ("OBJECT", "ILLUMINATION", "ORIENTATION", "POSITIONS", "PROBE"):
+        for name in ("OBJECT", "ILLUMINATION", "ORIENTATION", "POSITIONS", "NORMALISE", "PROBE"):
             value, choices = getattr(self, name.lower()), PARAMETERS[name].metadata["choices"]
             accepted = " or ".join(choices) if len(choices) == 2 else f"one of {', '.join(choices)}"
             require(value in choices, name, value, accepted)
@@ -149,7 +155,8 @@ class StudyConfig:
         if self.resolution is not None:
             period(self.resolution)
         if self.scan is None:
-            others, why = ("ORIENTATION", "PROBE_MODES", "POSITIONS", "RESOLUTION"), "a measured scan, which SCAN names"
+            others: tuple[str, ...] = ("ORIENTATION", "PROBE_MODES", "POSITIONS", "NORMALISE", "RESOLUTION")
+            why = "a measured scan, which SCAN names"
         else:
             others = ("OBJECT", "OBJECT_SIZE", "PHASE", "ILLUMINATION")
             why = "a simulated scan, and SCAN names a measured one"

@@ -27,7 +27,7 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
         scan = os.path.relpath(scan, out)
     simulate = {"out": ".", **of("N", "n_train", "n_test", "doses", "seed"), "object_kind": config.object}
     simulate |= of("object_size", "phase", "illumination") | {"scan": scan}
-    files = {layout.SIMULATE: simulate | of("orientation", "probe_modes", "positions")}
+    files = {layout.SIMULATE: simulate | of("orientation", "probe_modes", "positions", "normalise")}
     if scan is not None:
         files[layout.RESOLVE] = {"out": ".", **of("doses", "seed"), "scan": scan, **of("resolution")}
     for arm in config.arms:

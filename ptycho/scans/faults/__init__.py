@@ -62,15 +62,15 @@ def _of_light(scan: Scan, found: Statistics | None, refused: set[str]) -> Iterat
     if not mean.any():
         return
     yield from counts.of_saturation(found, seen)
-    background = list(counts.of_background(found, seen))
-    yield from background
-    if any(fault.weight == REFUSED for fault in background):
+    everywhere = list(counts.of_background(found, seen))
+    if not everywhere and not light.at_corners(mean):
+        everywhere = list(light.of_edges(mean, seen))
+    yield from everywhere
+    if any(fault.weight == REFUSED for fault in everywhere):
         return
     yield from light.of_patterns(scan, mean, seen)
     yield from light.of_probe(scan)
     yield from light.of_variety(found, seen)
-    if not background and not light.at_corners(mean):
-        yield from light.of_edges(mean, seen)
     where = in_pixels(scan)
     if where is None or len(where[0]) < 2 or refused & PLACES:
         return

@@ -105,7 +105,7 @@ def of_background(found: Statistics, seen: NDArray[np.bool_]) -> Iterator[Fault]
 
 
 NEIGHBOURS = 4
-UNEVEN, UNLIKE = 0.1, 0.7
+UNEVEN, UNLIKE = 0.12, 0.7
 """Relative scatter of totals about their neighbours', and its share of the overall scatter: above both, light jumps."""
 
 
@@ -123,5 +123,5 @@ def of_totals(found: Statistics, places: tuple[NDArray[np.float64], NDArray[np.f
     typical = 1.4826 * np.median(np.abs(about - np.median(about)))  # of a normal distribution, its standard deviation
     scatter = np.sqrt(max(typical**2 / (1 + 1 / NEIGHBOURS) - counting, 0))
     if scatter > UNEVEN and nearest > UNLIKE * overall:
-        told = f"their totals scatter by {scatter:.0%} about those of their neighbours: the light is not steady"
-        yield Fault("patterns", told, DOUBTFUL)
+        told = f"those of patterns scatter by {scatter:.0%} about their neighbours': the light is not steady"
+        yield Fault("totals", told, DOUBTFUL)

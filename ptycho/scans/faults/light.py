@@ -105,8 +105,8 @@ def of_probe(scan: Scan) -> Iterator[Fault]:
         yield Fault("probe", f"{told}; it and the positions should move by ({-y}, {-x})", MENDED, move)
 
 
-SURE = 4.0
-"""Standard errors by which the patterns must differ beyond counting."""
+SURE, SHARP = 4.0, 5e-4
+"""Standard errors by which patterns must differ beyond counting, where the error is small: relative to mean^2."""
 
 
 def of_variety(found: Statistics, seen: NDArray[np.bool_]) -> Iterator[Fault]:
@@ -117,7 +117,7 @@ def of_variety(found: Statistics, seen: NDArray[np.bool_]) -> Iterator[Fault]:
     counting = mean * found.unit
     beyond = np.sum(found.variance[seen] * M / (M - 1) - counting)
     error = np.sqrt(np.sum(2 * mean**2 + counting * found.unit) / (M - 1))
-    if beyond < SURE * error:
+    if beyond < SURE * error < SURE * SHARP * np.sum(mean**2):
         told = "all are alike but for counting: no object, too few photons, or a lattice in step with the scan"
         yield Fault("patterns", told)
 

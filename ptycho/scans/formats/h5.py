@@ -107,7 +107,8 @@ def _missing_sources(item: h5py.Dataset) -> list[str]:
     """The files of a virtual dataset that are not there: HDF5 reads zeros in their place."""
     sources = [source.file_name for source in item.virtual_sources()] if item.is_virtual else []
     folder = Path(item.file.filename).parent
-    return [name for name in sources if name != "." and "%" not in name and not (folder / name).is_file()]
+    files = [name for name in sources if name != "." and "%" not in name]
+    return [name for name in files if not (folder / name).is_file() and not Path(name).is_file()]
 
 
 def put_patterns(group: h5py.Group, name: str, scan: Scan) -> h5py.Dataset:
