@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Set
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ptycho.config import STAR, require
-from ptycho.errors import ConfigError
+from ptycho.errors import ConfigError, DataError
 from ptycho.files import write_if_changed
 from ptycho.study import layout, sources
 from ptycho.study.config import StudyConfig, arms, period
@@ -39,10 +41,13 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
 
 
 def check_scan(config: StudyConfig) -> None:
-    """Refuse a scan that is not there, and a resolution in nanometres of a scan whose pixel has no known size."""
+    """Refuse a scan that is not there, one with too few patterns for the groups, and a resolution in nanometres of a
+    scan whose pixel has no known size."""
     scan = config.scan
-    if scan not in (None, STAR) and not Path(str(scan)).is_file():
-        raise ConfigError(f"SCAN={scan!r}: there is no such file; expected a scan's file or {STAR!r}")
+    if scan not in (None, STAR):
+        if not Path(str(scan)).is_file():
+            raise ConfigError(f"SCAN={scan!r}: there is no such file; expected a scan's file or {STAR!r}")
+        _check_size(config)
     if config.resolution is None or period(config.resolution)[1] == "px":
         return
     from ptycho.scans import formats
@@ -50,6 +55,21 @@ def check_scan(config: StudyConfig) -> None:
     told = scan not in (None, STAR) and formats.read(str(scan)).pixel is not None
     why = f"{scan} does not tell the size of an object pixel; expected a period in object pixels, like 4.5"
     require(told, "RESOLUTION", config.resolution, why)
+
+
+def _check_size(config: StudyConfig) -> None:
+    """Refuse groups of more patterns than are held out. A file that cannot be read is named where it is examined."""
+    from ptycho.reconstruct.reference import HELD_OUT
+    from ptycho.scans import formats
+
+    with suppress(DataError):
+        patterns = formats.read(str(config.scan)).patterns
+        M = 0 if patterns is None else len(patterns)
+        held_out = M - math.ceil((1 - HELD_OUT) * (M - 1))
+        group = config.gridsize**2
+        why = f"of the {M} patterns of {config.scan} {held_out} are held out, and a group takes {group}"
+        fits = not M or held_out >= group or config.architecture not in config.methods
+        require(fits, "GRIDSIZE", config.gridsize, f"{why}; GRIDSIZE=1 or a larger scan is accepted")
 
 
 def at_measured_doses(config: StudyConfig, folder: Path, asked: bool) -> StudyConfig:

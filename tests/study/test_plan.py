@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -126,7 +127,7 @@ def test_a_question_about_resolution_touches_no_arm(tmp_path):
 
 def test_nanometres_need_a_pixel_of_known_size(tmp_path):
     scan = tmp_path / "scan.npz"
-    arrays = {"diff3d": np.ones((9, 64, 64)), "xcoords": np.arange(9.0), "ycoords": np.arange(9.0)}
+    arrays = {"diff3d": np.ones((16, 64, 64)), "xcoords": np.arange(16.0), "ycoords": np.arange(16.0)}
     arrays["probeGuess"] = np.ones((64, 64), complex)
     np.savez(scan, **arrays)
     config = StudyConfig(scan=str(scan), N=None, doses=("full",), resolution="20nm")
@@ -135,6 +136,20 @@ def test_nanometres_need_a_pixel_of_known_size(tmp_path):
     assert not (tmp_path / "out").exists()
     np.savez(scan, **arrays, pixel_size=1e-8)
     assert plan.write_plan(tmp_path / "out", config)
+
+
+def test_plan_refuses_groups_of_more_patterns_than_are_held_out(tmp_path):
+    scan = tmp_path / "scan.npz"
+    line = np.arange(10.0)
+    np.savez(scan, diff3d=np.ones((10, 64, 64)), xcoords=line, ycoords=line, probeGuess=np.ones((64, 64), complex))
+    config = StudyConfig(scan=str(scan), N=None, doses=("full",))
+    with pytest.raises(
+        ConfigError, match=r"GRIDSIZE=2 .*of the 10 patterns of .* 3 are held out, .* takes 4; GRIDSIZE=1"
+    ):
+        plan.write_plan(tmp_path / "out", config)
+    assert not (tmp_path / "out").exists()
+    assert plan.write_plan(tmp_path / "out", replace(config, gridsize=1))
+    assert plan.write_plan(tmp_path / "direct", replace(config, methods=("direct",)))
 
 
 def test_plan_refuses_a_scan_that_is_not_there(tmp_path):
