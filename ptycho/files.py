@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,9 +21,10 @@ NOTEBOOKS = next(
 
 
 def user_cache() -> Path:
-    """The folder for what is fetched or compiled once: PTYCHO_CACHE, or the user's own."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("PTYCHO_CACHE") or Path(home) / "ptycho")
+    """The folder for what is fetched or compiled once: PTYCHO_CACHE, or the user's own; a user may have no home."""
+    usual = os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "ptycho")
+    folder = os.path.expanduser(os.environ.get("PTYCHO_CACHE") or usual)
+    return Path(tempfile.gettempdir(), "ptycho") if folder.startswith("~") else Path(folder)
 
 
 @contextmanager

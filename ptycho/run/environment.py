@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import sys
+import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -53,11 +54,20 @@ HARMLESS = {"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONNOUSERSITE"
 def of_children() -> dict[str, str]:
     """The environment of every process that a study starts: the user's without its settings, and this package.
 
-    No module in the folder of the command takes the place of another, and text is UTF-8.
+    No module in the folder of the command takes the place of another, text is UTF-8, and there is a home.
     """
     kept = {name: value for name, value in os.environ.items() if name in HARMLESS or not SETTINGS.match(name)}
-    ours = {"PYTHONPATH": python_path(), "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}
-    return kept | ours | {"PTYCHO_CACHE": str(user_cache().absolute())}
+    home = os.path.expanduser("~")
+    return {
+        **kept,
+        "HOME": home if home != "~" else tempfile.gettempdir(),
+        "PTYCHO_CACHE": str(user_cache().absolute()),
+        "PYTHONPATH": python_path(),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONUTF8": "1",
+        # what is installed with this Python comes before what lies in the user's home: kernels, templates
+        "JUPYTER_PREFER_ENV_PATH": "1",
+    }
 
 
 def of_kernel(jobs: int, scratch: str) -> dict[str, str]:
@@ -79,8 +89,6 @@ def of_kernel(jobs: int, scratch: str) -> dict[str, str]:
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
         # else the first of several arms at a time takes all of a GPU's memory
         "TF_FORCE_GPU_ALLOW_GROWTH": os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH", "true"),
-        # a kernel of the same name in the user's home would run another Python than this one
-        "JUPYTER_PREFER_ENV_PATH": "1",
     }
 
 

@@ -40,7 +40,7 @@ def without_iri_grammar() -> None:
 def anonymous(text: str) -> str:
     """Return `text` without what tells where and by whom it was made: folders, host name, addresses in memory."""
     text = re.sub(r"/[^\s'\"]*/ipykernel_\d+/\d+\.py", "<cell>", text)
-    folders = {str(ROOT): ".", sys.prefix: "<env>", sys.base_prefix: "<python>", str(Path.home()): "~"}
+    folders = {str(ROOT): ".", sys.prefix: "<env>", sys.base_prefix: "<python>", os.path.expanduser("~"): "~"}
     for folder, name in sorted(folders.items(), key=lambda item: -len(item[0])):  # one may lie within another
         if len(folder) > 1:
             text = re.sub(re.escape(folder) + r"(?=[/\s'\":,)]|$)", name, text)
