@@ -32,6 +32,8 @@ ORIENTATIONS = ("as-is", "flip-y", "flip-x", "flip-xy", "swap", "swap-flip-y", "
 """The ways to swap the axes of a scan's positions and then reverse some (:mod:`ptycho.reconstruct.alignment`)."""
 STAR = "siemens-star"  # the measured scan that has a name; every other SCAN is a file
 LARGEST_PROBE = 5  # incoherent modes
+HELD_OUT = 0.25
+"""Share of a measured scan's positions, at the high-x side (of a tall scan, high-y), that no training sees."""
 
 
 def require(holds: bool, name: str, found: object, accepted: str) -> None:

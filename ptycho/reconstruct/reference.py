@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho import seeds
-from ptycho.config import STAR
+from ptycho.config import HELD_OUT, STAR
 from ptycho.errors import DataError
 from ptycho.files import user_cache
 from ptycho.scans import formats, star
@@ -22,9 +22,6 @@ from ptycho.scans.simulated import Acquisition
 if TYPE_CHECKING:  # loads TensorFlow, which simulated scans do without
     from ptycho.reconstruct.direct import DirectFit
 
-HELD_OUT = (
-    0.25  # share of a measured scan's positions, at the high-x side (of a tall scan, high-y), that no training sees
-)
 GUARDED = 0.03  # share of a measured scan's detector pixels, drawn at random, that no arm's fit sees
 REFERENCE_PASSES = 50
 FEWEST = 8  # patterns of a measured scan

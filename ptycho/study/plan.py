@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ptycho.config import STAR, require
+from ptycho.config import HELD_OUT, STAR, require
 from ptycho.errors import ConfigError, DataError
 from ptycho.files import write_if_changed
 from ptycho.study import layout, sources
@@ -59,7 +59,6 @@ def check_scan(config: StudyConfig) -> None:
 
 def _check_size(config: StudyConfig) -> None:
     """Refuse groups of more patterns than are held out. A file that cannot be read is named where it is examined."""
-    from ptycho.reconstruct.reference import HELD_OUT
     from ptycho.scans import formats
 
     with suppress(DataError):
