@@ -30,6 +30,7 @@ ALIKE = 0.02  # fits whose logarithmic losses differ by less are not told apart;
 STEP = 0.05  # of the logarithm of the magnification
 FARTHEST = 6  # most steps away from 1
 CLEAR = 0.05  # by how much a magnification other than 1 lowers the logarithm of the squared error
+OUT_OF_STEP = 0.03  # the same of positions that belong to another frame
 PATTERNS, PASSES, BATCH = 100, 8, 10  # of a brief fit: the patterns nearest to the middle of the scan
 
 
@@ -113,11 +114,28 @@ def find_magnification(data: RawData, seed: int) -> tuple[float, dict[float, flo
     return float(np.exp((best + offset) * STEP)), tried
 
 
+def find_delay(data: RawData, seed: int) -> tuple[int, dict[int, float]]:
+    """How many frames later, 1, 0 or -1, the positions are that explain the patterns, and the loss of each.
+
+    Zero unless another explains them clearly better than both others. Raises TrainingError if a fit diverged.
+    """
+    x, y = data.xcoords, data.ycoords
+    inner = 1 + _middle(x[1:-1], y[1:-1])
+    patterns = replace(data.subset(inner), objectGuess=None)
+    moved = {k: replace(patterns, xcoords=x[inner + k], ycoords=y[inner + k]) for k in (0, -1, 1)}
+    losses = {k: trial_loss(late, seed) for k, late in moved.items()}
+    best, runner_up = sorted(losses, key=losses.__getitem__)[:2]
+    return best if losses[runner_up] - losses[best] > OUT_OF_STEP else 0, losses
+
+
 def middle(data: RawData) -> RawData:
     """The patterns that brief fits see."""
-    x, y = data.xcoords, data.ycoords
+    return data.subset(_middle(data.xcoords, data.ycoords))
+
+
+def _middle(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.intp]:
     distance = np.hypot(x - (x.min() + x.max()) / 2, y - (y.min() + y.max()) / 2)
-    return data.subset(np.sort(np.argsort(distance, kind="stable")[:PATTERNS]))
+    return np.sort(np.argsort(distance, kind="stable")[:PATTERNS])
 
 
 def trial_loss(data: RawData, seed: int) -> float:

@@ -15,7 +15,7 @@ from ptycho.files import user_cache
 from ptycho.scans import formats, star
 from ptycho.scans.archive import naming
 from ptycho.scans.dose import deviance, normalise, thin_each, thin_to_dose
-from ptycho.scans.faults import Fault, ready
+from ptycho.scans.faults import DOUBTFUL, Fault, ready
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.simulated import Acquisition
 
@@ -141,6 +141,10 @@ def make_reference(
     losses: Mapping[str, float] = {}
     if orientation == "auto":
         data, orientation, losses = alignment.find_orientation(data, seed)
+        if delay := alignment.find_delay(data, seed)[0]:
+            frame = f"one frame {'later' if delay > 0 else 'earlier'}"
+            out_of_step = f"those of {frame} explain the patterns better: positions and patterns are out of step"
+            told = (*told, Fault("positions", out_of_step, DOUBTFUL))
     else:
         data = alignment.turn(data, orientation)
     given, refined = data, positions == "refine"

@@ -86,3 +86,14 @@ def test_what_an_orientation_does_to_positions(curved):
     framed = replace(curved, objectGuess=np.ones((200, 170), np.complex64))
     assert turn(framed, "as-is") is framed
     assert turn(framed, "swap").objectGuess is None  # whose frame was that of the old positions
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("late", [-1, 0, 1])
+def test_positions_of_another_frame_are_told(late, curved):
+    """Positions that are so many frames late: those of so many frames later explain the patterns."""
+    x, y = (np.roll(line, late) for line in (curved.xcoords, curved.ycoords))
+    delay, losses = alignment.find_delay(replace(curved, xcoords=x, ycoords=y), seed=1)
+    assert delay == late and set(losses) == {-1, 0, 1}
+    others = [loss for k, loss in losses.items() if k != late]
+    assert losses[late] < min(others) - 5 * alignment.OUT_OF_STEP
