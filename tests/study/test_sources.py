@@ -15,8 +15,8 @@ from ptycho.study.config import StudyConfig
 
 
 def patterns(path, photons=100, mask=None):
-    """A scan's file of eight patterns, each with so many photons."""
-    counts = np.zeros((8, 16, 16), "u2")
+    """A scan's file of sixteen patterns, each with so many photons."""
+    counts = np.zeros((16, 16, 16), "u2")
     counts[:, 4:12, 4:12] = photons // 64
     counts[:, 8, 8] += photons % 64
     with h5py.File(path, "w") as file:
@@ -64,7 +64,7 @@ def test_trap_a_scan_replaced_by_an_older_file_or_a_link_to_another_is_read_agai
 @pytest.mark.parametrize(("scan", "other"), [("a_dp.hdf5", "a_para.hdf5"), ("scan.h5", "product.h5")])
 def test_a_study_is_stale_when_a_companion_of_its_scan_changed(tmp_path, scan, other):
     with h5py.File(tmp_path / scan, "w") as file:
-        file["dp" if "dp" in scan else "patterns"] = np.ones((2, 16, 16), "u2")
+        file["dp" if "dp" in scan else "patterns"] = np.ones((16, 16, 16), "u2")
     for value in (1, 2):
         with h5py.File(tmp_path / other, "w") as file:
             file["probe"], file["object"] = np.full((1, 1, 16, 16), value, complex), np.ones((1, 40, 40), complex)
