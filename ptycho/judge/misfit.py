@@ -1,9 +1,11 @@
-"""What a fit leaves unexplained: counts n beside the rates l that it predicts.
+"""What a fit leaves unexplained: counts n beside the roots a that it predicts.
 
-With v(l) = E (sqrt n - sqrt l)^2, the part of counting, which is about 1/4 above a few photons (Bartlett, J. R. Stat.
-Soc. Suppl. 3 (1936) 68), the misfit is::
+A fit of amplitudes finds a = E sqrt(n). About it the roots scatter by counting with a variance v(a), which is 1/4
+above a few photons (Bartlett, J. R. Stat. Soc. Suppl. 3 (1936) 68). What is left beyond that is the fit's. It is
+compared with what there was to explain: how the patterns k differ from their mean a_0 beyond counting. The object makes
+them differ; what they have in common, any fit explains by its probe::
 
-    sum [(sqrt n - sqrt l)^2 - v(l)] / sum n
+    misfit = sum_k [(sqrt n_k - a_k)^2 - v(a_k)] / sum_k [(sqrt n_k - a_0)^2 - v(a_0)]
 
 Whether the counts are photons is told where they are few. There they scatter by the detector's units a photon, for the
 variance of counting is of the order l, and what a wrong prediction adds is of the order l^2. Two predictions are at
@@ -14,20 +16,33 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-_RATES = np.concatenate([[0.0], np.geomspace(1e-4, 60, 400)])
+_RATES = np.concatenate([[0.0], np.geomspace(1e-6, 60, 600)])
 _COUNTS = np.arange(400)
 _CHANCES = np.exp(special.xlogy(_COUNTS, _RATES[:, None]) - _RATES[:, None] - special.gammaln(_COUNTS + 1))
-_SCATTER = np.sum(_CHANCES * (np.sqrt(_COUNTS) - np.sqrt(_RATES[:, None])) ** 2, axis=1)
+_ROOTS = _CHANCES @ np.sqrt(_COUNTS)
+"""E sqrt(n) of Poisson counts n of the rates."""
 
 
-def root_scatter(rate: NDArray[np.floating]) -> NDArray[np.float64]:
-    """v(l) = E (sqrt n - sqrt l)^2 of Poisson counts n of the rate l >= 0, in the shape of ``rate``."""
-    return np.interp(rate, _RATES, _SCATTER, right=0.25)
+def root_scatter(root: NDArray[np.floating]) -> NDArray[np.float64]:
+    """v: the variance of sqrt(n) of Poisson counts n whose mean root, E sqrt(n), is ``root`` >= 0; in its shape."""
+    return np.interp(root, _ROOTS, _RATES - _ROOTS**2, right=0.25)
 
 
-def misfit(counts: NDArray[np.floating], rate: NDArray[np.floating]) -> float:
-    """The share of the light that counting about the rate does not explain, as the top of this file has it."""
-    return float(np.sum((np.sqrt(counts) - np.sqrt(rate)) ** 2 - root_scatter(rate)) / counts.sum())
+def rate_of(root: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The rate of Poisson counts n whose mean root, E sqrt(n), is ``root`` >= 0; in its shape."""
+    return np.where(root < _ROOTS[-1], np.interp(root, _ROOTS, _RATES), np.square(root) + 0.25)
+
+
+def misfit(counts: NDArray[np.floating], root: NDArray[np.floating]) -> float:
+    """The share of what differs between patterns that a fit does not explain, as the top of this file has it.
+
+    counts: (M, ...), of each pattern. root: in their shape, the mean roots that the fit predicts. NaN if no pattern
+    differs from another beyond counting.
+    """
+    measured = np.sqrt(counts)
+    mean = np.broadcast_to(measured.mean(axis=0), measured.shape)
+    left, differing = (np.sum((measured - by) ** 2 - root_scatter(by)) for by in (root, mean))
+    return float(left / differing) if differing > 0 else float("nan")
 
 
 FEW = ((1, 3), (3, 10), (10, 30))

@@ -3,7 +3,7 @@
 A fit explains photons by an object, a probe and positions. It can be wrong in each of them and still look like an
 image. Two halves of the photons share these mistakes, and agree on nonsense. The tests here do not share them:
 
-misfit       The share of the light that neither the fit nor counting explains.
+misfit       The share of what differs between patterns that neither the fit nor counting explains.
 counts       Whether the counts are photons: how they scatter where few are counted.
 background   Light where the fit predicts the least, as a share of all light.
 overlap      Of the probe as found: 1 - step / diameter.
@@ -28,7 +28,7 @@ from skimage.draw import polygon2mask
 from ptycho import seeds
 from ptycho.judge.frc import FRCCurve, frc50
 from ptycho.judge.halves import agreement, with_truth
-from ptycho.judge.misfit import background, dispersion_beside, dispersion_where_few, misfit, root_scatter
+from ptycho.judge.misfit import background, dispersion_beside, dispersion_where_few, misfit, rate_of, root_scatter
 from ptycho.reconstruct import alignment, direct
 from ptycho.reconstruct.reference import REFERENCE_PASSES, Reference, batch_of
 from ptycho.scans.dose import predicted_rate
@@ -48,13 +48,15 @@ class Limit:
 
 NONE = float("inf")
 LIMITS = {
-    "misfit": Limit(-NONE, 0.03, "share of the light that neither the object nor counting explains"),
+    "misfit": Limit(
+        -NONE, 0.03, "share of what differs between patterns that neither the reference nor counting explains"
+    ),
     "counts": Limit(0.5, 2.0, "scatter of the counts where few are predicted, 1 for photons"),
     "background": Limit(-NONE, 0.01, "share of the light that falls where the fit predicts the least"),
-    "overlap": Limit(0.2, 1, "overlap of neighbouring positions, by the probe as found"),
-    "lit": Limit(0.9, 1, "share of the scanned area that the probe lit"),
-    "halves": Limit(0.5, 1, "correlation of two images from disjoint halves of the positions, the coarsest fifth"),
-    "orientation": Limit(1.05, NONE, "times that the runner-up orientation misses of the light what the one found does"),
+    "overlap": Limit(0.2, NONE, "overlap of neighbouring positions, by the probe as found"),
+    "lit": Limit(0.9, NONE, "share of the scanned area that the probe lit"),
+    "halves": Limit(0.6, NONE, "correlation of two images from disjoint halves of the positions, the coarsest fifth"),
+    "orientation": Limit(1.05, NONE, "misfit of the runner-up orientation over that of the one found"),
 }
 
 
@@ -71,7 +73,7 @@ class Test:
         """What was found, what is accepted, and what it means."""
         limit = LIMITS[self.name]
         ends = [f"at least {limit.low:g}"] if np.isfinite(limit.low) else []
-        ends += [f"at most {limit.high:g}"] if np.isfinite(limit.high) and limit.high != 1 else []
+        ends += [f"at most {limit.high:g}"] if np.isfinite(limit.high) else []
         found = "cannot be had" if self.value is None else f"{self.value:.3g}"
         return f"{self.name} {found}, expected {' and '.join(ends)}: {limit.meaning}"
 
@@ -113,14 +115,15 @@ def trust(reference: Reference, seed: int) -> Trust:
     start, fit = reference.start, reference.fit
     as_found = replace(start, xcoords=fit.x, ycoords=fit.y, probeGuess=fit.probe)
     counts = start.counts().astype(np.float64)
-    rate = predicted_rate(as_found, fit.reconstruction.object, fit.reconstruction.origin_yx)
+    root = np.sqrt(predicted_rate(as_found, fit.reconstruction.object, fit.reconstruction.origin_yx))
     scatter = [dispersion_beside(counts, start.mask)]
     if start.fitted is not None:
-        counts, rate = counts[:, start.fitted], rate[:, start.fitted]
+        counts, root = counts[:, start.fitted], root[:, start.fitted]
+    rate = rate_of(root)
     scatter.append(dispersion_where_few(counts, rate))
     curve = position_halves(as_found, start.probeGuess, len(reference.shares), seed)
     figures = {
-        "misfit": misfit(counts, rate),
+        "misfit": misfit(counts, root),
         "counts": min(filter(None, scatter), default=None),
         "background": background(counts, rate),
         "overlap": overlap(fit.x, fit.y, fit.probe)[0],
@@ -128,15 +131,15 @@ def trust(reference: Reference, seed: int) -> Trust:
         "halves": None if curve is None else coarse(curve),
     }
     if reference.losses:
-        figures["orientation"] = stand_out(reference.losses, reference.orientation, rate)
-    found = tuple(_tested(name, value) for name, value in figures.items())
+        figures["orientation"] = stand_out(reference.losses, reference.orientation, root)
+    found = tuple(Test(name, value, within(name, value)) for name, value in figures.items())
     finest = 0.0 if curve is None else frc50(replace(curve, correlation=with_truth(curve.correlation)))
     return Trust(found, curve, finest, reference.faults)
 
 
-def _tested(name: str, value: float | None) -> Test:
-    limit = LIMITS[name]
-    return Test(name, value, value is not None and limit.low <= value <= limit.high)
+def within(name: str, value: float | None) -> bool:
+    """Whether the figure of a test is within its limits; one that cannot be had is not."""
+    return value is not None and LIMITS[name].low <= value <= LIMITS[name].high
 
 
 SEEN = 0.02
@@ -228,13 +231,13 @@ LEAST = 0.1
 """Of the loss of counting: a brief fit gets no nearer to it, or by chance."""
 
 
-def stand_out(losses: Mapping[str, float], chosen: str, rate: NDArray[np.floating]) -> float:
+def stand_out(losses: Mapping[str, float], chosen: str, root: NDArray[np.floating]) -> float:
     """How far the orientation ``chosen`` stands out: 1, and what the runner-up misses more of the light, over its own.
 
-    losses: by orientation, :func:`ptycho.reconstruct.alignment.trial_loss`. rate: (M, ...), that the reference
-    predicts; of its loss, counting takes its part. The half turn is no runner-up: it shows the twin image.
+    losses: by orientation, :func:`ptycho.reconstruct.alignment.trial_loss`. root: (M, ...), that the reference
+    predicts of sqrt(n); of its loss, counting takes its part. The half turn is no runner-up: it shows the twin image.
     """
     twins = (chosen, alignment.half_turn(chosen))
     found, runner_up = np.exp(losses[chosen]), np.exp(min(losses[name] for name in losses if name not in twins))
-    counting = np.exp(np.mean(np.log([np.mean(root_scatter(pattern)) for pattern in rate])))
+    counting = np.exp(np.mean(np.log([np.mean(root_scatter(pattern)) for pattern in root])))
     return float(1 + (runner_up - found) / max(found - counting, LEAST * counting))

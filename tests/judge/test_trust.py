@@ -1,11 +1,16 @@
 """Whether a reference is true: the figure of each test against an independent one, and what a wrong scan gives."""
 
+import csv
+
 import numpy as np
 import pytest
 
+from bench import calibration
 from ptycho.config import ORIENTATIONS
+from ptycho.files import ROOT
 from ptycho.judge import misfit, trust
 from ptycho.judge.frc import FRCCurve
+from ptycho.reconstruct.reference import make_reference
 from ptycho.scans.faults import DOUBTFUL, MENDED, Fault
 from ptycho.scans.reconstruction import Reconstruction
 
@@ -115,3 +120,52 @@ def test_what_is_doubtful_and_what_was_mended_are_told_apart():
     assert doubts[0] == "totals: scatter by 40 %" and doubts[1].startswith("halves 0.1, expected at least")
     assert held[0] == "pixels: 2 are dead; mended" and held[1].startswith("misfit 0.001, expected at most")
     assert told["finest"] == 0.2 and len(told["tests"]) == 2
+
+
+def verdict_on(tmp_path, arrays):
+    arrays.pop("truth")
+    np.savez(tmp_path / "scan.npz", **arrays)
+    return trust.trust(make_reference("scan.npz", tmp_path, seed=1, orientation="as-is"), seed=1)
+
+
+SMALL = {"side": 9, "dose": 1e5, "given": True}
+
+
+def test_a_good_scan_is_believed(tmp_path):
+    found = verdict_on(tmp_path, calibration.scan(RNG(1), **SMALL))
+    assert found.doubts == [] and 0.2 < found.finest <= 1
+    assert {test.name for test in found.tests} == set(trust.LIMITS) - {"orientation"}  # it was asked for
+
+
+def test_positions_that_are_off_are_seen_by_halves_that_share_none(tmp_path):
+    found = verdict_on(tmp_path, calibration.with_places(calibration.off(7), **SMALL)(RNG(1)))
+    assert "halves" in {test.name for test in found.tests if not test.passed}
+
+
+@pytest.fixture(scope="module")
+def table():
+    with open(ROOT / "reports" / "calibration" / "calibration.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def caught(row):
+    """What today's limits make of a row: the lines and tests that refuse it or leave it in doubt."""
+    figures = {name: row[name] for name in trust.LIMITS}
+    failed = [name for name, figure in figures.items() if figure and not trust.within(name, float(figure))]
+    return [cell for cell in (row["refused"], row["told"]) if cell] + failed
+
+
+def test_every_wrong_scan_is_caught_and_no_good_one(table):
+    assert [(row["scan"], caught(row)) for row in table if row["kind"] != "wrong" and caught(row)] == []
+    assert [row["scan"] for row in table if row["kind"] == "wrong" and not caught(row)] == []
+
+
+def test_the_table_has_every_scan_of_the_calibration(table):
+    made = {(kind, name) for kind, scans in calibration.KINDS.items() for name in scans}
+    assert {(row["kind"], row["scan"]) for row in table} == made
+
+
+def test_no_good_scan_lies_close_to_a_limit(table):
+    for row in (row for row in table if row["kind"] == "good"):
+        for name, limit in trust.LIMITS.items():
+            assert 1.02 * limit.low < float(row[name]) < 0.95 * limit.high, (row["scan"], name)
