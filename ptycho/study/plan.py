@@ -21,12 +21,12 @@ from ptycho.study.status import mark_unfinished
 def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
     """Return {file: parameters} for each parameter file of a study, relative to its folder `out`.
 
-    A notebook runs in the folder of its output, so the paths it gets are relative to that: nothing depends on where
-    the study lies.
+    A notebook runs in the folder of its output, whatever link leads there, so the paths it gets are relative to that:
+    nothing depends on where the study lies.
     """
     of, scan = config.values, config.scan
     if scan is not None and scan != STAR:
-        scan = os.path.relpath(scan, out)
+        scan = os.path.relpath(scan, os.path.realpath(out))
     simulate = {"out": ".", **of("N", "n_train", "n_test", "doses", "seed"), "object_kind": config.object}
     simulate |= of("object_size", "phase", "illumination") | {"scan": scan}
     files = {layout.SIMULATE: simulate | of("orientation", "probe_modes", "positions", "normalise")}

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -81,6 +82,13 @@ def test_a_scan_that_cannot_be_read_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "_sha256", refuse)
     with pytest.raises(ConfigError, match=r"^SCAN: scan\.h5 cannot be read \(Permission denied\); expected a scan's"):
         plan.write_plan(tmp_path / "out", study(scan))
+
+
+def test_a_notebook_finds_the_scan_whatever_link_leads_to_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "out").symlink_to("far/away")
+    monkeypatch.chdir(tmp_path)
+    assert plan.parameters(study("scan.h5"), Path("out"))["simulate.yaml"]["scan"] == "../../scan.h5"
 
 
 # --- how many photons it has ------------------------------------------------------------------------------------------
