@@ -26,6 +26,7 @@ ENVIRONMENT := active-environment
 endif
 # a dry run sets up no environment: any Python can tell what a study would be made of
 ANY_PYTHON = $$(test -x $(PYTHON) && echo $(PYTHON) || echo python3)
+unexport PYTHONHOME
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
 .PHONY: study sweep rates conditions fluence test nbval regression calibration bench peers lab status report check clean lock help \
