@@ -122,3 +122,22 @@ def peers(medians: Sequence[Row]) -> Figure:
     panels[2].set(ylabel="seconds", ylim=(0, None))
     panels[2].legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
+
+
+@styled
+def position_errors(rows: Sequence[Row]) -> Figure:
+    """The error of every position as an arrow, drawn to scale: as told, and as each method leaves it."""
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    figure = Figure(figsize=(3.0 * (len(methods) + 1), 3.4), layout="constrained")
+    panels = [("as told", methods[0], "before"), *((method, method, "left") for method in methods)]
+    for axes, (title, method, when) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        x, y, dx, dy = (
+            np.array([row[name] for row in rows if row["method"] == method])
+            for name in ("x", "y", f"{when}_x", f"{when}_y")
+        )
+        axes.quiver(x, y, dx, dy, angles="xy", scale_units="xy", scale=1, width=0.004)
+        rms = np.sqrt(np.mean(dx**2 + dy**2))
+        axes.set(title=f"{title}\n{rms:.2f} px rms", aspect="equal", xlabel="x (pixels)", ylabel="y (pixels)")
+        axes.invert_yaxis()
+        axes.label_outer()
+    return figure

@@ -36,6 +36,12 @@ ENGINES = {
 }
 """What the fitter is told for each; of LSQML, pty-chi's own default noise model is the Gaussian one, of amplitudes."""
 
+POSITION_ENGINES = {
+    "pty-chi LSQML, defaults": {**ENGINES["LSQML"], "limit": 0.1},
+    "pty-chi LSQML, steps up to 2 px": {**ENGINES["LSQML"], "limit": 2.0},
+}
+"""The same where positions are refined, by the gradient, pty-chi's default; ``limit``: of a single step, in pixels."""
+
 
 def version() -> str | None:
     """The version of pty-chi, None where the extra ``bench`` is not installed.
@@ -67,33 +73,61 @@ def fit(data: RawData, engine: str, epochs: Sequence[int], seed: int) -> list[tu
     RuntimeError
         pty-chi failed, or is not there.
     """
-    N, P = data.N, data.probeGuess.reshape(-1, data.N, data.N)
-    corner = np.floor([data.ycoords.min(), data.xcoords.min()]) - N // 2 - 2
+    scan, corner = _framed(data, room=2)
+    assert scan.x is not None and scan.y is not None and scan.object is not None
+    visits = np.zeros(scan.object.shape)
+    np.add.at(visits, (np.rint(scan.y).astype(int), np.rint(scan.x).astype(int)), 1)
+    P = data.probeGuess.reshape(-1, data.N, data.N)
+    light = np.pad(np.sum(np.abs(P) ** 2, axis=0), ((0, 1), (0, 1)))  # of odd side, so that index N//2 is its middle
+    coverage = np.maximum(signal.fftconvolve(visits, light, mode="same"), 0).astype(np.float32)
+    found = _fitted(scan, {**ENGINES[engine], "budgets": [*epochs], "seed": seed})
+    return [
+        (float(s), Reconstruction(O, coverage, corner)) for s, O in zip(found["seconds"], found["objects"], strict=True)
+    ]
+
+
+def refine_positions(
+    data: RawData, engine: str, epochs: int, seed: int
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """The seconds of a fit that refines object, probe and positions, and the positions x, y, (M,), in data's frame.
+
+    ``engine`` is of POSITION_ENGINES. Raises RuntimeError as :func:`fit` does.
+    """
+    scan, corner = _framed(data, room=20)
+    found = _fitted(scan, {**POSITION_ENGINES[engine], "budgets": [epochs], "seed": seed})
+    assert scan.object is not None
+    y, x = (found["positions"] + np.rint(np.array(scan.object.shape) / 2) + corner).T
+    return float(found["seconds"][-1]), x, y
+
+
+def _framed(data: RawData, room: int) -> tuple[Scan, NDArray[np.float64]]:
+    """The scan on an empty object with ``room`` pixels around its patches, and that object's first pixel (y, x)."""
+    N = data.N
+    corner = np.floor([data.ycoords.min(), data.xcoords.min()]) - N // 2 - room
     y, x = data.ycoords - corner[0], data.xcoords - corner[1]
-    H, W = (int(np.ceil(v.max())) + N // 2 + 3 for v in (y, x))
+    H, W = (int(np.ceil(v.max())) + N // 2 + 1 + room for v in (y, x))
     scan = Scan(
         patterns=data.counts(),
         x=x,
         y=y,
         metres=False,
-        probe=P * np.complex64(data.intensity_scale or 1.0),  # whose unitary far field is the counts' square root
+        # whose unitary far field is the counts' square root
+        probe=data.probeGuess.reshape(-1, N, N) * np.complex64(data.intensity_scale or 1.0),
         object=np.ones((H, W), np.complex64),
         object_center=(H / 2, W / 2),
         mask=data.fitted,
     )
-    visits = np.zeros((H, W))
-    np.add.at(visits, (np.rint(y).astype(int), np.rint(x).astype(int)), 1)
-    light = np.pad(np.sum(np.abs(P) ** 2, axis=0), ((0, 1), (0, 1)))  # of odd side, so that index N//2 is its middle
-    coverage = np.maximum(signal.fftconvolve(visits, light, mode="same"), 0).astype(np.float32)
+    return scan, corner
+
+
+def _fitted(scan: Scan, words: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    """What the fitter writes of a scan, told ``words``."""
     with tempfile.TemporaryDirectory() as folder:
         given, taken = Path(folder, "given.npz"), Path(folder, "taken.npz")
         np.savez(given, **to_arrays(scan))
-        _ptychi(
-            str(FITTER), str(given), str(taken), json.dumps({**ENGINES[engine], "budgets": [*epochs], "seed": seed})
-        )
+        _ptychi(str(FITTER), str(given), str(taken), json.dumps(words))
         with np.load(taken) as results:
-            seconds, objects = results["seconds"], results["objects"]
-    return [(float(s), Reconstruction(O, coverage, corner)) for s, O in zip(seconds, objects, strict=True)]
+            return dict(results)
 
 
 def to_arrays(scan: Scan) -> dict[str, NDArray[Any]]:

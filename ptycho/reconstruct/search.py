@@ -8,8 +8,9 @@ and probe. They are taken if the fit that follows explains the patterns better.
 
 Each by itself: object and probe are held. Every pattern is predicted at 5 x 5 places around its own, and moves to the
 one that explains its amplitudes best (trial positions: Maiden et al., Ultramicroscopy 120 (2012) 64). A parabola finds
-the fraction of a step. The steps become shorter from round to round. Only the middle of the detector is compared: it
-holds nearly all photons, costs less, and shows the right place from farther away.
+the fraction of a step. The steps become shorter from round to round, and the object, which is blurred to them, sharper:
+its noise would hide the right place. Only the middle of the detector is compared: it holds nearly all photons, costs
+less, and shows the right place from farther away.
 
 On a Fermat spiral of 481 positions under a 48-pixel probe of three modes, errors of up to 7 pixels (5 rms) fall to 1
 pixel rms, and the gradients of :mod:`ptycho.reconstruct.direct` do the rest: ``bench/positions.py``.
@@ -22,6 +23,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from ptycho import seeds
 from ptycho.config import DIRECT, LEARNING_RATES
@@ -32,13 +34,14 @@ from ptycho.reconstruct.direct import RATES, Problem, with_modes
 from ptycho.reconstruct.positions import Placement
 from ptycho.scans.rawdata import RawData
 
-STEPS = (3.0, 2.0, 1.0)  # pixels between the trial places of each round
+STEPS = (3.0, 2.0, 1.5, 1.0, 1.0)  # pixels between the trial places of each round
 SIDE = 5  # trial places along an axis
 PASSES, PASSES_TOGETHER, BATCH = 6, 12, 25  # of the brief fits, of those that move all positions, and patterns a step
-BETTER = 0.001  # by how much what moves all positions together lowers the logarithm of the squared error
-SURE = 2.5
+BETTER = 0.003  # by how much what moves all positions together lowers the logarithm of the squared error
+BLUR = 0.5  # of the object under trial places: the Gaussian's sigma in units of their distance
+SURE = 1.0
 """By how much a trial place lowers a pattern's squared error of amplitudes, in photons. Counting gives every pixel the
-variance 1/4; chance gives this much to 1 pattern in 150, as it gives 10 to a chi squared of two degrees."""
+variance 1/4, so this is a chi squared of 4: two degrees have it by chance in 1 pattern of 7."""
 MIDDLE = 0.98  # share of the photons in the part of the detector that trials compare
 ROOM = 24  # pixels of empty space around the patches, for positions to move in
 MOST_STRAIN = 0.1
@@ -174,6 +177,8 @@ class Search:
 
     def each(self, step: float) -> None:
         """Move positions to the best of their trial places, ``step`` pixels apart, unless it is better by chance."""
+        image = self.problem.variables["object"]
+        image.assign(ndimage.gaussian_filter(image.numpy(), (0, BLUR * step, BLUR * step)))
         errors = self.misfits(step)
         gain = errors[:, SIDE // 2, SIDE // 2] - errors.min(axis=(1, 2))
         move = np.where((gain > SURE)[:, np.newaxis], step * lowest(errors), 0)

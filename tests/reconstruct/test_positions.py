@@ -1,0 +1,149 @@
+"""Positions that are pixels off: what moves them all, what moves each, and what must stay where it is."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from bench import positions as bench
+from ptycho.physics import optics, photons, probes, samples
+from ptycho.reconstruct import direct, reference, search
+from ptycho.scans.rawdata import RawData
+
+WIDTH = 22  # of the probe, pixels
+
+
+def scan(move, seed=0, raster=False, dose=1e6):
+    """144 positions, 5 pixels apart, and where they truly are: `move` (2, M) -> (2, M) says how far off."""
+    rng = np.random.default_rng(seed)
+    told = 0.5 * (bench.raster(144) if raster else bench.spiral(144))
+    true = told + move(told, rng)
+    middle = (true.max(axis=1, keepdims=True) + true.min(axis=1, keepdims=True)) / 2
+    told, true = told - middle + 80, true - middle + 80
+    P, O = probes.zone_plate(64, defocus=WIDTH / 2 / 0.25), samples.make_object("lines", 160, seed + 3, phase=1.0)
+    diff3d, s = photons.expose(photons.ideal_amplitude(O, P, *true), dose, rng)
+    return RawData(diff3d, told[0], told[1], P, nphotons=dose, intensity_scale=s), true
+
+
+def rms(data, true):
+    """Of the distances, free of a common shift."""
+    return np.sqrt(np.mean(np.sum(bench.left(np.stack([data.xcoords, data.ycoords]), true) ** 2, axis=0)))
+
+
+def refined(data):
+    """As ``make_reference`` refines positions."""
+    found = search.find_positions(data, 1, seed=1)
+    fit = direct.fit(found, "mse", passes=30, batch_size=14, refine_probe=True, refine_positions=True)
+    return replace(found, xcoords=fit.x, ycoords=fit.y)
+
+
+def disk(radius):
+    def move(told, rng):
+        r, angle = radius * np.sqrt(rng.random(told.shape[1])), 2 * np.pi * rng.random(told.shape[1])
+        return r * np.array([np.cos(angle), np.sin(angle)])
+
+    return move
+
+
+def test_errors_of_a_sixth_of_the_probe_are_found():
+    data, true = scan(disk(0.16 * WIDTH))
+    assert rms(data, true) > 2.3
+    assert rms(refined(data), true) < 0.3
+
+
+def test_right_positions_stay():
+    data, true = scan(disk(0), dose=1e4)
+    assert rms(data, true) < 1e-9
+    assert rms(search.find_positions(data, 1, seed=1), true) < 0.1
+
+
+SHARED = {
+    "affine": (
+        lambda told, rng: np.array([[0.05, 0.02], [-0.02, 0.04]]) @ (told - told.mean(axis=1, keepdims=True)),
+        0,
+    ),
+    "backlash": (lambda told, rng: np.array([[2.5], [0]]) * (np.rint(told[1] / 5) % 2), 1),
+    "drift": (lambda told, rng: np.array([[3.0], [-2.0]]) * np.sin(1.5 * np.linspace(-1, 1, told.shape[1])), 0),
+}
+
+
+@pytest.mark.parametrize(
+    "kind", ["affine", pytest.param("backlash", marks=pytest.mark.slow), pytest.param("drift", marks=pytest.mark.slow)]
+)
+def test_what_moves_all_positions_is_found(kind):
+    move, raster = SHARED[kind]
+    data, true = scan(move, raster=raster)
+    found = search.Search(data, 1, seed=1)
+    found.together(found.fit())
+    y, x = (found.place.corner + found.place.n // 2).T
+    assert rms(data, true) > 1
+    assert rms(replace(data, xcoords=x, ycoords=y), true) < 0.35
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("case", "dose", "limit"),
+    [
+        ("random", "1e6", 0.5),
+        ("random", "1e4", 1.0),
+        ("drift", "1e6", 0.5),
+        ("backlash", "1e6", 0.5),
+        ("right", "1e4", 0.3),
+    ],
+)
+def test_the_full_scan_within_its_limits(tmp_path, case, dose, limit):
+    """481 positions, N = 128, a 48-pixel probe of three modes, errors of up to 7 pixels, 5 rms."""
+    data, true = bench.simulate(case, float(dose), "lines", seed=1)
+    data.save(tmp_path / "scan.npz")
+    found = reference.make_reference("scan.npz", tmp_path, 1, "as-is", modes=3, positions="refine").scan
+    moved = replace(
+        data,
+        objectGuess=None,
+        xcoords=data.xcoords + found.xcoords - found.xcoords_start,
+        ycoords=data.ycoords + found.ycoords - found.ycoords_start,
+    )
+    assert case != "random" or rms(data, true) == pytest.approx(5, abs=0.2)
+    assert rms(moved, true) < limit
+
+
+def test_the_lowest_of_a_map_is_found_between_its_points():
+    rng = np.random.default_rng(0)
+    at = rng.uniform(-1.4, 1.4, (20, 2))
+    y, x = np.mgrid[-2:3, -2:3]
+    maps = [2.0 * (y - v) ** 2 + 0.5 * (x - u) ** 2 for v, u in at]
+    np.testing.assert_allclose(search.lowest(np.stack(maps)), at, atol=1e-9)
+    edge = search.lowest(np.stack([(y - 9.0) ** 2 + (x + 9.0) ** 2]))
+    assert edge.tolist() == [[2, -2]]  # not beyond what was tried
+
+
+def test_fields_are_neither_a_shift_nor_a_strain():
+    corner = bench.raster(100).T[:, ::-1] + np.random.default_rng(0).normal(0, 0.1, (100, 2))
+    F = search.fields(corner)
+    np.testing.assert_allclose(np.mean(F**2, axis=0), 1)
+    assert np.abs(F.T @ np.column_stack([np.ones(100), corner])).max() < 1e-6
+    backlash = np.rint(corner[:, 0] / bench.STEP) % 2
+    common = np.column_stack([np.ones(100), corner, F])
+    left = backlash - common @ np.linalg.lstsq(common, backlash, rcond=None)[0]
+    assert left.std() < 0.4 * backlash.std()
+
+
+def test_a_strained_patch_sees_the_object_where_the_moved_position_would():
+    corner = np.random.default_rng(0).uniform(0, 40, (30, 2))
+    place = search.Bent(corner, 8)
+    y, x = np.mgrid[: place.shape[0], : place.shape[1]].astype(np.float32)
+    O, chosen = tf.complex(tf.constant(y), tf.constant(x)), tf.constant([4, 1, 3])
+    at = place.at(chosen)
+    whole = tf.floor(at)
+    plain = optics.bilinear_patches(O, tf.cast(whole, tf.int32), at - whole, 8)
+    np.testing.assert_allclose(place.patches(O, chosen), plain, atol=1e-4)
+    S = np.array([[0.05, -0.02], [0.03, 0.04]])
+    place.variables["strain"].assign(S / place.unit)
+    u = np.stack(np.mgrid[-4:4, -4:4])
+    sampled = np.asarray(at)[:, :, None, None] + 4 + u + np.einsum("ab,bij->aij", S, u)
+    found = np.asarray(place.patches(O, chosen))
+    np.testing.assert_allclose(np.stack([found.real, found.imag], axis=1), sampled, atol=1e-4)
+    place.settle()
+    lever = corner - corner.mean(axis=0)
+    np.testing.assert_allclose(place.corner - corner.mean(axis=0), lever @ np.linalg.inv(np.eye(2) + S).T, atol=1e-4)
+    assert not place.variables["strain"].numpy().any()
