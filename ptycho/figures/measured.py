@@ -1,4 +1,4 @@
-"""The figures of a measured scan's resolution: against the dose, as images dose by dose, on the spokes of a star."""
+"""The figures of a measured scan: its resolution against the dose, by images and on a star; where positions moved."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +17,7 @@ from ptycho.judge.frc import period_px, running_median
 from ptycho.judge.halves import Thinning
 from ptycho.judge.metrics import evaluate
 from ptycho.judge.spokes import Star
+from ptycho.scans.rawdata import RawData
 
 
 class Spokes(NamedTuple):
@@ -146,4 +147,25 @@ def spoke_modulation(images: Sequence[Image]) -> Figure:
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     style.legend_beside(axes)
+    return figure
+
+
+@style.styled
+def position_moves(scan: RawData) -> Figure:
+    """Where refined positions are found, as arrows from the given ones, to scale; and the moves along x and y in the
+    order of exposure, where a drift is smooth and a backlash goes by rows. Free of a common shift."""
+    if scan.xcoords_start is None or scan.ycoords_start is None:
+        raise ValueError("no data: the scan has no positions from before they were refined")
+    given = np.stack([scan.xcoords_start, scan.ycoords_start])
+    moves = np.stack([scan.xcoords, scan.ycoords]) - given
+    moves -= moves.mean(axis=1, keepdims=True)
+    figure, [[where, when]] = style.panels(7.6, 3.6, columns=2)
+    where.quiver(*given, *moves, angles="xy", scale_units="xy", scale=1, width=0.004)
+    rms = np.sqrt(np.mean(np.sum(moves**2, axis=0)))
+    where.set(title=f"found minus given, {rms:.2f} px rms", xlabel="x (pixels)", ylabel="y (pixels)", aspect="equal")
+    where.invert_yaxis()
+    for axis, move in zip("xy", moves, strict=True):
+        when.plot(move, ".", markersize=3, label=axis)
+    when.set(xlabel="order of exposure", ylabel="found minus given (pixels)")
+    style.legend_beside(when)
     return figure

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from scipy import ndimage
 
-from ptycho.figures import output
+from ptycho.figures import measured, output
 from ptycho.figures.images import (
     diffraction_gallery,
     dose_comparison,
@@ -31,6 +31,7 @@ from ptycho.figures.style import counts_norm, dose_label
 from ptycho.findings.comparison import DoseRow, ReconstructionPanel
 from ptycho.judge.frc import FRCCurve, frc50
 from ptycho.judge.metrics import evaluate
+from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
 
 RNG = np.random.default_rng(0)
@@ -356,3 +357,18 @@ def test_drawing_leaves_the_settings_of_the_caller():
     before = dict(mpl.rcParams)
     dose_comparison(dose_rows())
     assert dict(mpl.rcParams) == before
+
+
+def test_moves_of_refined_positions_are_drawn_free_of_a_common_shift():
+    x, y = np.random.default_rng(0).uniform(20, 90, (2, 30))
+    scan = RawData(np.ones((30, 16, 16), np.float32), x, y, np.ones((16, 16), np.complex64))
+    with pytest.raises(ValueError, match="no data"):
+        measured.position_moves(scan)
+    refined = dataclasses.replace(
+        scan, xcoords=x + 3, ycoords=y + np.where(np.arange(30) % 2, 1.0, -1.0), xcoords_start=x, ycoords_start=y
+    )
+    where, when = measured.position_moves(refined).axes
+    assert where.get_title() == "found minus given, 1.00 px rms"
+    along_x, along_y = (line.get_ydata() for line in when.lines)
+    np.testing.assert_allclose(along_x, 0, atol=1e-9)
+    np.testing.assert_allclose(np.abs(along_y), 1)
