@@ -29,8 +29,8 @@ ANY_PYTHON = $$(test -x $(PYTHON) && echo $(PYTHON) || echo python3)
 unexport PYTHONHOME
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: study sweep rates conditions fluence test nbval regression calibration bench peers lab status report check clean lock help \
-  active-environment
+.PHONY: study sweep rates conditions fluence test nbval regression calibration bench peers positions lab status report \
+  check clean lock help active-environment
 .DEFAULT_GOAL := help
 .SUFFIXES:
 
@@ -102,6 +102,10 @@ peers: $(ENVIRONMENT)
 	$(benchmark)
 benchmark = @mkdir -p reports/$@ && $(PYTHON) -m ptycho run bench/$@.ipynb reports/$@/$@.ipynb \
   --parameters bench/bench.yaml --log reports/$@/run.log
+
+## refine wrong positions of simulated scans, beside pty-chi, into reports/positions: an hour
+positions: $(ENVIRONMENT)
+	@$(PYTHON) -m bench.positions reports/positions
 
 ## open JupyterLab on the notebooks
 lab: $(ENVIRONMENT)
