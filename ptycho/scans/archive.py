@@ -18,6 +18,15 @@ UNEVEN = 0.5
 """Relative scatter of whole patterns' totals, at most, over that of totals along another axis."""
 
 
+LARGE, DENSE = 2**28, 400
+"""Bytes that are declared, and how often the bytes that are there: beyond both, a file is no scan but a trap."""
+
+
+def too_dense(declared: int, there: int) -> bool:
+    """Whether a file declares far more bytes than the compressed ones that are there can hold."""
+    return declared > max(LARGE, DENSE * there)
+
+
 @contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
     """A DataError raised meanwhile names the file `path` first."""
@@ -46,7 +55,12 @@ def read_npz(path: str | os.PathLike[str], known: Collection[str]) -> dict[str, 
     arrays = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            for key in sorted({f"{name}.npy" for name in known}.intersection(archive.namelist())):
+            keys = sorted({f"{name}.npy" for name in known}.intersection(archive.namelist()))
+            declared = sum(archive.getinfo(key).file_size for key in keys)
+            if too_dense(declared, os.path.getsize(path)):
+                found = f"declares {declared:.3g} bytes in {os.path.getsize(path)}"
+                raise DataError(f"{path}: {found}; expected a scan's arrays")
+            for key in keys:
                 try:
                     with archive.open(key) as member:
                         arrays[key[:-4]] = np.lib.format.read_array(member, allow_pickle=False)

@@ -24,7 +24,7 @@ class Statistics:
     totals           (M,) float64, intensity of each pattern
     unit             one photon: of whole numbers the divisor or 1, otherwise the smallest intensity above zero
     divisor          the largest number of which all differences of intensities are multiples; 0 where all are equal
-    whole            whether all values are whole numbers; squares_whole whether their squares are (to 1e-3)
+    whole            whether all values are whole numbers; squares_whole whether the squares of the others are (to 1e-3)
     bad              how many values are not finite; least the smallest value
     repeated         how many patterns are equal to the one before, and not blank
     left_out         intensity of all masked pixels whose values can be counts, summed over the scan
@@ -85,12 +85,16 @@ def statistics_of(scan: Scan) -> Statistics:
         v = np.where(finite, v, 0)
         least = min(least, float(v.min(where=valid, initial=np.inf)))
         whole = whole and bool((v == np.rint(v)).all())
-        squared = np.square(v[(v > 0) & (v < 100)])  # beyond, the bits of a float32 do not tell
+        squared = np.square(v[(v > 0) & (v < 100) & (v != np.rint(v))])  # beyond, the bits of a float32 do not tell
         small += squared.size
         small_whole += int((np.abs(squared - np.rint(squared)) < 1e-3).sum())
         if scan.amplitude:
             v = np.square(v * (scan.intensity_scale or 1.0))
-        exact = np.rint(v[:, valid][v[:, valid] < EXACT]).astype(np.int64) if divisor != 1 else np.zeros(0, np.int64)
+        exact = (
+            np.rint(v[:, valid][np.abs(v[:, valid]) < EXACT]).astype(np.int64)
+            if divisor != 1
+            else np.zeros(0, np.int64)
+        )
         if exact.size:
             first = int(exact[0]) if first is None else first
             divisor = int(np.gcd.reduce([divisor, *np.unique(exact - first)]))

@@ -1,7 +1,7 @@
 """Foreign scan formats: which they are, reading by what a file holds, and writing by what it is to be called."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -52,17 +52,22 @@ def identify(path: str | os.PathLike[str]) -> ModuleType:
     known = ", ".join(kind.NAME for kind in FORMATS)
     if head == b"\x89HDF\r\n\x1a\n":
         with h5.opened(path) as h5file:
-            found = f"an HDF5 file that holds {', '.join(sorted(h5file)[:8]) or 'nothing'}"
+            found = f"an HDF5 file that holds {_listed(map(str, h5file)) or 'nothing'}"
     elif head.startswith(b"PK"):
         names = npz.names(path)
         if not names:
             raise DataError(f"{path}: damaged or truncated; expected a whole NPZ file")
-        found = f"an NPZ file that holds {', '.join(sorted(names)[:8])}"
+        found = f"an NPZ file that holds {_listed(names)}"
     elif head.startswith(b"\x93NUMPY"):
         found = "a single NumPy array"
     else:
         found = f"a file that begins {head!r}"
     raise DataError(f"{path}: {found}, of no kind known here; expected one of {known}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    """The first few names; those of a damaged file may hold anything."""
+    return ", ".join(name if name.isprintable() else repr(name) for name in sorted(names)[:8])
 
 
 def read(path: str | os.PathLike[str]) -> Scan:

@@ -11,22 +11,25 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ptycho.errors import DataError
-from ptycho.scans.archive import naming
+from ptycho.scans.archive import naming, too_dense
 from ptycho.scans.formats.scan import BATCH, Scan, Stack
 
 TOLD = {
     "unable to lock file": "locked by another program, which may be writing it; expected a file that is closed",
     "already open for write": "still being written, or never closed by its writer (h5clear -s closes it)",
     "can't open file": "a link in it leads to a file that is not there, or is damaged; expected the file",
+    "signature not found": "it, or a file that it links to, is damaged or no HDF5 file; expected a whole one",
     "too many links": "links in it lead in a circle; expected data",
 }
 """Words of HDF5's errors, and what they mean."""
+DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
+"""What h5py and NumPy raise for a damaged file, or one that declares more than there is."""
 
 
 def names(path: Path) -> set[str]:
     """The names at the root of an HDF5 file; none for a file that is not one, or damaged."""
-    with suppress(OSError), h5py.File(path, "r") as file:
-        return set(file)
+    with suppress(OSError, RuntimeError), h5py.File(path, "r") as file:
+        return {name for name in file if isinstance(name, str)}  # one that is no text comes as bytes
     return set()
 
 
@@ -58,7 +61,9 @@ def opened(path: Path) -> Iterator[h5py.File]:
         try:
             with h5py.File(path, "r") as file:
                 yield file
-        except (OSError, RuntimeError, KeyError) as error:
+        except DataError:
+            raise
+        except DAMAGE as error:
             damaged = f"damaged or truncated ({error}); expected a whole HDF5 file"
             raise DataError(next((told for words, told in TOLD.items() if words in str(error)), damaged)) from error
 
@@ -72,6 +77,7 @@ def array(file: h5py.File, key: str, kinds: str = "fiu") -> NDArray[Any] | None:
         raise DataError(f"{key} is a group; expected a dataset")
     if item.dtype.kind not in kinds:
         raise DataError(f"{key} has type {item.dtype}; expected numbers of kind {kinds!r}")
+    plausible(key, item)
     return np.asarray(item[()])
 
 
@@ -96,11 +102,19 @@ def stack(file: h5py.File, *keys: str) -> Stack | None:
             raise DataError(f"{key} is {item!r}; expected a dataset of real numbers")
         if item.ndim != 3 or item.shape[1:] != found[keys[0]].shape[1:]:
             raise DataError(f"{key} has shape {item.shape}; expected patterns (M, N, N)")
+        plausible(key, item)
         if gone := _missing_sources(item):
             raise DataError(f"{key} is a virtual dataset, and its source {gone[0]} is not there; expected it")
     sizes = {key: len(item) for key, item in found.items()}
     dtype = np.result_type(*(item.dtype for item in found.values()))
     return Stack(Path(file.filename), sizes, found[keys[0]].shape[1:], dtype, np.arange(sum(sizes.values())))
+
+
+def plausible(key: str, item: h5py.Dataset) -> None:
+    """Refuse a dataset that declares far more than the file holds of it. Raises DataError."""
+    elsewhere = item.is_virtual or item.external
+    if not elsewhere and too_dense(item.size * item.dtype.itemsize, item.id.get_storage_size()):
+        raise DataError(f"{key} declares {item.shape} values, of which the file holds next to none; expected data")
 
 
 def _missing_sources(item: h5py.Dataset) -> list[str]:

@@ -27,7 +27,7 @@ KINDS = {"probeGuess": "fc", "objectGuess": "fc", "mask": "biu", "scan_index": "
 
 def names(path: Path) -> set[str]:
     """The arrays in an NPZ file; none for a file that is not one, or damaged."""
-    with suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+    with suppress(OSError, zipfile.BadZipFile, ValueError, RuntimeError), zipfile.ZipFile(path) as archive:
         return {name.removesuffix(".npy") for name in archive.namelist()}
     return set()
 

@@ -59,7 +59,7 @@ class Stack:
                         whole = rows[-1] - rows[0] + 1 == len(rows)
                         found[here] = file[key][slice(rows[0], rows[-1] + 1) if whole else rows][back]
                     start += size
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
             first = next(iter(self.parts))
             raise DataError(f"{self.path}: {first} cannot be read ({error}); expected whole patterns") from error
         return found
