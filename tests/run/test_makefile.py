@@ -21,7 +21,7 @@ MAKE = shutil.which("make")
 pytestmark = pytest.mark.skipif(MAKE is None, reason="needs make")
 TARGETS = (
     *("study", "sweep", "test", "nbval", "regression", "bench", "lab", "status", "report", "check", "clean", "help"),
-    *("lock", "peers", "positions", "rates", "conditions", "fluence"),
+    *("lock", "peers", "positions", "calibration", "rates", "conditions", "fluence"),
 )
 
 
