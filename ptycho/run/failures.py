@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ptycho import errors
 
 USER_ERRORS = ("ConfigError", "DataError")
 """Errors whose message is all that there is to say."""
@@ -18,9 +21,8 @@ STAGES = {
     "dose-response": "visualisation",
 }
 """What a notebook mainly does: the stage of a cell that has no `stage:` tag."""
-_MEMORY = re.compile(r"(?i)MemoryError|ResourceExhausted|out of memory|\bOOM\b|bad_alloc|Cannot allocate memory")
-_DISK = re.compile(r"(?i)No space left on device|Errno 28|Disk quota exceeded")
-_WRITE = re.compile(r"PermissionError|Read-only file system|NotADirectoryError|Permission denied")
+_MEMORY = re.compile(r"Killed|MemoryError|_ArrayMemoryError|ResourceExhaustedError|.*: RESOURCE_EXHAUSTED")
+_DISK, _WRITE = {errno.ENOSPC, errno.EDQUOT}, {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}
 
 
 @dataclass(frozen=True)
@@ -36,24 +38,25 @@ class Failure:
     @property
     def summary(self) -> str:
         """The error as the user needs it, in one line."""
-        words = textwrap.shorten(self.message, 400)
+        words = textwrap.shorten("; ".join(self.message.splitlines()), 1000)
         return words if self.name in USER_ERRORS else f"{self.name}: {words}"
 
 
 def advice(failure: Failure) -> str:
-    """Return what to try against `failure`."""
-    everything = f"{failure.name}: {failure.message}\n{failure.traceback}"
-    if failure.name == "Killed" or _MEMORY.search(everything):
+    """Return what to try against `failure`, as its kind says; its text is a person's."""
+    if failure.name in vars(errors):
+        return str(vars(errors)[failure.name].advice)
+    number = re.match(r"\[Errno (\d+)\]", failure.message)
+    code = int(number[1]) if number else None
+    if _MEMORY.match(f"{failure.name}: {failure.message}") or code == errno.ENOMEM:
         return (
             "Memory ran out, as far as can be told. Try a smaller N_TRAIN and N_TEST, a smaller GRIDSIZE or N, or "
             "fewer arms at a time (JOBS=1); each is an option of `make study`."
         )
-    if _DISK.search(everything):
+    if code in _DISK:
         return "The disk is full. Free some space, or put the study elsewhere with OUT=<folder>."
-    if _WRITE.search(everything):
+    if code in _WRITE:
         return "The study's folder cannot be written. Make it writable, or put the study elsewhere with OUT=<folder>."
-    if failure.name in USER_ERRORS:
-        return "Correct the input that the message names."
     return "Read the traceback and the failed notebook, which holds every output up to the failure."
 
 
@@ -74,10 +77,10 @@ def diagnose(notebook: Mapping[str, Any], stem: str, fallback: tuple[str, str, s
         if cell.get("cell_type") != "code":
             continue
         stage = next((tag.partition(":")[2] for tag in tags if tag.startswith("stage:")), mainly)
-        errors = [output for output in cell.get("outputs", []) if output.get("output_type") == "error"]
-        if errors:
-            traceback = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", "\n".join(errors[-1]["traceback"]))  # without its colours
-            return Failure(stage, last_step, errors[-1]["ename"], errors[-1]["evalue"], traceback)
+        raised = [output for output in cell.get("outputs", []) if output.get("output_type") == "error"]
+        if raised:
+            traceback = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", "\n".join(raised[-1]["traceback"]))  # without its colours
+            return Failure(stage, last_step, raised[-1]["ename"], raised[-1]["evalue"], traceback)
         if metadata.get("papermill", {}).get("status") != "completed":
             return Failure(stage, last_step, *fallback)
         if not {"injected-parameters", "parameters"}.intersection(tags):

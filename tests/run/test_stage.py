@@ -281,6 +281,9 @@ def test_diagnosis_without_a_notebook():
         ("OSError", "[Errno 28] No space left on device", "disk is full"),
         ("PermissionError", "[Errno 13] Permission denied", "writable"),
         ("DataError", "scan.npz", "Correct the input"),
+        ("DataError", "scan.npz: Unable to allocate 3 GiB; Permission denied, no space left", "Correct the input"),
+        ("TrainingError", "the loss is nan", "LEARNING_RATE"),
+        ("ValueError", "a MemoryError in the text", "Read the traceback"),
         ("KeyError", "'x'", "Read the traceback"),
     ],
 )
