@@ -148,10 +148,10 @@ def test_the_dose_of_the_star_is_known_without_its_file(tmp_path, monkeypatch):
 
 
 def test_a_tilde_is_the_home(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/users/me")
     asked = ask("study", {"OUT": "~/x/", "SCAN": "~/a b.cxi"})
-    assert (asked.out, asked.config.scan) == ("/home/me/x", "/home/me/a b.cxi")
-    assert folder("~/x") == "/home/me/x"
+    assert (asked.out, asked.config.scan) == ("/users/me/x", "/users/me/a b.cxi")
+    assert folder("~/x") == "/users/me/x"
 
 
 @pytest.mark.parametrize(
