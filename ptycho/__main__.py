@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import shutil
@@ -202,6 +203,8 @@ def _add_stages(add: Callable[..., argparse.ArgumentParser]) -> None:
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command line; a wrong value or file is one message and exit status 2."""
     options = parser().parse_args(words)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # where a terminal has no λ, as stderr does
     try:
         return options.do(options) or 0
     except ValueError as error:

@@ -41,7 +41,7 @@ def first_missing(needed: dict[str, str]) -> str | None:
 
 def python_path() -> str:
     """The PYTHONPATH of a child process: this package, and of the user's folders those with installed packages."""
-    folders = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    folders = map(os.path.abspath, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
     return os.pathsep.join([str(ROOT), *(folder for folder in folders if any(Path(folder).glob("*.dist-info")))])
 
 

@@ -19,7 +19,6 @@ from ptycho.physics.probes import support_size
 from ptycho.scans.formats.scan import BATCH, Scan
 from ptycho.scans.rawdata import RawData, as_counts
 
-
 SAME_DOSE = 1.01
 """A dose up to this times what was measured is the measured one."""
 
