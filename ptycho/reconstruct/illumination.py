@@ -5,18 +5,21 @@ sum n / sum l. Thinning each pattern to the brightness of the weakest keeps its 
 Processes, 1993, colouring theorem, sec. 5.1), and the forward model as it is.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.reconstruct.direct import DirectFit
-from ptycho.scans.dose import predicted_rate
+from ptycho.scans.dose import predicted_rate, thin_each
 from ptycho.scans.faults import MENDED, Fault
 from ptycho.scans.rawdata import RawData
 
 STEADY = 0.03
 """Scatter of the factors that leaves the counts as they are. That of the measured Siemens star is 0.019."""
+ROUNDS = 3
+"""Most fits that are followed by a thinning: what an object takes of the light, a first fit does not see as such."""
 FAINT, WEAKEST = 0.1, 0.5
 """Patterns weaker than WEAKEST times this quantile of the factors are left out: all others would lose too much."""
 
@@ -60,3 +63,23 @@ def uneven(data: RawData, fit: DirectFit) -> Uneven | None:
         return None
     kept = found >= WEAKEST * np.quantile(found, FAINT)
     return Uneven(scatter, np.where(kept, found[kept].min() / found, 0))
+
+
+def steadied(
+    data: RawData, fit: Callable[[RawData], DirectFit], rng: np.random.Generator
+) -> tuple[RawData, DirectFit, Uneven | None]:
+    """The scan in steady light, its fit, and what was uneven; the scan itself, and None, where its light is steady.
+
+    Each round fits, and thins the scan as it was given by what all rounds have found. Raises TrainingError if a fit
+    diverged.
+    """
+    even, found, told = data, fit(data), None
+    for _ in range(ROUNDS):
+        if (left := uneven(even, found)) is None:
+            break
+        shares = np.ones(len(data)) if told is None else told.shares.copy()
+        shares[shares > 0] *= left.shares
+        told = Uneven(left.scatter if told is None else told.scatter, shares)
+        even = thin_each(data, shares, rng)
+        found = fit(even)
+    return even, found, told

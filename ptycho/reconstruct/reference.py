@@ -14,7 +14,7 @@ from ptycho.errors import DataError
 from ptycho.files import user_cache
 from ptycho.scans import formats, star
 from ptycho.scans.archive import naming
-from ptycho.scans.dose import deviance, normalise, thin_each, thin_to_dose
+from ptycho.scans.dose import deviance, normalise, thin_to_dose
 from ptycho.scans.faults import DOUBTFUL, Fault, ready
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.simulated import Acquisition
@@ -165,11 +165,14 @@ def make_reference(
             seed=own,
         )
 
-    fit = fitted(data)
-    if normalise == "auto" and (uneven := illumination.uneven(data, fit)) is not None:
-        data = thin_each(data, uneven.shares, np.random.default_rng(seeds.derive(seed, "steady")))
-        fit, given = fitted(data), given.subset(uneven.shares > 0)
-        told = (*(fault for fault in told if fault.about != "totals"), uneven.fault)
+    if normalise == "auto":
+        thinning = np.random.default_rng(seeds.derive(seed, "steady"))
+        data, fit, uneven = illumination.steadied(data, fitted, thinning)
+        if uneven is not None:
+            given = given.subset(uneven.shares > 0)
+            told = (*(fault for fault in told if fault.about != "totals"), uneven.fault)
+    else:
+        fit = fitted(data)
     found, offset, truth = fit.reconstruction, np.zeros(2), data.objectGuess
     # a brighter object under a fainter probe explains the same photons: the object's mean modulus is made one
     bright = found.coverage > 0.1 * np.median(found.coverage[found.coverage > 0])

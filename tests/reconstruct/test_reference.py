@@ -107,6 +107,41 @@ def test_scans_a_study_cannot_use_are_refused_by_name(measured_file, tmp_path, c
     assert "bad.npz" in str(caught.value)
 
 
+def test_what_looks_wrong_is_refused_by_name_before_anything_is_fitted(measured_file, tmp_path, monkeypatch):
+    _, scan, counts = measured_file
+    monkeypatch.setattr("ptycho.reconstruct.direct.fit", None)
+    np.savez(tmp_path / "adu.npz", counts=12 * counts, xcoords=scan.xcoords * 1e-8, ycoords=scan.ycoords * 1e-8)
+    with pytest.raises(DataError) as caught:
+        reference.make_reference("adu.npz", tmp_path, seed=1)
+    said = str(caught.value).splitlines()
+    assert said[0].startswith(f"{tmp_path / 'adu.npz'}: ") and len(said) == 2
+    assert "found metres?" in said[0] and "a multiple of 12" in said[1]
+
+
+def test_what_is_mended_is_told_and_the_fit_sees_the_mended_scan(measured_file, tmp_path, monkeypatch):
+    _, scan, counts = measured_file
+    monkeypatch.setattr(reference, "REFERENCE_PASSES", 2)
+    shifted = np.roll(counts, (3, -2), axis=(1, 2))
+    np.savez(
+        tmp_path / "off.npz", counts=shifted, xcoords=scan.xcoords, ycoords=scan.ycoords, probeGuess=scan.probeGuess
+    )
+    found = reference.make_reference("off.npz", tmp_path, 1, "as-is", normalise="none")
+    assert [fault.weight for fault in found.faults] == ["mended"] and "mended: patterns: centred on (35, 30)" in str(
+        found
+    )
+    seen = found.start.mask
+    assert seen.sum() == 61 * 62 and np.array_equal(found.start.counts()[:, seen], counts[:, seen])
+
+
+def test_a_tall_scan_is_cut_across(measured_file):
+    _, scan, _ = measured_file
+    for x, y, along in ((0.4, 1, "ycoords"), (0.6, 1, "xcoords"), (1, 0.1, "xcoords"), (0, 1, "ycoords")):
+        data = replace(scan, xcoords=scan.xcoords * x, ycoords=scan.ycoords * y, objectGuess=np.ones((400, 400)))
+        parts = reference.Reference(data, "as-is", {}, 1.0, data, None).splits(1)
+        train, heldout = (getattr(parts[name].scan, along) for name in ("train", "heldout"))
+        assert train.max() < heldout.min() and len(heldout) == len(scan) / 4
+
+
 @pytest.mark.slow
 def test_the_orientation_is_found_or_given_and_the_rest_follows(measured_file, tmp_path, monkeypatch):
     path, _, counts = measured_file
