@@ -182,7 +182,7 @@ def block(rows: slice, columns: slice, value: float) -> Callable[[NDArray, np.ra
 GOOD: dict[str, Callable[[np.random.Generator], Arrays]] = {
     **{f"{dose:.0e} photons": partial(scan, dose=dose) for dose in (1e3, 3e3, 3e4, 3e6)},
     **{f"{dose:.0e} photons, probe given": partial(scan, dose=dose, given=True) for dose in (1e3, 3e5)},
-    "steps of 8 pixels": partial(scan, step=8, side=11),
+    "steps of 8 pixels, probe given": partial(scan, step=8, side=11, given=True),
     "a spiral": lambda rng: scan(rng, places=spiral(250, 7)),
     "a disk as probe": partial(scan, probe=disk(12), given=True),
     "a curved probe": partial(scan, probe=beam(curvature=2), given=True, dose=1e5),
@@ -207,6 +207,7 @@ WRONG: dict[str, Callable[[np.random.Generator], Arrays]] = {
     "no overlap, probe given": partial(scan, side=8, step=30, given=True),
     "gaps between positions": partial(scan, side=10, step=24),
     "positions off by 7 pixels": with_places(off(7), dose=1e6, given=True),
+    "a probe that the fit does not find": partial(scan, step=8, side=11),
     "positions shuffled": with_places(lambda xy, rng: rng.permutation(xy, axis=1)),
     "positions of a spiral one frame late": lambda rng: with_places(
         lambda xy, _: np.roll(xy, 1, axis=1), places=spiral(250, 7)
@@ -237,7 +238,6 @@ MENDED: dict[str, Callable[[np.random.Generator], Arrays]] = {
     "a hot pixel": with_counts(block(slice(10, 11), slice(50, 51), 1000)),
 }
 TURNED = {
-    "1e+03 photons",
     "3e+04 photons",
     "weak phase",
     "the measured star",

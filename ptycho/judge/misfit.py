@@ -39,10 +39,15 @@ def misfit(counts: NDArray[np.floating], root: NDArray[np.floating]) -> float:
     counts: (M, ...), of each pattern. root: in their shape, the mean roots that the fit predicts. NaN if no pattern
     differs from another beyond counting.
     """
+    left = float(np.mean((np.sqrt(counts) - root) ** 2 - root_scatter(root)))
+    return left / differing if (differing := diversity(counts)) > 0 else float("nan")
+
+
+def diversity(counts: NDArray[np.floating]) -> float:
+    """How the patterns (M, ...) differ from their mean beyond counting: mean square of roots of photons a pixel."""
     measured = np.sqrt(counts)
-    mean = np.broadcast_to(measured.mean(axis=0), measured.shape)
-    left, differing = (np.sum((measured - by) ** 2 - root_scatter(by)) for by in (root, mean))
-    return float(left / differing) if differing > 0 else float("nan")
+    mean = measured.mean(axis=0)
+    return float(np.mean((measured - mean) ** 2) - np.mean(root_scatter(mean)))
 
 
 FEW = ((1, 3), (3, 10), (10, 30))

@@ -10,7 +10,7 @@ overlap      Of the probe as found: 1 - step / diameter.
 lit          Share of the scanned area that the probe, as found, lit.
 halves       Two reconstructions, each from every other position, with a probe and a start of its own. They share the
              object and no position. They agree as far as the image is true.
-orientation  By how many times the runner-up misses more of the light than the orientation found.
+orientation  How much more of what differs between patterns the runner-up misses than the orientation found.
 
 The first three are in :mod:`ptycho.judge.misfit`. ``LIMITS`` were set on good and bad scans, simulated and measured:
 ``reports/calibration`` has the table.
@@ -28,7 +28,7 @@ from skimage.draw import polygon2mask
 from ptycho import seeds
 from ptycho.judge.frc import FRCCurve, frc50
 from ptycho.judge.halves import agreement, with_truth
-from ptycho.judge.misfit import background, dispersion_beside, dispersion_where_few, misfit, rate_of, root_scatter
+from ptycho.judge.misfit import background, dispersion_beside, dispersion_where_few, diversity, misfit, rate_of
 from ptycho.reconstruct import alignment, direct
 from ptycho.reconstruct.reference import REFERENCE_PASSES, Reference, batch_of
 from ptycho.scans.dose import predicted_rate
@@ -56,7 +56,7 @@ LIMITS = {
     "overlap": Limit(0.2, NONE, "overlap of neighbouring positions, by the probe as found"),
     "lit": Limit(0.9, NONE, "share of the scanned area that the probe lit"),
     "halves": Limit(0.6, NONE, "correlation of two images from disjoint halves of the positions, the coarsest fifth"),
-    "orientation": Limit(1.05, NONE, "misfit of the runner-up orientation over that of the one found"),
+    "orientation": Limit(0.08, NONE, "share of how patterns differ that the runner-up orientation misses more"),
 }
 
 
@@ -131,7 +131,7 @@ def trust(reference: Reference, seed: int) -> Trust:
         "halves": None if curve is None else coarse(curve),
     }
     if reference.losses:
-        figures["orientation"] = stand_out(reference.losses, reference.orientation, root)
+        figures["orientation"] = stand_out(reference.losses, reference.orientation, counts)
     found = tuple(Test(name, value, within(name, value)) for name, value in figures.items())
     finest = 0.0 if curve is None else frc50(replace(curve, correlation=with_truth(curve.correlation)))
     return Trust(found, curve, finest, reference.faults)
@@ -227,17 +227,12 @@ def coarse(curve: FRCCurve) -> float:
     return float(np.average(curve.correlation[low], weights=curve.n[low]))
 
 
-LEAST = 0.1
-"""Of the loss of counting: a brief fit gets no nearer to it, or by chance."""
+def stand_out(losses: Mapping[str, float], chosen: str, counts: NDArray[np.floating]) -> float:
+    """How much more the runner-up of the orientations misses than the one ``chosen``, as a share of the diversity.
 
-
-def stand_out(losses: Mapping[str, float], chosen: str, root: NDArray[np.floating]) -> float:
-    """How far the orientation ``chosen`` stands out: 1, and what the runner-up misses more of the light, over its own.
-
-    losses: by orientation, :func:`ptycho.reconstruct.alignment.trial_loss`. root: (M, ...), that the reference
-    predicts of sqrt(n); of its loss, counting takes its part. The half turn is no runner-up: it shows the twin image.
+    losses: by orientation, :func:`ptycho.reconstruct.alignment.trial_loss`. counts: (M, ...). The half turn is no
+    runner-up: it shows the twin image.
     """
     twins = (chosen, alignment.half_turn(chosen))
     found, runner_up = np.exp(losses[chosen]), np.exp(min(losses[name] for name in losses if name not in twins))
-    counting = np.exp(np.mean(np.log([np.mean(root_scatter(pattern)) for pattern in root])))
-    return float(1 + (runner_up - found) / max(found - counting, LEAST * counting))
+    return float((runner_up - found) / diversity(counts))

@@ -20,7 +20,9 @@ RNG = np.random.default_rng
 @pytest.mark.parametrize("rate", [0.01, 0.3, 1.0, 4.0, 25.0, 1000.0])
 def test_counting_scatters_the_root_of_a_count_as_many_draws_do(rate):
     drawn = np.sqrt(RNG(1).poisson(rate, 400_000))
-    assert misfit.root_scatter(np.array(rate)) == pytest.approx(np.mean((drawn - np.sqrt(rate)) ** 2), rel=0.02)
+    root = np.array(drawn.mean())
+    assert misfit.root_scatter(root) == pytest.approx(drawn.var(), rel=0.02)
+    assert misfit.rate_of(root) == pytest.approx(rate, rel=0.02)
 
 
 def rates(shape=(60, 32, 32), seed=0):
@@ -29,14 +31,19 @@ def rates(shape=(60, 32, 32), seed=0):
     return 300 * np.exp(-np.hypot(x, y) / 2.2) * RNG(seed).uniform(0.5, 1.5, shape)
 
 
-def test_counts_about_their_own_rate_leave_no_misfit_and_those_about_another_leave_what_parts_the_two():
+def mean_roots(true, draws=400):
+    return np.mean([np.sqrt(RNG(100 + k).poisson(true)) for k in range(draws)], axis=0)
+
+
+def test_the_misfit_is_the_share_of_what_differs_between_patterns_that_a_fit_leaves():
     true = rates()
-    counts = RNG(2).poisson(true).astype(float)
-    assert abs(misfit.misfit(counts, true)) < 2e-3
-    wrong = true * RNG(3).uniform(0.6, 1.4, true.shape)
-    expected = np.sum((np.sqrt(true) - np.sqrt(wrong)) ** 2) / true.sum()
-    # the cross term of counting and misfit is zero but for the bias of a small count's root
-    assert misfit.misfit(counts, wrong) == pytest.approx(expected, rel=0.1)
+    counts, root = RNG(2).poisson(true).astype(float), mean_roots(true)
+    assert abs(misfit.misfit(counts, root)) < 0.02
+    wrong = mean_roots(true * RNG(3).uniform(0.6, 1.4, true.shape))
+    differing = np.mean((root - root.mean(axis=0)) ** 2)
+    assert misfit.misfit(counts, wrong) == pytest.approx(np.mean((root - wrong) ** 2) / differing, rel=0.1)
+    same = np.broadcast_to(mean_roots(true.mean(axis=0)), true.shape)  # no pattern is told from another: all is left
+    assert misfit.misfit(counts, same) == pytest.approx(1, abs=0.05)
 
 
 @pytest.mark.parametrize("gain", [0.125, 1.0, 2.5, 12.0])
@@ -97,13 +104,16 @@ def test_what_was_not_lit_is_told_by_its_share():
     assert trust.lit_share(found, np.zeros(5), np.arange(5.0)) is None
 
 
-def test_a_runner_up_is_told_from_the_orientation_found_by_what_counting_leaves():
-    rate = np.full((3, 8, 8), 100.0)  # of which counting leaves a quarter a pixel
-    losses = dict.fromkeys(ORIENTATIONS, 1.0) | {"swap": np.log(0.35), "swap-flip-xy": np.log(0.36)}
-    assert trust.stand_out(losses | {"flip-x": np.log(0.45)}, "swap", rate) == pytest.approx(2.0)
-    assert trust.stand_out(losses | {"flip-x": np.log(0.35)}, "swap", rate) == pytest.approx(1.0)
-    counted = losses | {"swap": np.log(0.25), "flip-x": np.log(0.26)}  # a fit comes no nearer than a tenth of counting
-    assert trust.stand_out(counted, "swap", rate) == pytest.approx(1 + 0.01 / 0.025, rel=1e-3)
+def test_a_runner_up_is_told_from_the_orientation_found_by_what_differs_between_patterns():
+    level = RNG(1).uniform(50, 150, (400, 8, 8))
+    counts = RNG(2).poisson(level).astype(float)
+    # counting about the mean is a quarter a pixel, the rest of the scatter of roots is the patterns' own
+    differing = np.var(np.sqrt(level), axis=0).mean()
+    assert misfit.diversity(counts) == pytest.approx(differing, rel=0.03)
+    losses = dict.fromkeys(ORIENTATIONS, 5.0) | {"swap": np.log(0.35), "swap-flip-xy": np.log(0.36)}
+    found = trust.stand_out(losses | {"flip-x": np.log(0.45)}, "swap", counts)
+    assert found == pytest.approx(0.1 / differing, rel=0.03)
+    assert trust.stand_out(losses | {"flip-x": np.log(0.35)}, "swap", counts) == pytest.approx(0, abs=1e-9)
 
 
 def test_the_coarsest_rings_decide_with_their_weight():
