@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho.config import PATTERN_SIZES
 from ptycho.errors import DataError
 from ptycho.files import replacing
 
@@ -81,7 +82,8 @@ def stack_first(key: str, patterns: NDArray[Any], xcoords: NDArray[Any]) -> NDAr
 
     Where M is N, by the totals: those of whole patterns are far more even than those of a row or column of all.
     """
-    if patterns.ndim == 3 and len({*patterns.shape, xcoords.size}) == 1 and patterns.dtype.kind in "fiu":
+    cubic = patterns.ndim == 3 and len({*patterns.shape, xcoords.size}) == 1 and len(patterns) in PATTERN_SIZES
+    if cubic and patterns.dtype.kind in "fiu":
         first, last = (np.abs(patterns).sum(axis=axes, dtype=np.float64) for axes in ((1, 2), (0, 1)))
         if first.any() and last.any() and last.std() / last.mean() < UNEVEN * first.std() / first.mean():
             return np.ascontiguousarray(np.moveaxis(patterns, -1, 0))

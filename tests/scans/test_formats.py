@@ -1,6 +1,7 @@
 """Foreign formats: what others wrote is understood, what we write is read back exactly, what is wrong is refused."""
 
 import os
+import subprocess
 import sys
 from dataclasses import fields, replace
 
@@ -13,7 +14,7 @@ from bench import ptychi_engines
 from ptycho.__main__ import main
 from ptycho.errors import DataError
 from ptycho.physics import photons
-from ptycho.scans import formats
+from ptycho.scans import formats, simulated
 from ptycho.scans.formats import npz, ptychodus_diffraction, ptychodus_product
 from ptycho.scans.formats.scan import Scan, Stack
 from ptycho.scans.rawdata import RawData
@@ -438,7 +439,98 @@ def test_products_have_the_layout_that_ptychodus_reads(tmp_path):
 
 
 def test_formats_need_no_tensorflow():
-    import subprocess
-
     code = "import ptycho.scans.formats, sys; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("key", ["counts", "diff3d"])
+def test_a_cubic_stack_is_read_by_its_totals(key, tmp_path):
+    """Of (N, N, N), the axis along which the totals are most even is that of the patterns."""
+    scan = simulated.simulate(64, 64, 4, seed=1)["train"].expose("1e4")
+    counts = scan.counts()
+    patterns = counts if key == "counts" else scan.diff3d
+    rest = {"xcoords": scan.xcoords, "ycoords": scan.ycoords, "probeGuess": scan.probeGuess, "intensity_scale": 1.0}
+    for name, stack in (("first", patterns), ("last", np.moveaxis(patterns, 0, -1))):
+        path = tmp_path / f"{name}.npz"
+        np.savez(path, **{key: stack}, **rest)
+        found = formats.read(path)
+        assert np.array_equal(found.patterns, patterns) and np.array_equal(
+            formats.load(path).diff3d, found.rawdata().diff3d
+        )
+        assert bool(found.notes) == (name == "last")
+
+
+def test_sources_that_are_gone_are_named(tmp_path):
+    path, data = write("cxi", tmp_path), "entry_1/instrument_1/detector_1/data"
+    layout = h5py.VirtualLayout(foreign.COUNTS.shape, foreign.COUNTS.dtype)
+    layout[...] = h5py.VirtualSource("source.h5", "data", foreign.COUNTS.shape)
+    with h5py.File(tmp_path / "source.h5", "w") as file:
+        file["data"] = foreign.COUNTS
+    with h5py.File(path, "r+") as file:
+        del file[data]
+        file.create_virtual_dataset(data, layout)
+    assert np.array_equal(formats.read(path).patterns[:], foreign.COUNTS)
+    (tmp_path / "source.h5").unlink()
+    with pytest.raises(DataError, match=r"is a virtual dataset, and its source source\.h5 is not there"):
+        formats.read(path)
+
+
+@pytest.mark.parametrize(
+    ("keep_open", "message"),
+    [("h5py.File(path, 'r+')", "locked by another program"), ("swmr(path)", "still being written, or never closed")],
+)
+def test_files_that_are_being_written_are_named(keep_open, message, tmp_path):
+    code = f"""
+import h5py, sys
+path = sys.argv[1]
+def swmr(path):
+    file = h5py.File(path, "w", libver="latest")
+    file.create_dataset("entry_1/data_1/data", (1, 64, 64), maxshape=(None, 64, 64), chunks=(1, 64, 64))
+    file.swmr_mode = True
+    return file
+file = {keep_open}
+print("open", flush=True)
+sys.stdin.read()
+"""
+    path = write("cxi", tmp_path)
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout.readline() == b"open\n"
+        with pytest.raises(DataError, match=message):
+            formats.read(path)
+        writer.stdin.close()
+
+
+@pytest.mark.parametrize("frames", [False, True])
+def test_a_dark_frame_is_taken_off(frames, tmp_path, capsys):
+    path, dark = write("cxi", tmp_path), np.full((foreign.N, foreign.N), 40.0)
+    with h5py.File(path, "r+") as file:
+        file["entry_1/instrument_1/detector_1/data"][...] = foreign.COUNTS + 40
+        file["entry_1/instrument_1/detector_1/data_dark"] = np.stack([dark - 1, dark + 1]) if frames else dark
+    scan = formats.read(path)
+    assert np.array_equal(scan.intensity(), foreign.COUNTS) and scan.intensity().dtype == np.int64
+    assert main(["convert", str(path), str(tmp_path / "out.npz")]) == 0
+    assert "left aside: the dark frame, which is taken off" in capsys.readouterr().out
+    assert np.array_equal(formats.read(tmp_path / "out.npz").intensity(), foreign.COUNTS)
+
+
+def test_patterns_and_masks_of_text_are_named(tmp_path):
+    arrays = {"counts": foreign.COUNTS, "xcoords": foreign.LEFT, "ycoords": foreign.TOP, "mask": np.full((64, 64), "a")}
+    np.savez(tmp_path / "mask.npz", **arrays)
+    with pytest.raises(DataError, match="mask has type <U1; expected numbers of kind 'biu'"):
+        formats.read(tmp_path / "mask.npz")
+
+
+def test_a_distance_of_zero_is_unknown(tmp_path, capsys):
+    path = write("ptyd", tmp_path)
+    put("meta/distance", 0.0)(path)
+    main(["inspect", str(path)])
+    assert "missing: distance: the size of an object pixel is unknown" in capsys.readouterr().out
+
+
+def test_the_sides_of_a_pixel_are_told_as_numbers(tmp_path):
+    path = foreign.product_npz(tmp_path / "product.npz")
+    with np.load(path) as arrays:
+        np.savez(path, **{**arrays, "object_pixel_height_m": 3e-8})
+    with pytest.raises(DataError, match=r"pixels are \[2e-08, 3e-08\] metres; expected square ones"):
+        formats.read(path)

@@ -22,7 +22,9 @@ def of_values(scan: Scan, found: Statistics) -> Iterator[Fault]:
     if found.bad:
         yield Fault("patterns", f"{found.bad} values are NaN or infinite")
     if found.least < 0:
-        hint = " with its dark frame taken off: was it taken off before?" if scan.dark is not None else ""
+        hint = "; a mask should leave out pixels that a detector flags"
+        if scan.dark is not None:
+            hint = " with its dark frame taken off: was it taken off before?"
         kind = "amplitude" if scan.amplitude else "intensity"
         yield Fault("patterns", f"negative {kind}, as low as {found.least:.6g}{hint}")
     if found.totals.max() <= 0:

@@ -135,7 +135,7 @@ def convert(
         raise DataError(f"{target}: {kind.NAME} cannot hold {', '.join(lost)}; name them after --drop to go without")
     with naming(target):
         kind.write(target, scan)
-    return list(scan.notes)
+    return [*scan.notes, *(["the dark frame, which is taken off the patterns"] if scan.dark is not None else [])]
 
 
 def _reconstructed(path: Path, data: RawData, part: str) -> Scan:
