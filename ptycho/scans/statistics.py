@@ -9,6 +9,8 @@ from ptycho.scans.formats.scan import BATCH, Scan
 
 ALIKE = 0.99
 """Share of the values that have to be whole numbers for all of them to be taken for such."""
+LEVELS = 8
+"""Different values, at least, that are multiples of the smallest by no chance."""
 EXACT = 2**22
 """Counts below it come back exactly from an amplitude in float32."""
 
@@ -23,6 +25,7 @@ class Statistics:
     at_high          (H, W) int64, in how many patterns the pixel has it; patterns that repeat the one before left out
     totals           (M,) float64, intensity of each pattern
     unit             one photon: of whole numbers the divisor or 1, otherwise the smallest intensity above zero
+    multiples        whether the intensities of the first patterns, LEVELS or more, are whole multiples of the unit
     divisor          the largest number of which all differences of intensities are multiples; 0 where all are equal
     whole            whether all values are whole numbers; squares_whole whether the squares of the others are (to 1e-3)
     bad              how many values are not finite; least the smallest value
@@ -38,6 +41,7 @@ class Statistics:
     at_high: NDArray[np.int64]
     totals: NDArray[np.float64]
     unit: float
+    multiples: bool
     divisor: int
     whole: bool
     squares_whole: bool
@@ -66,7 +70,7 @@ def statistics_of(scan: Scan) -> Statistics:
     total, square, last, high = np.zeros(frame), np.zeros(frame), np.zeros(frame), np.full(frame, -np.inf)
     at_high = np.zeros(frame, np.int64)
     totals, unit, least, whole, left_out = np.zeros(M), np.inf, np.inf, True, 0.0
-    divisor, first = 0, None  # type: int, int | None
+    divisor, first, known = 0, None, None  # type: int, int | None, NDArray[np.float64] | None
     bad = repeated = small = small_whole = 0
     ceiling = np.inf if scan.patterns.dtype.kind == "f" else float(np.iinfo(scan.patterns.dtype).max)
     for start in range(0, M, BATCH):
@@ -90,14 +94,13 @@ def statistics_of(scan: Scan) -> Statistics:
         small_whole += int((np.abs(squared - np.rint(squared)) < 1e-3).sum())
         if scan.amplitude:
             v = np.square(v * (scan.intensity_scale or 1.0))
-        exact = (
-            np.rint(v[:, valid][np.abs(v[:, valid]) < EXACT]).astype(np.int64)
-            if divisor != 1
-            else np.zeros(0, np.int64)
-        )
-        if exact.size:
-            first = int(exact[0]) if first is None else first
-            divisor = int(np.gcd.reduce([divisor, *np.unique(exact - first)]))
+        if divisor != 1:
+            levels = np.unique(v[:, valid])
+            levels = levels[np.abs(levels) < (EXACT if scan.amplitude else 2**53)]
+            known = levels if known is None else known
+            exact = np.rint(levels).astype(np.int64)
+            first = int(exact[0]) if first is None and exact.size else first
+            divisor = int(np.gcd.reduce([divisor, *(exact - (first or 0))]))
         total += v.sum(0)
         square += np.square(v).sum(0)
         top = v[~again].max(0, initial=-np.inf)
@@ -110,6 +113,8 @@ def statistics_of(scan: Scan) -> Statistics:
     variance = np.maximum(square / M - mean**2, 0)
     if whole or scan.intensity_scale is not None or not np.isfinite(unit):
         unit = float(max(divisor, 1))
+    ratios = known / unit if known is not None else np.zeros(0)
+    multiples = len(ratios) >= LEVELS and bool((np.abs(ratios - np.rint(ratios)) < 1e-3).all())
     squares_whole = small > 0 and small_whole >= ALIKE * small
-    told = (unit, divisor, whole, squares_whole, bad, least, repeated, left_out, ceiling)
+    told = (unit, multiples, divisor, whole, squares_whole, bad, least, repeated, left_out, ceiling)
     return Statistics(valid, mean, variance, high, at_high, totals, *told)

@@ -94,6 +94,8 @@ PLANTED = {
         REFUSED,
         "every value is a multiple of 4",
     ),
+    "a gain of 2.5, in floats": (lambda: changed(lambda n: 2.5 * n), REFUSED, "every value is a multiple of 2.5"),
+    "a gain of 12 in bright light": (lambda: changed(lambda n: 12 * n, dose=3e8), REFUSED, "is a multiple of 12"),
     "an offset": (lambda: changed(lambda n: n + 40), REFUSED, "no value is below 40: an offset"),
     "background": (lambda: changed(lambda n: n + rng.poisson(1.0, n.shape)), DOUBTFUL, "lie evenly"),
     "a dark frame": (
@@ -147,6 +149,8 @@ PLANTED = {
         MENDED,
         "move by (-6, 9)",
     ),
+    "a probe of nothing": (lambda: placed(lambda s: {"probe": 0 * blob()}), REFUSED, "it is zero, or not finite"),
+    "a probe of NaN": (lambda: placed(lambda s: {"probe": np.nan * blob()}), REFUSED, "it is zero, or not finite"),
     "dead columns": (lambda: without(slice(None), gap), MENDED, "as in column 36, column 37, column 38, column 39"),
     "dead rows": (lambda: without(gap), MENDED, "as in row 36, row 37, row 38, row 39"),
     "a dead block": (lambda: without(slice(28, 31), slice(35, 41)), MENDED, "18 dead ones amid light"),
@@ -170,6 +174,7 @@ PLANTED = {
     "no overlap": (lambda: scan(side=8, step=30), REFUSED, "of the probe's diameter; expected 30% or more"),
     "no overlap, probe given": (lambda: scan(side=8, step=30, given=True), REFUSED, "expected 50% or more"),
     "little overlap, probe given": (lambda: scan(side=8, step=15, given=True), DOUBTFUL, "expected 50% or more"),
+    "little overlap": (lambda: scan(side=8, step=19), MENDED, "expected 30% or more"),
     "a near field": (lambda: scan(side=8, step=50), REFUSED, "near field?"),
     "light up to the edge": (
         lambda: changed(lambda n: rng.poisson(20 * rng.exponential(np.exp(-r / 60), n.shape))),

@@ -54,6 +54,10 @@ def _of_light(scan: Scan, found: Statistics | None, refused: set[str]) -> Iterat
     """What the mean pattern tells, where nothing is so wrong that it tells nothing."""
     if found is None or not found.lit or refused & {"patterns", "mask", "dark frame", "probe"}:
         return
+    of_probe = list(light.of_probe(scan))
+    yield from of_probe
+    if any(fault.weight == REFUSED for fault in of_probe):
+        return
     seen = found.valid.copy()
     for told, bad in pixels.bad_pixels(found):
         yield Fault("pixels", told, MENDED, partial(mend.without, pixels=bad))
@@ -69,7 +73,6 @@ def _of_light(scan: Scan, found: Statistics | None, refused: set[str]) -> Iterat
     if any(fault.weight == REFUSED for fault in everywhere):
         return
     yield from light.of_patterns(scan, mean, seen)
-    yield from light.of_probe(scan)
     yield from light.of_variety(found, seen)
     where = in_pixels(scan)
     if where is None or len(where[0]) < 2 or refused & PLACES:

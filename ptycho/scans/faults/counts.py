@@ -60,7 +60,12 @@ def counted(scan: Scan, found: Statistics) -> bool:
 
 def of_gain(scan: Scan, found: Statistics) -> Iterator[Fault]:
     """Values that are multiples of a number above one: a detector's units, several to a photon."""
-    if (counted(scan, found) or found.squares_whole) and found.divisor > 1 and found.high.max() < EXACT:
+    if found.multiples and not found.whole and not scan.amplitude:
+        told = f"every value is a multiple of {found.unit:.6g}: detector units, not photons"
+        yield Fault("patterns", f"{told}; divide by {found.unit:.6g}")
+        return
+    exact = not scan.amplitude or found.high.max() < EXACT
+    if (counted(scan, found) or found.squares_whole) and found.divisor > 1 and exact:
         told = f"every value is a multiple of {found.divisor}"
         if found.least > 0:
             told = f"the values differ by multiples of {found.divisor}"

@@ -215,8 +215,12 @@ def of_overlap(
         structured = not given and diameter < probe.shape[-1] / 12
         told = f"{share:.0%} of the probe's diameter; expected {least:.0%} or more"
         told += f"; steps of {step:.3g} pixels, {'probe' if given else 'estimated probe'} {diameter:.3g} across"
-        told += "; a structured probe cannot be estimated: give it" if structured else ""
-        yield Fault("overlap", told, REFUSED if share < 0 and not structured else DOUBTFUL)
+        if given:
+            yield Fault("overlap", told, REFUSED if share < 0 else DOUBTFUL)
+        elif share < 0 and not structured:
+            yield Fault("overlap", told)
+        else:  # the verdict goes by the overlap of the probe as found
+            yield Fault("overlap", f"{told}, where it may be structured: give it, or let a study find it", MENDED)
     if given and scan.pixel and scan.energy and scan.distance:
         number = (diameter * scan.pixel) ** 2 * scan.energy / (PLANCK_LIGHT * scan.distance)
         if number > 1:
