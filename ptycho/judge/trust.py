@@ -8,8 +8,9 @@ counts       Whether the counts are photons: how they scatter where few are coun
 background   Light where the fit predicts the least, as a share of all light.
 overlap      Of the probe as found: 1 - step / diameter.
 lit          Share of the scanned area that the probe, as found, lit.
-halves       Two reconstructions, each from every other position, with a probe and a start of its own. They share the
-             object and no position. They agree as far as the image is true.
+halves       Two reconstructions, each from every other position, with an object and a probe of its own. They share no
+             position, and agree as far as the image is true. Both begin with the probe of the file, or the one that was
+             estimated: where that misleads the fit, it can mislead both.
 orientation  How much more of what differs between patterns the runner-up misses than the orientation found.
 
 The first three are in :mod:`ptycho.judge.misfit`. ``LIMITS`` were set on good and bad scans, simulated and measured:
