@@ -8,12 +8,13 @@ and probe. They are taken if the fit that follows explains the patterns better.
 
 Each by itself: object and probe are held. Every pattern is predicted at 5 x 5 places around its own, and moves to the
 one that explains its amplitudes best (trial positions: Maiden et al., Ultramicroscopy 120 (2012) 64). A parabola finds
-the fraction of a step. The steps become shorter from round to round, and the object, which is blurred to them, sharper:
-its noise would hide the right place. Only the middle of the detector is compared: it holds nearly all photons, costs
-less, and shows the right place from farther away.
+the fraction of a step. The steps become shorter from round to round. The object is blurred as its photons are few: its
+noise would hide the right place. Only the middle of the detector is compared: it holds nearly all photons, costs less,
+and shows the right place from farther away.
 
-On a Fermat spiral of 481 positions under a 48-pixel probe of three modes, errors of up to 7 pixels (5 rms) fall to 1
-pixel rms, and the gradients of :mod:`ptycho.reconstruct.direct` do the rest: ``bench/positions.py``.
+On a Fermat spiral of 481 positions under a 48-pixel probe of three modes, at 1e6 photons a pattern, errors of up to 7
+pixels (5 rms) fall to about 1 pixel rms. The gradients of :mod:`ptycho.reconstruct.direct` do the rest. At 1e4 photons
+the object's noise leaves more: ``bench/positions.py`` measures it.
 """
 
 from collections.abc import Callable
@@ -32,13 +33,16 @@ from ptycho.errors import TrainingError
 from ptycho.physics import optics, probes
 from ptycho.reconstruct.direct import RATES, Problem, with_modes
 from ptycho.reconstruct.positions import Placement
+from ptycho.scans.dose import measured_dose
 from ptycho.scans.rawdata import RawData
 
 STEPS = (3.0, 2.0, 1.5, 1.0, 1.0)  # pixels between the trial places of each round
 SIDE = 5  # trial places along an axis
 PASSES, PASSES_TOGETHER, BATCH = 6, 12, 25  # of the brief fits, of those that move all positions, and patterns a step
 BETTER = 0.003  # by how much what moves all positions together lowers the logarithm of the squared error
-BLUR = 0.5  # of the object under trial places: the Gaussian's sigma in units of their distance
+BLUR, MOST_BLUR = 20.0, 2.0
+"""The sigma, in pixels, of the Gaussian that blurs the object under trial places, at one photon an object pixel; it
+falls with the square root of the photons. And the largest sigma."""
 SURE = 1.0
 """By how much a trial place lowers a pattern's squared error of amplitudes, in photons. Counting gives every pixel the
 variance 1/4, so this is a chi squared of 4: two degrees have it by chance in 1 pattern of 7."""
@@ -156,6 +160,7 @@ class Search:
         self.fit_alone = self.problem.runner(PASSES, batch, alone, rng)
         self.fit_together = self.problem.runner(PASSES_TOGETHER, batch, rates, rng)
         self.misfits = _trials(data, self.problem, self.place)
+        self.blur = min(MOST_BLUR, BLUR / np.sqrt(measured_dose(data, data.probeGuess).per_object_pixel))
 
     def fit(self) -> float:
         """Fit object and probe from empty space; the logarithm of the mean squared error. May raise TrainingError."""
@@ -178,7 +183,7 @@ class Search:
     def each(self, step: float) -> None:
         """Move positions to the best of their trial places, ``step`` pixels apart, unless it is better by chance."""
         image = self.problem.variables["object"]
-        image.assign(ndimage.gaussian_filter(image.numpy(), (0, BLUR * step, BLUR * step)))
+        image.assign(ndimage.gaussian_filter(image.numpy(), (0, self.blur, self.blur)))
         errors = self.misfits(step)
         gain = errors[:, SIDE // 2, SIDE // 2] - errors.min(axis=(1, 2))
         move = np.where((gain > SURE)[:, np.newaxis], step * lowest(errors), 0)
