@@ -23,6 +23,11 @@ def shifted(scan: Scan, dy: int, dx: int) -> Scan:
     return replace(scan, patterns=np.roll(scan.values(), (dy, dx), (1, 2)), mask=mask, dark=None)
 
 
+def without_dark(scan: Scan) -> Scan:
+    """The scan whose patterns hold no dark frame."""
+    return replace(scan, patterns=scan.values(), dark=None)
+
+
 def from_corners(scan: Scan) -> Scan:
     """The scan with the zero frequency of its patterns, and of their mask, moved from the corners to (H//2, W//2)."""
     mask = None if scan.mask is None else np.fft.fftshift(scan.mask)

@@ -241,6 +241,25 @@ def test_nothing_is_wrong_with_a_mended_scan_and_its_counts_are_whole(kind):
     assert counts.min() >= 0 and counts.sum((1, 2)).min() > 0
 
 
+def test_a_fault_that_hides_another_is_mended_first():
+    """At the corners and off centre, with a dead column, a dark frame and blank patterns."""
+
+    def spoil(n):
+        n[:, :, 40] = 0
+        n[3] = 0
+        return np.fft.ifftshift(np.roll(n, (3, 2), (1, 2)), axes=(1, 2)) + 40
+
+    dark = np.full((N, N), 40)
+    mended, told = faults.ready(replace(changed(spoil, dose=1e6, given=True), dark=dark))
+    said = "\n".join(map(str, told))
+    for message in ("a dark frame", "at the corners", "centred on (35, 34)", "column 10", "1 of 196 are blank"):
+        assert message in said
+    assert {fault.weight for fault in told} == {MENDED} and told_of(mended) == []
+    seen = np.broadcast_to(mended.mask, (SIDE**2 - 1, N, N))
+    expected = np.delete(scan(dose=1e6).patterns, 3, axis=0)
+    assert np.array_equal(mended.intensity()[seen], expected[seen]) and seen[0].sum() == 61 * 62 - 61
+
+
 @pytest.mark.parametrize("given", [False, True])
 @pytest.mark.parametrize("shift", [(3, 2), (-6, 5)])
 def test_a_shifted_pattern_is_put_back_and_its_far_edge_is_masked(shift, given):

@@ -18,6 +18,8 @@ __all__ = ["DOUBTFUL", "MENDED", "PLACES", "REFUSED", "Fault", "examine", "in_pi
 
 PLACES = frozenset({"positions", "probe", "energy", "distance", "detector pixel"})
 """What is wrong with them leaves no overlap and no fluence."""
+ROUNDS = 3
+"""Most times that a scan is examined and mended."""
 
 
 def measure(scan: Scan) -> Statistics | None:
@@ -84,12 +86,19 @@ def _of_light(scan: Scan, found: Statistics | None, refused: set[str]) -> Iterat
 def ready(scan: Scan) -> tuple[Scan, tuple[Fault, ...]]:
     """The scan with all that can be mended mended, and the faults that were found, doubtful and mended.
 
-    Raises DataError, a line for each, for faults that forbid a study.
+    A mended scan is examined again: one fault may hide another. Raises DataError, a line for each, for faults that
+    forbid a study.
     """
-    told = examine(scan, measure(scan))
-    if refused := [str(fault) for fault in told if fault.weight == REFUSED]:
-        raise DataError("\n".join(refused))
-    for fault in told:
-        if fault.mend is not None:
-            scan = fault.mend(scan)
-    return scan, tuple(told)
+    mended: list[Fault] = []
+    for _ in range(ROUNDS):
+        told = examine(scan, measure(scan))
+        if refused := [str(fault) for fault in told if fault.weight == REFUSED]:
+            raise DataError("\n".join(refused))
+        remaining = [fault for fault in told if fault.mend is None]
+        if len(remaining) == len(told):
+            break
+        for fault in told:
+            if fault.mend is not None:
+                scan = fault.mend(scan)
+                mended.append(fault)
+    return scan, (*mended, *remaining)

@@ -47,7 +47,12 @@ def _of_dark(scan: Scan) -> Iterator[Fault]:
     if scan.dark is None:
         return
     if (scan.dark == np.rint(scan.dark)).all():
-        yield Fault("patterns", f"a dark frame, {scan.dark.mean():.4g} a pixel, is in them and is taken off", MENDED)
+        yield Fault(
+            "patterns",
+            f"a dark frame, {scan.dark.mean():.4g} a pixel, is in them and is taken off",
+            MENDED,
+            mend.without_dark,
+        )
     else:
         told = f"they hold a dark frame of {scan.dark.mean():.6g} a pixel, which is not whole"
         yield Fault("patterns", f"{told}; round it, or take it off and leave the dark frame out of the file")
