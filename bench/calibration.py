@@ -180,7 +180,7 @@ def block(rows: slice, columns: slice, value: float) -> Callable[[NDArray, np.ra
 
 
 GOOD: dict[str, Callable[[np.random.Generator], Arrays]] = {
-    **{f"{dose:.0e} photons": partial(scan, dose=dose) for dose in (1e3, 3e3, 3e4, 3e6)},
+    **{f"{dose:.0e} photons": partial(scan, dose=dose) for dose in (3e3, 3e4, 3e6)},
     **{f"{dose:.0e} photons, probe given": partial(scan, dose=dose, given=True) for dose in (1e3, 3e5)},
     "steps of 8 pixels, probe given": partial(scan, step=8, side=11, given=True),
     "a spiral": lambda rng: scan(rng, places=spiral(250, 7)),
@@ -207,6 +207,8 @@ WRONG: dict[str, Callable[[np.random.Generator], Arrays]] = {
     "no overlap, probe given": partial(scan, side=8, step=30, given=True),
     "gaps between positions": partial(scan, side=10, step=24),
     "positions off by 7 pixels": with_places(off(7), dose=1e6, given=True),
+    # probes to be found: by too few photons, and with too little overlap for the fit
+    "1e+03 photons": partial(scan, dose=1e3),
     "a probe that the fit does not find": partial(scan, step=8, side=11),
     "positions shuffled": with_places(lambda xy, rng: rng.permutation(xy, axis=1)),
     "positions of a spiral one frame late": lambda rng: with_places(

@@ -38,7 +38,8 @@ class Failure:
     @property
     def summary(self) -> str:
         """The error as the user needs it, in one line."""
-        words = textwrap.shorten("; ".join(self.message.splitlines()), 1000)
+        # a user's error may name several faults of one file, a line each
+        words = textwrap.shorten("; ".join(self.message.splitlines()), 1000 if self.name in USER_ERRORS else 400)
         return words if self.name in USER_ERRORS else f"{self.name}: {words}"
 
 
