@@ -209,7 +209,7 @@ WRONG: dict[str, Callable[[np.random.Generator], Arrays]] = {
     "positions off by 7 pixels": with_places(off(7), dose=1e6, given=True),
     # probes to be found: by too few photons, and with too little overlap for the fit
     "1e+03 photons": partial(scan, dose=1e3),
-    "a probe that the fit does not find": partial(scan, step=8, side=11),
+    "steps of 8 pixels": partial(scan, step=8, side=11),
     "positions shuffled": with_places(lambda xy, rng: rng.permutation(xy, axis=1)),
     "positions of a spiral one frame late": lambda rng: with_places(
         lambda xy, _: np.roll(xy, 1, axis=1), places=spiral(250, 7)
