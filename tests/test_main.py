@@ -1,7 +1,9 @@
 """The command line."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -126,3 +128,13 @@ def test_the_module_runs():
         [sys.executable, "-m", "ptycho", "--version"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "ptycho 0.1.0\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "ptycho", "variables"], cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writer)
+    assert done.returncode == 128 + signal.SIGPIPE and done.stderr == ""

@@ -7,6 +7,9 @@ them differ; what they have in common, any fit explains by its probe::
 
     misfit = sum_k [(sqrt n_k - a_k)^2 - v(a_k)] / sum_k [(sqrt n_k - a_0)^2 - v(a_0)]
 
+over the pixels where the mean pattern holds a photon or more. Below, v is nearly a itself: a fit that predicts a little
+too much there would seem to leave less than counting.
+
 Whether the counts are photons is told where they are few. There they scatter by the detector's units a photon, for the
 variance of counting is of the order l, and what a wrong prediction adds is of the order l^2. Two predictions are at
 hand: the fit's, and that of the pixels beside. Each can only add to the scatter, so that the less of the two counts.
@@ -36,9 +39,12 @@ def rate_of(root: NDArray[np.floating]) -> NDArray[np.float64]:
 def misfit(counts: NDArray[np.floating], root: NDArray[np.floating]) -> float:
     """The share of what differs between patterns that a fit does not explain, as the top of this file has it.
 
-    counts: (M, ...), of each pattern. root: in their shape, the mean roots that the fit predicts. NaN if no pattern
-    differs from another beyond counting.
+    counts: (M, ...), of each pattern. root: the mean roots that the fit predicts, in their shape. If no pixel holds a
+    photon on average, all count. NaN if no pattern differs from another beyond counting.
     """
+    lit = counts.mean(axis=0) >= 1
+    if lit.any():
+        counts, root = counts[:, lit], root[:, lit]
     left = float(np.mean((np.sqrt(counts) - root) ** 2 - root_scatter(root)))
     return left / differing if (differing := diversity(counts)) > 0 else float("nan")
 

@@ -9,8 +9,8 @@ background   Light where the fit predicts the least, as a share of all light.
 overlap      Of the probe as found: 1 - step / diameter.
 lit          Share of the scanned area that the probe, as found, lit.
 halves       Two reconstructions, each from every other position, with an object and a probe of its own. They share no
-             position, and agree as far as the image is true. Both begin with the probe of the file, or the one that was
-             estimated: where that misleads the fit, it can mislead both.
+             position, and agree as far as the image is true. Both begin with the probe of the file; where it has none,
+             each looks for one from starts of its own.
 orientation  How much more of what differs between patterns the runner-up misses than the orientation found.
 
 The first three are in :mod:`ptycho.judge.misfit`. ``LIMITS`` were set on good and bad scans, simulated and measured:
@@ -50,7 +50,7 @@ class Limit:
 NONE = float("inf")
 LIMITS = {
     "misfit": Limit(
-        -NONE, 0.03, "share of what differs between patterns that neither the reference nor counting explains"
+        -NONE, 0.3, "share of what differs between patterns that neither the reference nor counting explains"
     ),
     "counts": Limit(0.5, 2.0, "scatter of the counts where few are predicted, 1 for photons"),
     "background": Limit(-NONE, 0.01, "share of the light that falls where the fit predicts the least"),
@@ -122,7 +122,7 @@ def trust(reference: Reference, seed: int) -> Trust:
         counts, root = counts[:, start.fitted], root[:, start.fitted]
     rate = rate_of(root)
     scatter.append(dispersion_where_few(counts, rate))
-    curve = position_halves(as_found, start.probeGuess, len(reference.shares), seed)
+    curve = position_halves(as_found, start.probeGuess, len(reference.shares), reference.estimated, seed)
     figures = {
         "misfit": misfit(counts, root),
         "counts": min(filter(None, scatter), default=None),
@@ -177,15 +177,18 @@ ROUGH = 0.1
 """Of the start of each half's object: noise, its rms over the modulus of empty space."""
 
 
-def position_halves(data: RawData, probe: NDArray[np.complex64], modes: int, seed: int) -> FRCCurve | None:
+def position_halves(
+    data: RawData, probe: NDArray[np.complex64], modes: int, estimated: bool, seed: int
+) -> FRCCurve | None:
     """What two images agree on that share neither positions nor start, free of gauge; None where they share no area.
 
     data: a scan at its positions as found, with known counts. probe: (N, N) or (L, N, N), from which each half finds
-    ``modes`` modes of its own. Raises TrainingError if a fit diverged.
+    ``modes`` modes of its own; where it is ``estimated``, from curvatures that the other does not try. Raises
+    TrainingError if a fit diverged.
     """
     chosen = every_other(data.xcoords, data.ycoords)
     images = []
-    for name, half in (("first", chosen), ("second", ~chosen)):
+    for name, half, curvatures in zip(("first", "second"), (chosen, ~chosen), direct.CURVATURES, strict=True):
         part = replace(data.subset(half), probeGuess=probe, objectGuess=None)
         fit = direct.fit(
             part,
@@ -194,6 +197,7 @@ def position_halves(data: RawData, probe: NDArray[np.complex64], modes: int, see
             batch_size=batch_of(part),
             refine_probe=True,
             modes=modes,
+            curvatures=curvatures if estimated else (),
             rough=ROUGH,
             seed=seeds.derive(seed, "positions", name),
         )

@@ -101,6 +101,21 @@ def estimate(mean_intensity: NDArray[np.floating], rounds: int = 20) -> NDArray[
     return probe.astype(np.complex64)
 
 
+def defocused(probe: NDArray[np.complexfloating], phase: float) -> NDArray[np.complex64]:
+    """Return the probe (..., N, N) propagated in free space, its far-field intensity as it was.
+
+    Fresnel propagation multiplies its spectrum by exp(i phase q^2 / <q^2>), <q^2> weighted by the intensity of the
+    spectrum (Goodman, Introduction to Fourier Optics, 3rd ed., eq. 4-21): `phase`, in radians, is that at the rms
+    frequency.
+    """
+    axes = (-2, -1)
+    spectrum = fft.fft2(fft.ifftshift(probe.astype(np.complex128), axes=axes))
+    q2 = fft.ifftshift(_distance(probe.shape[-1])) ** 2
+    mean = np.average(np.broadcast_to(q2, spectrum.shape), weights=np.abs(spectrum) ** 2)
+    wave = fft.ifft2(spectrum * np.exp(1j * phase * q2 / mean))
+    return fft.fftshift(wave, axes=axes).astype(np.complex64)
+
+
 def _distance(N: int) -> NDArray[np.float64]:
     """Return the distance in pixels of each pixel of an (N, N) frame from index N//2."""
     expect(N >= 16 and N % 2 == 0, f"probe frame N is {N}; expected an even number, 16 or more")

@@ -22,6 +22,15 @@ RATES = {"object": 1.0, "probe": 0.1, "shift": 1.0, "affine": 20.0, "strain": 0.
 """Learning rates over that of the object: the probe's in units of its own rms, those of positions in pixels."""
 RISING = {"shift": 0.5, "affine": 0.5, "strain": 0.3, "bend": 0.3}
 """Share of the passes over which the rate of the positions rises: they wait for an object to be placed on."""
+CURVATURES = ((0.0, -1.0, -0.5, 0.5, 1.0), (-0.75, -0.25, 0.25, 0.75))
+"""Phases at the rms frequency, in radians, that an estimated probe is tried with. Two ways to begin share no start.
+
+The mean pattern tells how wide a probe is, not how curved. From a wrong curvature, a fit can be caught in a wrong probe
+and a wrong object. Of several fits, the one that explains the patterns best shows the object best, and better still
+once it was begun anew with the probe that it found, until that settles.
+"""
+SETTLED, AT_MOST = 0.005, 6
+"""By how much the logarithm of the loss falls less, once a probe is found; and how often a fit is begun anew."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +57,7 @@ def fit(
     learning_rate: float | None = None,
     refine_probe: bool = False,
     modes: int = 1,
+    curvatures: tuple[float, ...] = (),
     refine_positions: bool = False,
     rough: float = 0.0,
     seed: int = 0,
@@ -61,6 +71,7 @@ def fit(
     learning_rate     of the object, at the start, LEARNING_RATES where None; falls along a cosine; RATES has the others
     refine_probe      whether the probe is fitted too, on all of its N x N pixels
     modes             incoherent, of a refined probe; those the data's probe lacks start as faint tilts of its first
+    curvatures        of a refined probe that is an estimate: one of CURVATURES, to find it from; none for a known probe
     refine_positions  whether the positions are fitted too, as far as :class:`.positions.Placement` lets them move
     rough             rms of the noise about empty space from which the object starts
     seed              of that noise, and of the order in which patterns are seen
@@ -80,7 +91,8 @@ def fit(
     problem = Problem(data, P, start, placement, loss)
     rate = LEARNING_RATES[DIRECT][loss] if learning_rate is None else learning_rate
     rates = {name: rate * RATES[name] for name in fitted}
-    history = problem.runner(passes, min(batch_size, len(data)), rates, rng)()
+    run = problem.runner(passes, min(batch_size, len(data)), rates, rng)
+    history = problem.settled(run, [probes.defocused(P, phase) for phase in curvatures]) if curvatures else run()
     if not np.isfinite(history).all():
         raise TrainingError(f"the direct {loss} fit diverged: losses {history}")
     O, P = (found.numpy() for found in problem.estimates())
@@ -107,19 +119,45 @@ class Problem:
         self.loss = DiffractionLoss(loss, float(data.intensity_scale or 1.0), mask)
         # the probe in units of its own rms: one learning rate suits any normalisation
         self.unit = float(np.sqrt(np.mean(np.abs(P) ** 2)))
-        self.start = {"object": start, "probe": np.stack([P.real, P.imag]) / self.unit}
+        self.start = {"object": start, "probe": self.planes(P)}
         pixels = {name: keras.Variable(value, dtype="float32") for name, value in self.start.items()}
         self.variables = {**pixels, **placement.variables}
+
+    def planes(self, P: NDArray[np.complex64]) -> np.ndarray:
+        """Modes (L, n, n) as the variable holds them: real and imaginary part, in its unit."""
+        return np.stack([P.real, P.imag]) / self.unit
 
     def estimates(self) -> tuple[tf.Tensor, tf.Tensor]:
         """The object (H, W) and the modes of the probe (L, n, n), complex64."""
         O, P = (tf.complex(*tf.unstack(self.variables[name].value)) for name in ("object", "probe"))
         return O, self.unit * P
 
-    def restart(self) -> None:
-        """Object and probe as they were at first."""
-        for name, value in self.start.items():
+    def restart(self, **other: np.ndarray) -> None:
+        """Object and probe as they were at first, or as given: what the variables hold."""
+        for name, value in (self.start | other).items():
             self.variables[name].assign(value)
+
+    def settled(self, run: Callable[[], np.ndarray], starts: list[NDArray[np.complex64]]) -> np.ndarray:
+        """Run from each of the probes, then anew with the one that the best of them found, until it settles.
+
+        Leaves the variables as the best run left them, and returns its losses. Positions go on from run to run.
+        """
+
+        def tried(probe: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+            self.restart(probe=probe)
+            return run(), {name: variable.numpy() for name, variable in self.variables.items()}
+
+        best = min((tried(self.planes(P)) for P in starts), key=lambda found: np.nan_to_num(found[0][-1], nan=np.inf))
+        for _ in range(AT_MOST):
+            again = tried(best[1]["probe"])
+            gain = best[0][-1] - again[0][-1]
+            best = again if gain > 0 else best
+            if not gain >= SETTLED:
+                break
+        losses, values = best
+        for name, value in values.items():
+            self.variables[name].assign(value)
+        return losses
 
     def runner(
         self, passes: int, batch_size: int, rates: dict[str, float], rng: np.random.Generator

@@ -45,8 +45,8 @@ class Reference:
     that judges them. Refined positions are beside the given ones, ``xcoords_start``. orientation: which way the
     positions run, one of ``config.ORIENTATIONS``. losses: of all eight, from ``alignment.find_orientation``; empty
     where the orientation was given. deviance: of the reference fit, on all the pixels it saw. start: the scan that the
-    fit began from, its positions turned. fit: what it found. faults: what looked wrong with the file, and was mended or
-    leaves doubt.
+    fit began from, its positions turned. fit: what it found. estimated: whether the file has no probe, and that of
+    ``start`` is an estimate. faults: what looked wrong with the file, and was mended or leaves doubt.
     """
 
     scan: RawData
@@ -55,6 +55,7 @@ class Reference:
     deviance: float
     start: RawData
     fit: "DirectFit"
+    estimated: bool = False
     faults: tuple[Fault, ...] = ()
 
     @property
@@ -124,7 +125,7 @@ def make_reference(
     truth. The reference saw the detector pixels of the scan's ``guard``; the arms do not.
 
     scan         ``config.STAR``, or a file of any of ``formats.FORMATS``, relative to ``folder``. Where it has no
-                 probe, the fit starts from one estimated from the mean pattern
+                 probe, fits start from one estimated from the mean pattern, curved in several ways; the best is taken
     orientation  one of ``config.ORIENTATIONS``, or ``'auto'`` for the one that explains the patterns best
     modes        incoherent modes of the probe, at least; all those of the file are kept
     positions    ``'given'`` or ``'refine'``
@@ -137,7 +138,7 @@ def make_reference(
     """
     from ptycho.reconstruct import alignment, direct, illumination, search
 
-    data, told = _load(scan, folder)
+    data, told, estimated = _load(scan, folder)
     losses: Mapping[str, float] = {}
     if orientation == "auto":
         data, orientation, losses = alignment.find_orientation(data, seed)
@@ -161,6 +162,7 @@ def make_reference(
             batch_size=batch_of(data),
             refine_probe=True,
             modes=modes,
+            curvatures=direct.CURVATURES[0] if estimated else (),
             refine_positions=refined,
             seed=own,
         )
@@ -195,7 +197,7 @@ def make_reference(
         guard=guard if data.mask is None else guard & data.mask,
     )
     misfit = deviance(replace(data, xcoords=fit.x, ycoords=fit.y, probeGuess=fit.probe), found.object, found.origin_yx)
-    return Reference(full, orientation, losses, misfit, data, fit, told)
+    return Reference(full, orientation, losses, misfit, data, fit, estimated, told)
 
 
 def batch_of(data: RawData) -> int:
@@ -203,10 +205,13 @@ def batch_of(data: RawData) -> int:
     return max(1, min(50, len(data) // 10))
 
 
-def _load(scan: str, folder: Path) -> tuple[RawData, tuple[Fault, ...]]:
-    """The scan in the units of `normalise`, mended, and what looked wrong with it. DataError for one of no use."""
+def _load(scan: str, folder: Path) -> tuple[RawData, tuple[Fault, ...], bool]:
+    """The scan in the units of `normalise`, mended, what looked wrong with it, and whether its probe is an estimate.
+
+    Raises DataError for a scan of no use.
+    """
     if scan == STAR:
-        return star.load_siemens_star(star.fetch(user_cache())), ()
+        return star.load_siemens_star(star.fetch(user_cache())), (), False
     path = folder / scan
     found = formats.read(path)
     with naming(path):
@@ -217,4 +222,5 @@ def _load(scan: str, folder: Path) -> tuple[RawData, tuple[Fault, ...]]:
         counts = data.counts()
     # only now is the scale of probe and object known to be of order one
     normal = normalise(counts, data.xcoords, data.ycoords, data.probeGuess)
-    return replace(normal, objectGuess=data.objectGuess, mask=data.mask, pixel_size=data.pixel_size), told
+    whole = replace(normal, objectGuess=data.objectGuess, mask=data.mask, pixel_size=data.pixel_size)
+    return whole, told, found.probe is None

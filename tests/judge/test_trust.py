@@ -170,6 +170,11 @@ def test_every_wrong_scan_is_caught_and_no_good_one(table):
     assert [row["scan"] for row in table if row["kind"] == "wrong" and not caught(row)] == []
 
 
+def test_a_probe_that_a_fit_does_not_find_is_caught(table):
+    passed = [row for row in table if row["kind"] == "hard" and not caught(row)]
+    assert passed and [(row["scan"], row["r"]) for row in passed if float(row["r"]) < 0.7] == []
+
+
 def test_the_table_has_every_scan_of_the_calibration(table):
     made = {(kind, name) for kind, scans in calibration.KINDS.items() for name in scans}
     assert {(row["kind"], row["scan"]) for row in table} == made

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptycho.physics import photons, samples
-from ptycho.physics.probes import PROBES, disk, estimate, gaussian, make_probe, support_size, zone_plate
+from ptycho.physics.probes import PROBES, defocused, disk, estimate, gaussian, make_probe, support_size, zone_plate
 
 
 @pytest.mark.parametrize("kind", PROBES)
@@ -134,3 +134,20 @@ def test_a_mean_pattern_of_one_pixel_still_gives_a_probe():
 def test_bad_arguments_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_probe_defocused_and_back_is_the_probe_and_its_far_field_keeps_its_intensity():
+    P = np.stack([gaussian(64, 5), 0.3 * gaussian(64, 7)])
+    moved = defocused(P[0], 0.7)
+    far = [np.abs(np.fft.fft2(wave)) for wave in (P[0], moved)]
+    np.testing.assert_allclose(far[1], far[0], atol=1e-4)
+    np.testing.assert_allclose(defocused(moved, -0.7), P[0], atol=1e-6)
+    assert defocused(P, 0.5).shape == P.shape
+
+
+def test_a_gaussian_widens_as_a_beam_does():
+    # its intensity's width grows by sqrt(1 + (z / z_R)^2); at the rms frequency of the waist the phase is z / (2 z_R)
+    waist, k = gaussian(64, 4), np.arange(64) - 32
+    x2 = (k**2 + k[:, None] ** 2).astype(float)
+    before, after = (np.average(x2, weights=np.abs(P) ** 2) for P in (waist, defocused(waist, 0.8)))
+    assert after / before == pytest.approx(1 + (2 * 0.8) ** 2, rel=1e-3)

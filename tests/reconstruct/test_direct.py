@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from bench import calibration
 from ptycho.errors import TrainingError
+from ptycho.judge.gauge import remove_gauge
 from ptycho.judge.parts import judge
 from ptycho.physics import optics, probes
 from ptycho.reconstruct import direct, positions
 from ptycho.scans import simulated
+from ptycho.scans.dose import normalise
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +149,57 @@ def test_refined_modes_are_orthogonal_and_change_no_intensity(splits):
     patch = rng.normal(size=(16, 16)) + 1j * rng.normal(size=(16, 16))
     one, other = (np.sum(np.abs(np.fft.fft2(modes * patch)) ** 2, axis=0) for modes in (P, mixed))
     np.testing.assert_allclose(one, other, rtol=1e-4)
+
+
+def problem_of(data):
+    corner = np.stack([data.ycoords, data.xcoords], axis=1) - 32
+    placement = positions.Placement(corner, 64, False)
+    start = np.stack([np.ones(placement.shape), np.zeros(placement.shape)])
+    return direct.Problem(data, data.probeGuess[np.newaxis], start, placement, "mse")
+
+
+@pytest.mark.parametrize("floor", [0.1, 0.0])
+def test_the_best_of_the_starts_is_begun_anew_until_it_settles(floor, splits):
+    problem = problem_of(splits["heldout"].expose("1e4"))
+    P, begun = problem.estimates()[1].numpy(), []
+
+    def run():
+        """Leaves half the probe, and a loss that falls with it to a floor."""
+        probe, image = problem.variables["probe"], problem.variables["object"]
+        assert np.all(image.numpy() == problem.start["object"])
+        begun.append(float(np.abs(probe.numpy()).max()))
+        probe.assign(probe.value / 2)
+        image.assign(image.value + 1)
+        return np.array([9.0, max(begun[-1] / top, floor)])
+
+    top = float(np.abs(problem.variables["probe"].numpy()).max())
+    losses = problem.settled(run, [P, P / 2, P / 4, 2 * P])
+    found = np.array(begun) / top
+    falling = [1, 0.5, 0.25, 2, *(2.0**-k for k in range(3, 3 + direct.AT_MOST))]
+    assert found == pytest.approx(falling[:7] if floor else falling)
+    # at the floor, the last run was no better than the one before: that one is kept
+    best = 0.0625 if floor else found[-1]
+    assert losses[-1] == max(best, floor)
+    assert np.abs(problem.variables["probe"].numpy()).max() / top == pytest.approx(best / 2)
+
+
+def test_a_start_that_diverges_is_not_chosen(splits):
+    problem = problem_of(splits["heldout"].expose("1e4"))
+    P = problem.estimates()[1].numpy()
+    ends = iter([float("nan"), 2.0, 3.0, 2.0])
+    assert problem.settled(lambda: np.array([next(ends)]), [P, P, P])[-1] == 2
+
+
+def test_a_curved_probe_is_found_from_the_mean_pattern_alone():
+    made = calibration.scan(np.random.default_rng(1), probe=calibration.beam(curvature=1.2), side=9, dose=1e5)
+    mean = probes.estimate(made["counts"].mean(axis=0))
+    data = normalise(made["counts"], made["xcoords"], made["ycoords"], mean)
+    how = {"passes": 30, "batch_size": 10, "refine_probe": True}
+    one, best = direct.fit(data, "mse", **how), direct.fit(data, "mse", **how, curvatures=direct.CURVATURES[0])
+    assert best.losses[-1] < one.losses[-1] - 1
+    likeness = []
+    for fit in (one, best):
+        aligned = remove_gauge(fit.reconstruction, made["truth"])
+        pair = np.stack([aligned.object[aligned.mask], aligned.truth[aligned.mask]])
+        likeness.append(np.abs(np.corrcoef(pair)[0, 1]))
+    assert likeness[0] < 0.7 and likeness[1] > 0.97
