@@ -143,9 +143,9 @@ def moved(change: Callable[[NDArray[np.float64], np.random.Generator], NDArray])
     return made
 
 
-def spokes(size: int) -> NDArray[np.complex128]:
+def spokes(size: int, count: int) -> NDArray[np.complex128]:
     k = np.arange(size) - size / 2
-    lit = (np.cos(36 * np.arctan2(k[:, None], k)) > 0) & (np.hypot(k[:, None], k) < 0.45 * size)
+    lit = (np.cos(count * np.arctan2(k[:, None], k)) > 0) & (np.hypot(k[:, None], k) < 0.45 * size)
     return (1 - 0.1 * lit) * np.exp(0.8j * lit)
 
 
@@ -191,7 +191,7 @@ GOOD: dict[str, Callable[[np.random.Generator], Arrays]] = {
     "strong phase": partial(scan, amplitude=0.3, phase=4, dose=1e5, given=True),
     "fine details": partial(scan, finest=0.3, dose=1e5, given=True),
     "coarse details": partial(scan, finest=0.03, dose=1e5),
-    "a star of spokes": partial(scan, object_of=spokes, dose=1e5, given=True),
+    "a star of 12 spokes": partial(scan, object_of=partial(spokes, count=12), dose=1e5, given=True),
     "patterns of 128 pixels": lambda rng: scan(rng, probe=beam(128), step=10, side=12, dose=1e5),
     "a beam that fluctuates by 3 %": jumps(0.05, given=True),
     "positions off by 2 pixels under a probe of 50": with_places(off(2), dose=1e5, given=True),
@@ -246,6 +246,9 @@ TURNED = {
 }
 """Scans whose orientation is looked for, as a study does by default: that takes eight fits. The others are as-is."""
 HARD: dict[str, Callable[[np.random.Generator], Arrays]] = {
+    "a star of 36 spokes, finer than the detector resolves": partial(
+        scan, object_of=partial(spokes, count=36), dose=1e5, given=True
+    ),
     "fine details, no probe": partial(scan, finest=0.3, dose=1e5),
     "a beam that fluctuates by 3 %, no probe": jumps(0.05),
     "1e+03 photons, no probe": partial(scan, dose=1e3),
@@ -254,8 +257,8 @@ HARD: dict[str, Callable[[np.random.Generator], Arrays]] = {
     "a curved probe, not given": partial(scan, probe=beam(curvature=1.2), dose=1e5),
 }
 KINDS = {"good": GOOD, "wrong": WRONG, "mended": MENDED, "hard": HARD}
-"""Scans that must pass, that must not, that must pass once a study has mended them; and scans without a probe, which a
-fit finds or not: those whose object is not the true one must not pass, the others may or may not."""
+"""Scans that must pass, that must not, that must pass once a study has mended them; and hard ones, most without a
+probe, whose object a fit finds or not: where it is not the true one, they must not pass."""
 
 
 def examined(kind: str, name: str, seed: int) -> dict[str, Any]:

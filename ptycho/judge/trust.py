@@ -9,8 +9,8 @@ background   Light where the fit predicts the least, as a share of all light.
 overlap      Of the probe as found: 1 - step / diameter.
 lit          Share of the scanned area that the probe, as found, lit.
 halves       Two reconstructions, each from every other position, with an object and a probe of its own. They share no
-             position, and agree as far as the image is true. Both begin with the probe of the file; where it has none,
-             each looks for one from starts of its own.
+             position, and agree as far as the image is true: with each other, and with that from all positions. Both
+             begin with the probe of the file; where it has none, each looks for one from starts of its own.
 orientation  How much more of what differs between patterns the runner-up misses than the orientation found.
 
 The first three are in :mod:`ptycho.judge.misfit`. ``LIMITS`` were set on good and bad scans, simulated and measured:
@@ -19,6 +19,7 @@ The first three are in :mod:`ptycho.judge.misfit`. ``LIMITS`` were set on good a
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,9 @@ LIMITS = {
     "background": Limit(-NONE, 0.01, "share of the light that falls where the fit predicts the least"),
     "overlap": Limit(0.2, NONE, "overlap of neighbouring positions, by the probe as found"),
     "lit": Limit(0.9, NONE, "share of the scanned area that the probe lit"),
-    "halves": Limit(0.6, NONE, "correlation of two images from disjoint halves of the positions, the coarsest fifth"),
+    "halves": Limit(
+        0.6, NONE, "correlation of images from disjoint halves of the positions and from all, the coarsest fifth"
+    ),
     "orientation": Limit(0.08, NONE, "share of how patterns differ that the runner-up orientation misses more"),
 }
 
@@ -122,14 +125,16 @@ def trust(reference: Reference, seed: int) -> Trust:
         counts, root = counts[:, start.fitted], root[:, start.fitted]
     rate = rate_of(root)
     scatter.append(dispersion_where_few(counts, rate))
-    curve = position_halves(as_found, start.probeGuess, len(reference.shares), reference.estimated, seed)
+    halves = position_halves(as_found, start.probeGuess, len(reference.shares), reference.estimated, seed)
+    curves = [agreed(*pair) for pair in combinations((*halves, fit.reconstruction), 2)]
+    curve = curves[0]
     figures = {
         "misfit": misfit(counts, root),
         "counts": min(filter(None, scatter), default=None),
         "background": background(counts, rate),
         "overlap": overlap(fit.x, fit.y, fit.probe)[0],
         "lit": lit_share(fit.reconstruction, fit.x, fit.y),
-        "halves": None if curve is None else coarse(curve),
+        "halves": min(0.0 if found is None else coarse(found) for found in curves),
     }
     if reference.losses:
         figures["orientation"] = stand_out(reference.losses, reference.orientation, counts)
@@ -179,8 +184,8 @@ ROUGH = 0.1
 
 def position_halves(
     data: RawData, probe: NDArray[np.complex64], modes: int, estimated: bool, seed: int
-) -> FRCCurve | None:
-    """What two images agree on that share neither positions nor start, free of gauge; None where they share no area.
+) -> tuple[Reconstruction, Reconstruction]:
+    """Two images that share neither positions nor start.
 
     data: a scan at its positions as found, with known counts. probe: (N, N) or (L, N, N), from which each half finds
     ``modes`` modes of its own; where it is ``estimated``, from curvatures that the other does not try. Raises
@@ -202,9 +207,13 @@ def position_halves(
             seed=seeds.derive(seed, "positions", name),
         )
         images.append(fit.reconstruction)
-    one, other = _in_one_frame(*images)
+    return images[0], images[1]
+
+
+def agreed(one: Reconstruction, other: Reconstruction) -> FRCCurve | None:
+    """What two images of a frame agree on, free of gauge; None where they share no area."""
     try:
-        return agreement(one, other)
+        return agreement(*_in_one_frame(one, other))
     except ValueError:
         return None
 

@@ -7,6 +7,9 @@ found: with all axes reversed, the conjugate reversed probe and the conjugate ob
 probe that is its own twin, as any real and symmetric one, an orientation and its half turn fit alike. On the measured
 Siemens star the mean squared error of the runner-up is 16 % above that of the right one.
 
+A probe that was estimated from the mean pattern is found from several curvatures in every fit: from a wrong one all
+orientations fit equally badly.
+
 Magnification: energy, distance and detector pixel are known to some percent. The loss of the fits has one valley, some
 tens of percent wide. Steps walk down into it, and a parabola finds its bottom. The positions of the measured Siemens
 star are too far apart by 15 %: at 0.87 times their distances the squared error is 0.6 times as large. Under wrong
@@ -31,6 +34,8 @@ STEP = 0.05  # of the logarithm of the magnification
 FARTHEST = 6  # most steps away from 1
 CLEAR = 0.05  # by how much a magnification other than 1 lowers the logarithm of the squared error
 OUT_OF_STEP = 0.03  # the same of positions that belong to another frame
+Curvatures = tuple[float, ...]
+"""Those of ``direct.fit``: of a probe that is an estimate."""
 PATTERNS, PASSES, BATCH = 100, 8, 10  # of a brief fit: the patterns nearest to the middle of the scan
 
 
@@ -65,14 +70,14 @@ def _move(data: RawData, to: Callable[[NDArray, NDArray], NDArray], **changes: A
     return replace(data, objectGuess=None, **changes)
 
 
-def find_orientation(data: RawData, seed: int) -> tuple[RawData, str, dict[str, float]]:
+def find_orientation(data: RawData, seed: int, curvatures: Curvatures = ()) -> tuple[RawData, str, dict[str, float]]:
     """The scan with its positions turned the way that a short fit of object and probe explains best.
 
     Returns the scan of :func:`turn`, its orientation and the :func:`trial_loss` of all eight. The scan needs an
     ``intensity_scale``. Raises TrainingError if a fit diverged.
     """
     patterns = middle(data)
-    losses = {orientation: trial_loss(turn(patterns, orientation), seed) for orientation in ORIENTATIONS}
+    losses = {orientation: trial_loss(turn(patterns, orientation), seed, curvatures) for orientation in ORIENTATIONS}
     chosen = next(name for name, loss in losses.items() if loss <= min(losses.values()) + ALIKE)
     return turn(data, chosen), chosen, losses
 
@@ -89,7 +94,7 @@ def magnify(data: RawData, magnification: float) -> RawData:
     return _move(data, lambda xy, ends: ends / 2 + magnification * (xy - ends / 2), pixel_size=size)
 
 
-def find_magnification(data: RawData, seed: int) -> tuple[float, dict[float, float]]:
+def find_magnification(data: RawData, seed: int, curvatures: Curvatures = ()) -> tuple[float, dict[float, float]]:
     """What the distances between positions have to be multiplied by, and the loss of each magnification tried.
 
     Exactly 1 where none explains the patterns clearly better, or where the losses form no valley: both neighbours of 1
@@ -100,7 +105,7 @@ def find_magnification(data: RawData, seed: int) -> tuple[float, dict[float, flo
 
     def loss(k: int) -> float:
         if k not in losses:
-            losses[k] = trial_loss(magnify(patterns, float(np.exp(k * STEP))), seed)
+            losses[k] = trial_loss(magnify(patterns, float(np.exp(k * STEP))), seed, curvatures)
         return losses[k]
 
     best = way = min((-1, 0, 1), key=loss)
@@ -114,7 +119,7 @@ def find_magnification(data: RawData, seed: int) -> tuple[float, dict[float, flo
     return float(np.exp((best + offset) * STEP)), tried
 
 
-def find_delay(data: RawData, seed: int) -> tuple[int, dict[int, float]]:
+def find_delay(data: RawData, seed: int, curvatures: Curvatures = ()) -> tuple[int, dict[int, float]]:
     """How many frames later, 1, 0 or -1, the positions are that explain the patterns, and the loss of each.
 
     Zero unless another explains them clearly better than both others. Raises TrainingError if a fit diverged.
@@ -123,7 +128,7 @@ def find_delay(data: RawData, seed: int) -> tuple[int, dict[int, float]]:
     inner = 1 + _middle(x[1:-1], y[1:-1])
     patterns = replace(data.subset(inner), objectGuess=None)
     moved = {k: replace(patterns, xcoords=x[inner + k], ycoords=y[inner + k]) for k in (0, -1, 1)}
-    losses = {k: trial_loss(late, seed) for k, late in moved.items()}
+    losses = {k: trial_loss(late, seed, curvatures) for k, late in moved.items()}
     best, runner_up = sorted(losses, key=losses.__getitem__)[:2]
     return best if losses[runner_up] - losses[best] > OUT_OF_STEP else 0, losses
 
@@ -138,10 +143,18 @@ def _middle(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.intp]:
     return np.sort(np.argsort(distance, kind="stable")[:PATTERNS])
 
 
-def trial_loss(data: RawData, seed: int) -> float:
+def trial_loss(data: RawData, seed: int, curvatures: Curvatures = ()) -> float:
     """Logarithm of the mean squared error of amplitude per pixel, after a brief fit of object and probe.
 
     Raises TrainingError if the fit diverged.
     """
-    own = seeds.derive(seed, "trial")
-    return float(direct.fit(data, "mse", passes=PASSES, batch_size=BATCH, refine_probe=True, seed=own).losses[-1])
+    fit = direct.fit(
+        data,
+        "mse",
+        passes=PASSES,
+        batch_size=BATCH,
+        refine_probe=True,
+        curvatures=curvatures,
+        seed=seeds.derive(seed, "trial"),
+    )
+    return float(fit.losses[-1])

@@ -139,10 +139,11 @@ def make_reference(
     from ptycho.reconstruct import alignment, direct, illumination, search
 
     data, told, estimated = _load(scan, folder)
+    curvatures = direct.CURVATURES[0] if estimated else ()
     losses: Mapping[str, float] = {}
     if orientation == "auto":
-        data, orientation, losses = alignment.find_orientation(data, seed)
-        if delay := alignment.find_delay(data, seed)[0]:
+        data, orientation, losses = alignment.find_orientation(data, seed, curvatures)
+        if delay := alignment.find_delay(data, seed, curvatures)[0]:
             frame = f"one frame {'later' if delay > 0 else 'earlier'}"
             out_of_step = f"those of {frame} explain the patterns better: positions and patterns are out of step"
             told = (*told, Fault("positions", out_of_step, DOUBTFUL))
@@ -150,11 +151,8 @@ def make_reference(
         data = alignment.turn(data, orientation)
     given, refined = data, positions == "refine"
     modes, own = max(modes, data.probeGuess.size // data.N**2), seeds.derive(seed, "reference")
-    if refined:
-        data = alignment.magnify(data, alignment.find_magnification(data, seed)[0])
-        data = search.find_positions(data, modes, seed)
 
-    def fitted(data: RawData) -> direct.DirectFit:
+    def fitted(data: RawData, moving: bool = refined) -> direct.DirectFit:
         return direct.fit(
             data,
             "mse",
@@ -162,10 +160,16 @@ def make_reference(
             batch_size=batch_of(data),
             refine_probe=True,
             modes=modes,
-            curvatures=direct.CURVATURES[0] if estimated else (),
-            refine_positions=refined,
+            curvatures=curvatures,
+            refine_positions=moving,
             seed=own,
         )
+
+    if refined:
+        data = alignment.magnify(data, alignment.find_magnification(data, seed, curvatures)[0])
+        lit = replace(data, probeGuess=fitted(data, moving=False).probe) if estimated else data
+        placed = search.find_positions(lit, modes, seed)
+        data = replace(data, xcoords=placed.xcoords, ycoords=placed.ycoords)
 
     if normalise == "auto":
         thinning = np.random.default_rng(seeds.derive(seed, "steady"))

@@ -1,6 +1,7 @@
 """Whether a reference is true: the figure of each test against an independent one, and what a wrong scan gives."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -141,8 +142,25 @@ def verdict_on(tmp_path, arrays):
 SMALL = {"side": 9, "dose": 1e5, "given": True}
 
 
-def test_a_good_scan_is_believed(tmp_path):
-    found = verdict_on(tmp_path, calibration.scan(RNG(1), **SMALL))
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    """The reference of a good scan."""
+    folder, arrays = tmp_path_factory.mktemp("good"), calibration.scan(RNG(1), **SMALL)
+    arrays.pop("truth")
+    np.savez(folder / "scan.npz", **arrays)
+    return make_reference("scan.npz", folder, seed=1, orientation="as-is")
+
+
+def test_an_image_that_its_halves_do_not_show_is_seen(good):
+    found = good.fit.reconstruction
+    wrong = replace(found, object=found.object[::-1])
+    told = trust.trust(replace(good, fit=replace(good.fit, reconstruction=wrong)), seed=1)
+    assert {test.name for test in told.tests if not test.passed} >= {"misfit", "halves"}
+    assert trust.agreed(found, replace(found, origin_yx=found.origin_yx + 1000)) is None
+
+
+def test_a_good_scan_is_believed(good):
+    found = trust.trust(good, seed=1)
     assert found.doubts == [] and 0.2 < found.finest <= 1
     assert {test.name for test in found.tests} == set(trust.LIMITS) - {"orientation"}  # it was asked for
 
