@@ -165,9 +165,15 @@ def test_a_good_scan_is_believed(good):
     assert {test.name for test in found.tests} == set(trust.LIMITS) - {"orientation"}  # it was asked for
 
 
-def test_positions_that_are_off_are_seen_by_halves_that_share_none(tmp_path):
+def test_positions_that_are_off_leave_what_counting_does_not_explain(tmp_path):
     found = verdict_on(tmp_path, calibration.with_places(calibration.off(7), **SMALL)(RNG(1)))
-    assert "halves" in {test.name for test in found.tests if not test.passed}
+    assert "misfit" in {test.name for test in found.tests if not test.passed}
+
+
+def test_shuffled_positions_give_halves_that_show_nothing_in_common(tmp_path):
+    shuffled = calibration.with_places(lambda xy, rng: rng.permutation(xy, axis=1), **SMALL)
+    found = verdict_on(tmp_path, shuffled(RNG(1)))
+    assert {test.name for test in found.tests if not test.passed} >= {"misfit", "halves"}
 
 
 @pytest.fixture(scope="module")
