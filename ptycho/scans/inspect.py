@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ptycho.errors import DataError
 from ptycho.physics import photons, probes
 from ptycho.scans import faults, formats
-from ptycho.scans.formats.scan import ELECTRONVOLT, PLANCK_LIGHT, Scan
+from ptycho.scans.formats.scan import PLANCK_LIGHT, Scan
+from ptycho.scans.formats.units import ELECTRONVOLT
 from ptycho.scans.statistics import Statistics
 
 COLUMNS, ROWS = 48, 16
@@ -67,9 +68,8 @@ def examine(scan: Scan, summary: dict[str, str]) -> Inspection:
     summary |= _of_geometry(scan, found, lit)
     missing = [] if scan.probe is not None else ["probe: it can be estimated from the mean pattern"]
     missing += [] if scan.object is not None else ["object: it is what a reconstruction finds"]
-    lacking = [n.replace("_", " ") for n in ("energy", "distance", "detector_pixel") if not getattr(scan, n)]
-    if scan.pixel is None:
-        missing.append(f"{', '.join(lacking) or 'patterns'}: the size of an object pixel is unknown")
+    if lacking := ", ".join(scan.lacking).replace("_", " "):
+        missing.append(f"{lacking}: the size of an object pixel is unknown")
     missing += [f"left aside: {note}" for note in scan.notes]
     picture = ""
     if scan.x is not None and scan.y is not None and len(scan.x) == len(scan.y):

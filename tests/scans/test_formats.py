@@ -15,8 +15,10 @@ from ptycho.__main__ import main
 from ptycho.errors import DataError
 from ptycho.physics import photons
 from ptycho.scans import formats, simulated
-from ptycho.scans.formats import npz, ptychodus_diffraction, ptychodus_product
-from ptycho.scans.formats.scan import Scan, Stack
+from ptycho.scans.formats import npz
+from ptycho.scans.formats.scan import Scan
+from ptycho.scans.formats.stack import Stack
+from ptycho.scans.formats.xrays import ptychodus_diffraction, ptychodus_product
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import PARTS, Reconstruction, save_reconstructions
 

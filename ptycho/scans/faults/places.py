@@ -13,7 +13,8 @@ from ptycho.errors import DataError
 from ptycho.physics import photons
 from ptycho.physics.probes import total_intensity
 from ptycho.scans.faults.fault import DOUBTFUL, MENDED, REFUSED, Fault
-from ptycho.scans.formats.scan import ELECTRONVOLT, PLANCK_LIGHT, Scan
+from ptycho.scans.formats.scan import PLANCK_LIGHT, Scan
+from ptycho.scans.formats.units import ELECTRONVOLT
 from ptycho.scans.rawdata import outside
 
 LEAST_OVERLAP = 0.5

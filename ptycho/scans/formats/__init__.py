@@ -9,14 +9,16 @@ from typing import Any
 
 from ptycho.errors import DataError
 from ptycho.scans.archive import naming
-from ptycho.scans.formats import cxi, h5, npz, ptychodus_diffraction, ptychodus_product, ptychovit, ptyd
+from ptycho.scans.formats import h5, npz
 from ptycho.scans.formats.scan import Scan
-from ptycho.scans.rawdata import PATTERN_KEYS, RawData
+from ptycho.scans.formats.xrays import cxi, ptychodus_diffraction, ptychodus_product, ptychovit, ptyd
+from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import PARTS, load_reconstructions
 
 FORMATS: tuple[ModuleType, ...] = (cxi, ptyd, ptychovit, ptychodus_diffraction, ptychodus_product, npz)
-"""Each with NAME, SUFFIXES, HOLDS, read(path), write(path, scan). One whose scans lie in several files has
-partners(path), too."""
+"""Each with NAME, read(path) and recognises(path, names at the root of an HDF5 file, arrays of an NPZ file); the first
+that recognises a file reads it. One that can be written has SUFFIXES, HOLDS and write(path, scan), too; one whose
+scans lie in several files has partners(path)."""
 CONTENTS: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in ("patterns", "positions", "probe", "object", "mask")},
     "positions": ("x", "y", "x_start", "y_start", "object_center", "indices"),
@@ -25,18 +27,9 @@ CONTENTS: dict[str, tuple[str, ...]] = {
 
 
 def recognised(path: Path) -> ModuleType | None:
-    """The first format that fits the names at the root of a file; None where none does."""
+    """The first format that takes the file for its own; None where none does."""
     hdf5, arrays = h5.names(path), npz.names(path)
-    either = hdf5 | arrays  # one of them is empty
-    fits: dict[ModuleType, bool] = {
-        cxi: cxi.ENTRY in hdf5,
-        ptyd: {"chunks", "meta"} <= hdf5,
-        ptychovit: "dp" in hdf5 or (bool(hdf5) and path.stem.endswith("_para")),
-        ptychodus_diffraction: "patterns" in either,
-        ptychodus_product: ptychodus_product.recognises(either),
-        npz: not arrays.isdisjoint((*PATTERN_KEYS, "xcoords", "ycoords", "probeGuess")),
-    }
-    return next((kind for kind in FORMATS if fits[kind]), None)
+    return next((kind for kind in FORMATS if kind.recognises(path, hdf5, arrays)), None)
 
 
 def identify(path: str | os.PathLike[str]) -> ModuleType:
@@ -94,11 +87,15 @@ def load(path: str | os.PathLike[str]) -> RawData:
 
 
 def by_name(path: Path, name: str | None = None) -> ModuleType:
-    """The format called `name`, or the first that a path's suffix stands for. Raises DataError for none."""
-    for kind in FORMATS:
+    """The format called `name`, or the first that a path's suffix stands for, of those that can be written.
+
+    Raises DataError for none.
+    """
+    written = [kind for kind in FORMATS if hasattr(kind, "write")]
+    for kind in written:
         if name == kind.NAME or (name is None and path.name.lower().endswith(kind.SUFFIXES)):
             return kind
-    known = "; ".join(f"{kind.NAME} ({' '.join(kind.SUFFIXES)})" for kind in FORMATS)
+    known = "; ".join(f"{kind.NAME} ({' '.join(kind.SUFFIXES)})" for kind in written)
     raise DataError(f"{path}: {name or path.suffix or 'no suffix'} names no format; expected one of {known}")
 
 

@@ -1,5 +1,10 @@
-"""What the HDF5 formats share: opening, reading one dataset, and writing patterns."""
+"""What the HDF5 formats share: opening, reading one dataset, and writing patterns.
 
+HDF5 itself decompresses gzip, szip and LZF. The filters of detectors (bitshuffle with LZ4 or Zstandard, Blosc) are in
+hdf5plugin, which is imported when a dataset wants one of them, and not before.
+"""
+
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -8,11 +13,13 @@ from typing import Any
 
 import h5py
 import numpy as np
+from h5py import h5z
 from numpy.typing import ArrayLike, NDArray
 
 from ptycho.errors import DataError
 from ptycho.scans.archive import naming, too_dense
-from ptycho.scans.formats.scan import BATCH, Scan, Stack
+from ptycho.scans.formats.scan import BATCH, Scan
+from ptycho.scans.formats.stack import Stack
 
 TOLD = {
     "unable to lock file": "locked by another program, which may be writing it; expected a file that is closed",
@@ -78,6 +85,7 @@ def array(file: h5py.File, key: str, kinds: str = "fiu") -> NDArray[Any] | None:
     if item.dtype.kind not in kinds:
         raise DataError(f"{key} has type {item.dtype}; expected numbers of kind {kinds!r}")
     plausible(key, item)
+    decodable(key, item)
     return np.asarray(item[()])
 
 
@@ -89,25 +97,51 @@ def scalar(file: h5py.File, key: str) -> float | None:
     return None if value is None else float(value.item())
 
 
-def stack(file: h5py.File, *keys: str) -> Stack | None:
-    """The datasets `keys`, unread, as patterns (M, H, W); None where the first is missing."""
+def stack(file: h5py.File, *keys: str, axes: tuple[int, ...] | None = None) -> Stack | None:
+    """The datasets `keys`, unread, as patterns (M, H, W); None where the first is missing.
+
+    A raster (A, B, H, W) is A B patterns, row by row. `axes` tells where another order of axes has its slow and fast
+    ones, its rows and its columns, as in Stack. Raises DataError for a wrong type or shape, and for an unknown filter.
+    """
     if not keys or keys[0] not in file:
         if keys and (link := file.get(keys[0], getlink=True)) is not None:
             to = " of ".join(getattr(link, name) for name in ("path", "filename") if hasattr(link, name))
             raise DataError(f"{keys[0]} links to {to}, which is not there; expected the patterns")
         return None
     found = {key: file[key] for key in keys}
+    first = found[keys[0]]
+    axes = tuple(range(getattr(first, "ndim", 0))) if axes is None else axes
     for key, item in found.items():
         if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiu":
             raise DataError(f"{key} is {item!r}; expected a dataset of real numbers")
-        if item.ndim != 3 or item.shape[1:] != found[keys[0]].shape[1:]:
-            raise DataError(f"{key} has shape {item.shape}; expected patterns (M, N, N)")
+        if item.ndim < 3 or item.ndim != len(axes) or any(item.shape[a] != first.shape[a] for a in axes[-2:]):
+            raise DataError(f"{key} has shape {item.shape}; expected patterns (M, N, N), or a raster (A, B, N, N)")
         plausible(key, item)
+        decodable(key, item)
         if gone := _missing_sources(item):
             raise DataError(f"{key} is a virtual dataset, and its source {gone[0]} is not there; expected it")
-    sizes = {key: len(item) for key, item in found.items()}
+    sizes = {key: math.prod(item.shape[a] for a in axes[:-2]) for key, item in found.items()}
     dtype = np.result_type(*(item.dtype for item in found.values()))
-    return Stack(Path(file.filename), sizes, found[keys[0]].shape[1:], dtype, np.arange(sum(sizes.values())))
+    H, W = (first.shape[a] for a in axes[-2:])
+    return Stack(Path(file.filename), sizes, (H, W), dtype, np.arange(sum(sizes.values())), axes)
+
+
+def decodable(key: str, item: h5py.Dataset) -> None:
+    """Have at hand what decompresses a dataset. DataError, naming the filter, where nothing does."""
+    if item.is_virtual:  # its sources may be compressed, and HDF5 asks for their filters while it reads
+        _plugins()
+    created = item.id.get_create_plist()
+    for code, _, _, name in map(created.get_filter, range(created.get_nfilters())):
+        if not h5z.filter_avail(code):
+            _plugins()
+            if not h5z.filter_avail(code):
+                told = f"{code} ({name.decode(errors='replace') or 'without a name'})"
+                known = "expected gzip, LZF, szip or a filter of hdf5plugin, such as bitshuffle-LZ4"
+                raise DataError(f"{key} is compressed with the HDF5 filter {told}, which is unknown here; {known}")
+
+
+def _plugins() -> None:
+    import hdf5plugin  # noqa: F401  registers its filters with HDF5; late, since it loads a dozen libraries
 
 
 def plausible(key: str, item: h5py.Dataset) -> None:

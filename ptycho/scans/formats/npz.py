@@ -32,6 +32,11 @@ def names(path: Path) -> set[str]:
     return set()
 
 
+def recognises(path: Path, hdf5: set[str], arrays: set[str]) -> bool:
+    """Whether any of the arrays of an NPZ file has one of the contract's names."""
+    return not arrays.isdisjoint((*PATTERN_KEYS, "xcoords", "ycoords", "probeGuess"))
+
+
 def read(path: Path) -> Scan:
     """Read the file, uncompressed patterns when they are indexed. DataError for damage, pickles, and patterns twice."""
     given = [key for key in PATTERN_KEYS if key in names(path)]

@@ -3,66 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.config import PATTERN_SIZES
 from ptycho.errors import DataError
 from ptycho.physics import probes, samples
+from ptycho.scans.formats.stack import Stack
+from ptycho.scans.formats.units import ELECTRONVOLT
 from ptycho.scans.rawdata import RawData, as_counts
 
-PLANCK_LIGHT = 6.62607015e-34 * 299792458.0
-"""h c in joule metres, exact since the SI of 2019."""
-ELECTRONVOLT = 1.602176634e-19
-"""Joules."""
+PLANCK, LIGHT, ELECTRON_MASS = 6.62607015e-34, 299792458.0, 9.1093837139e-31
+"""J s and m/s, exact since the SI of 2019; kg (CODATA 2022)."""
+PLANCK_LIGHT = PLANCK * LIGHT
+"""h c in joule metres."""
 BATCH = 64
 """Patterns read at a time."""
-
-
-@dataclass(frozen=True, eq=False)
-class Stack:
-    """Patterns (M, H, W) that stay in their HDF5 file until they are indexed.
-
-    parts  the datasets (m, H, W) that hold them, one after the other, and their m
-    order  (M,) the frames taken, as indices into all of them
-    """
-
-    path: Path
-    parts: dict[str, int]
-    frame: tuple[int, int]
-    dtype: np.dtype[Any]
-    order: NDArray[np.int64]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(M, H, W)."""
-        return (len(self.order), *self.frame)
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __getitem__(self, frames: slice | NDArray[Any]) -> NDArray[Any]:
-        """Read the patterns selected by a slice, a boolean mask or indices. DataError for a damaged file."""
-        wanted = self.order[frames]
-        found = np.empty((len(wanted), *self.frame), self.dtype)
-        start = 0
-        try:
-            with h5py.File(self.path, "r") as file:
-                for key, size in self.parts.items():
-                    here = (wanted >= start) & (wanted < start + size)
-                    if here.any():  # HDF5 wants rising indices without repetition, and a slice where it can
-                        rows, back = np.unique(wanted[here] - start, return_inverse=True)
-                        whole = rows[-1] - rows[0] + 1 == len(rows)
-                        found[here] = file[key][slice(rows[0], rows[-1] + 1) if whole else rows][back]
-                    start += size
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-            first = next(iter(self.parts))
-            raise DataError(f"{self.path}: {first} cannot be read ({error}); expected whole patterns") from error
-        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +42,13 @@ class Scan:
     object_center   the position (y, x) that lies on object pixel (H/2, W/2); None if the file does not tell
     dark            (H, W) what the detector reads without light, still in the patterns; ``values`` takes it off
     mask            (H, W) bool, True where valid. Equal masks (M, H, W) of all frames become one
-    energy          joules; distance, detector_pixel: metres
+    energy          of the photons, joules; None for electrons. distance, detector_pixel: metres
     pixel_size      object pixel, metres, where the file states it
     nphotons, intensity_scale  as in RawData
+    voltage         of electrons, volts, through which they were accelerated
+    semi_angle, defocus, step  of electrons: radians, of the cone that meets the sample; metres; metres (dy, dx) from
+                    one row and one column of the raster to the next
+    detector_angle, detector_frequency  a detector pixel: radians, or 1/metre of spatial frequency
     notes           what was in the file and is left aside, one line each
     """
 
@@ -110,6 +72,12 @@ class Scan:
     pixel_size: float | None = None
     nphotons: float | None = None
     intensity_scale: float | None = None
+    voltage: float | None = None
+    semi_angle: float | None = None
+    defocus: float | None = None
+    step: tuple[float, float] | None = None
+    detector_angle: float | None = None
+    detector_frequency: float | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -121,13 +89,43 @@ class Scan:
             object.__setattr__(self, "mask", self.mask[0])
 
     @property
+    def wavelength(self) -> float | None:
+        """Metres: h c / energy of photons, or h / sqrt(2 m e V (1 + e V / (2 m c^2))) of electrons."""
+        if self.energy:
+            return PLANCK_LIGHT / self.energy
+        if not self.voltage:
+            return None
+        kinetic = self.voltage * ELECTRONVOLT  # the relativistic momentum of that kinetic energy
+        return PLANCK / np.sqrt(2 * ELECTRON_MASS * kinetic * (1 + kinetic / (2 * ELECTRON_MASS * LIGHT**2))).item()
+
+    @property
     def pixel(self) -> float | None:
-        """Side of an object pixel, metres: as stated, or wavelength * distance / (N * detector pixel)."""
+        """Side of an object pixel, metres: as stated, or 1 / (N * frequency per detector pixel), where that frequency
+        may follow from wavelength and angle, or from wavelength, distance and detector pixel."""
         if self.pixel_size is not None or self.patterns is None:
             return self.pixel_size
-        if not (self.energy and self.distance and self.detector_pixel):
-            return None
-        return PLANCK_LIGHT / self.energy * self.distance / (self.patterns.shape[-1] * self.detector_pixel)
+        angle, frequency = self.detector_angle, self.detector_frequency
+        if not angle and self.distance and self.detector_pixel:
+            angle = self.detector_pixel / self.distance
+        if not frequency and angle and self.wavelength:
+            frequency = angle / self.wavelength
+        return 1 / (self.patterns.shape[-1] * frequency) if frequency else None
+
+    @property
+    def lacking(self) -> list[str]:
+        """What is not there of that which an object pixel follows from; empty where the pixel is known."""
+        if self.pixel is not None:
+            return []
+        wanted = ["energy", "distance", "detector_pixel"]
+        if self.electrons:
+            wanted = ["detector_angle"] if self.voltage else ["voltage", "detector_angle"]
+        return [name for name in wanted if not getattr(self, name)] or ["patterns"]
+
+    @property
+    def electrons(self) -> bool:
+        """Whether the file tells of electrons: of a voltage, a probe's cone, a raster's step or a pixel in angles."""
+        told = (self.voltage, self.semi_angle, self.step, self.detector_angle, self.detector_frequency)
+        return any(value is not None for value in told)
 
     def in_metres(self) -> Scan:
         """The scan with its positions in metres. DataError if they are in pixels of unknown size."""
@@ -145,10 +143,10 @@ class Scan:
 
     def _known_pixel(self) -> float:
         if self.pixel is None:
-            lacking = [n for n in ("energy", "distance", "detector_pixel") if not getattr(self, n)]
+            wanted = "voltage and detector angle" if self.electrons else "energy, distance and detector pixel"
             raise DataError(
-                f"the object pixel is unknown ({', '.join(lacking) or 'patterns'} missing), so metres cannot become "
-                "pixels, nor pixels metres; expected pixel_size, or energy, distance and detector pixel"
+                f"the object pixel is unknown ({', '.join(self.lacking)} missing), so metres cannot become "
+                f"pixels, nor pixels metres; expected pixel_size, or {wanted}"
             )
         return self.pixel
 

@@ -18,7 +18,8 @@ import numpy as np
 from ptycho.errors import DataError
 from ptycho.scans.archive import naming, read_npz, written
 from ptycho.scans.formats import h5, npz
-from ptycho.scans.formats.scan import ELECTRONVOLT, Scan
+from ptycho.scans.formats.scan import Scan
+from ptycho.scans.formats.units import ELECTRONVOLT
 
 NAME, SUFFIXES = "ptychodus-product", (".h5", ".hdf5", "product.npz")
 HOLDS = frozenset({"positions", "probe", "object"})
@@ -34,8 +35,9 @@ ATTRIBUTES = (*PIXELS, "object_center_x_m", "object_center_y_m")
 """In HDF5, attributes of the array whose name each begins with."""
 
 
-def recognises(names: set[str]) -> bool:
-    """Whether positions in metres, or a probe and an object, are among the names at the root of a file."""
+def recognises(path: Path, hdf5: set[str], arrays: set[str]) -> bool:
+    """Whether positions in metres, or a probe and an object, are among the names at the root of the file."""
+    names = hdf5 | arrays
     return "probe_position_x_m" in names or {"probe", "object"} <= names
 
 

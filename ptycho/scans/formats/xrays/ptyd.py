@@ -19,10 +19,16 @@ from numpy.typing import NDArray
 from ptycho.errors import DataError
 from ptycho.scans.archive import written
 from ptycho.scans.formats import h5
-from ptycho.scans.formats.scan import ELECTRONVOLT, Scan
+from ptycho.scans.formats.scan import Scan
+from ptycho.scans.formats.units import ELECTRONVOLT
 
 NAME, SUFFIXES = "ptyd", (".ptyd",)
 HOLDS = frozenset({"patterns", "positions", "mask"})
+
+
+def recognises(path: Path, hdf5: set[str], arrays: set[str]) -> bool:
+    """Whether it is a .ptyd file, by the names at the root of an HDF5 file."""
+    return {"chunks", "meta"} <= hdf5
 
 
 def read(path: Path) -> Scan:

@@ -16,11 +16,17 @@ import h5py
 
 from ptycho.errors import DataError
 from ptycho.scans.archive import naming, written
-from ptycho.scans.formats import h5, ptychodus_product
+from ptycho.scans.formats import h5
 from ptycho.scans.formats.scan import Scan
+from ptycho.scans.formats.xrays import ptychodus_product
 
 NAME, SUFFIXES = "ptychovit", ("_dp.hdf5", "_para.hdf5")
 HOLDS = frozenset({"patterns", "positions", "probe", "object"})
+
+
+def recognises(path: Path, hdf5: set[str], arrays: set[str]) -> bool:
+    """Whether it is one of a pair, by the names at the root of an HDF5 file, or by its own name."""
+    return "dp" in hdf5 or (bool(hdf5) and path.stem.endswith("_para"))
 
 
 def read(path: Path) -> Scan:

@@ -35,6 +35,11 @@ TRANSLATION = f"{ENTRY}/sample_1/geometry_1/translation"
 HAS_SIGNAL = 0x1000
 
 
+def recognises(path: Path, hdf5: set[str], arrays: set[str]) -> bool:
+    """Whether it is CXI, by the names at the root of an HDF5 file."""
+    return ENTRY in hdf5
+
+
 def read(path: Path) -> Scan:
     """Read the file, its patterns when they are indexed. Raises DataError for a wrong type or shape."""
     with h5.opened(path) as file:

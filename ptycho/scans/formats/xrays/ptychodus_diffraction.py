@@ -17,12 +17,18 @@ import numpy as np
 
 from ptycho.errors import DataError
 from ptycho.scans.archive import naming, written
-from ptycho.scans.formats import h5, npz, ptychodus_product
+from ptycho.scans.formats import h5, npz
 from ptycho.scans.formats.scan import Scan
+from ptycho.scans.formats.xrays import ptychodus_product
 
 NAME, SUFFIXES = "ptychodus-diffraction", ("diffraction.h5", "diffraction.hdf5", "diffraction.npz")
 HOLDS = frozenset({"patterns", "mask"})
 PIXEL = ("detector_pixel_width_m", "detector_pixel_height_m")
+
+
+def recognises(path: Path, hdf5: set[str], arrays: set[str]) -> bool:
+    """Whether it holds `patterns` at its root."""
+    return "patterns" in hdf5 | arrays
 
 
 def read(path: Path) -> Scan:
@@ -44,7 +50,7 @@ def read(path: Path) -> Scan:
     mask = ~bad.astype(bool) if bad is not None and bad.any() else None
     scan = Scan(patterns=patterns, indices=indices, mask=mask, detector_pixel=side or None)
     for product in partners(path):
-        if product.exists() and ptychodus_product.recognises(h5.names(product) | npz.names(product)):
+        if product.exists() and ptychodus_product.recognises(product, h5.names(product), npz.names(product)):
             return _join(path, scan, ptychodus_product.read(product))
     return scan
 

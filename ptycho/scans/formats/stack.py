@@ -1,0 +1,75 @@
+"""Patterns that stay in their file until they are indexed: memory holds one batch of them, however long the scan is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Patterns (M, H, W) in datasets of an HDF5 file, unread.
+
+    parts  the datasets that hold them, one after the other, and how many patterns each holds
+    order  (M,) the frames taken, as indices into all of them
+    axes   the axes of each dataset in the order slow ... fast, row, column: (0, 1, 2, 3) for a raster (A, B, H, W),
+           whose frame number is a B + b
+    """
+
+    path: Path
+    parts: dict[str, int]
+    frame: tuple[int, int]
+    dtype: np.dtype[Any]
+    order: NDArray[np.int64]
+    axes: tuple[int, ...] = (0, 1, 2)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(M, H, W)."""
+        return (len(self.order), *self.frame)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, frames: slice | NDArray[Any]) -> NDArray[Any]:
+        """Read the patterns selected by a slice, a boolean mask or indices. DataError for a damaged file."""
+        wanted = self.order[frames]
+        found = np.empty((len(wanted), *self.frame), self.dtype)
+        start = 0
+        try:
+            with h5py.File(self.path, "r") as file:
+                for key, size in self.parts.items():
+                    here = (wanted >= start) & (wanted < start + size)
+                    if here.any():  # HDF5 wants rising indices without repetition
+                        rows, back = np.unique(wanted[here] - start, return_inverse=True)
+                        found[here] = self._read(file[key], rows)[back]
+                    start += size
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+            first = next(iter(self.parts))
+            raise DataError(f"{self.path}: {first} cannot be read ({error}); expected whole patterns") from error
+        return found
+
+    def _read(self, item: h5py.Dataset, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """The frames `rows`, rising, of one dataset: a line of the raster at a time."""
+        *slow, fast, row, column = self.axes
+        found = np.empty((len(rows), *self.frame), item.dtype)
+        lines, places = np.divmod(rows, item.shape[fast])
+        kept = [axis for axis in range(item.ndim) if axis not in slow]
+        order = [kept.index(axis) for axis in (fast, row, column)]
+        for line in np.unique(lines):
+            here = lines == line
+            index: list[Any] = [slice(None)] * item.ndim
+            for axis, at in zip(slow, np.unravel_index(line, [item.shape[a] for a in slow]), strict=True):
+                index[axis] = int(at)
+            at = places[here]
+            whole = at[-1] - at[0] + 1 == len(at)  # HDF5 reads a slice faster than a list
+            index[fast] = slice(at[0], at[-1] + 1) if whole else at
+            found[here] = item[tuple(index)].transpose(order)
+        return found

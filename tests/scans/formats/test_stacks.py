@@ -1,0 +1,128 @@
+"""Patterns in HDF5: compressed as detectors compress them, as a raster of four axes, and never in memory as a whole."""
+
+import subprocess
+import sys
+import tracemalloc
+
+import foreign
+import h5py
+import hdf5plugin
+import numpy as np
+import pytest
+
+from ptycho.__main__ import main
+from ptycho.errors import DataError
+from ptycho.scans import formats
+from ptycho.scans.formats import h5
+from ptycho.scans.formats.scan import BATCH
+
+PLACE = "entry_1/instrument_1/detector_1/data"
+
+
+def with_patterns(path, **how):
+    """The CXI file of `foreign`, its patterns stored as `how` says."""
+    foreign.cxi(path)
+    with h5py.File(path, "r+") as file:
+        del file[PLACE]
+        file.create_dataset(PLACE, **how)
+    return path
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [hdf5plugin.Bitshuffle(), hdf5plugin.Bitshuffle(cname="zstd"), hdf5plugin.LZ4(), hdf5plugin.Blosc()],
+    ids=["bitshuffle-LZ4", "bitshuffle-Zstandard", "LZ4", "Blosc"],
+)
+def test_what_a_detector_compressed_is_read_exactly(filters, tmp_path, capsys):
+    path = with_patterns(tmp_path / "scan.cxi", data=foreign.COUNTS, chunks=(1, foreign.N, foreign.N), **filters)
+    assert np.array_equal(formats.read(path).intensity(), foreign.COUNTS)
+    main(["inspect", str(path)])
+    assert "(12, 64, 64) uint16, intensity, photon counts" in capsys.readouterr().out
+    assert main(["convert", str(path), str(tmp_path / "out.cxi")]) == 0
+    assert np.array_equal(formats.read(tmp_path / "out.cxi").intensity(), foreign.COUNTS)
+
+
+def test_plugins_are_loaded_for_what_is_compressed_alone(tmp_path):
+    """Opening costs nothing where no filter is needed."""
+    plain = foreign.cxi(tmp_path / "plain.cxi")
+    packed = with_patterns(tmp_path / "packed.cxi", data=foreign.COUNTS, **hdf5plugin.Bitshuffle())
+    code = f"""
+import sys
+from ptycho.scans import formats
+formats.read({str(plain)!r}).intensity()
+print("hdf5plugin" in sys.modules, "rsciio" in sys.modules)
+formats.read({str(packed)!r}).intensity()
+print("hdf5plugin" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False", "True"]
+
+
+def test_a_filter_that_nobody_knows_is_named(tmp_path):
+    path = with_patterns(tmp_path / "scan.cxi", data=foreign.COUNTS)
+    with h5py.File(path, "r+") as file:
+        del file[PLACE]
+        created = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        created.set_chunk((1, 64, 64))
+        created.set_filter(32123, h5py.h5z.FLAG_OPTIONAL, ())
+        space, kind = h5py.h5s.create_simple((12, 64, 64)), h5py.h5t.NATIVE_UINT16
+        item = h5py.h5d.create(file[PLACE.rpartition("/")[0]].id, b"data", kind, space, created)
+        item.write_direct_chunk((0, 0, 0), b"packed", 0)
+    with pytest.raises(DataError, match=r"data is compressed with the HDF5 filter 32123 \(without a name\)") as caught:
+        formats.read(path)
+    assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
+
+
+def test_the_sources_of_a_virtual_dataset_may_be_compressed(tmp_path):
+    with h5py.File(tmp_path / "source.h5", "w") as file:
+        file.create_dataset("data", data=foreign.COUNTS, **hdf5plugin.Bitshuffle())
+    path = with_patterns(tmp_path / "scan.cxi", data=foreign.COUNTS)
+    layout = h5py.VirtualLayout(foreign.COUNTS.shape, foreign.COUNTS.dtype)
+    layout[...] = h5py.VirtualSource(tmp_path / "source.h5", "data", foreign.COUNTS.shape)
+    with h5py.File(path, "r+") as file:
+        del file[PLACE]
+        file.create_virtual_dataset(PLACE, layout)
+    code = f"from ptycho.scans import formats; print(formats.read({str(path)!r}).intensity().sum())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == foreign.COUNTS.sum()
+
+
+def test_a_raster_of_patterns_is_read_row_by_row(tmp_path, capsys):
+    path = with_patterns(tmp_path / "scan.cxi", data=foreign.COUNTS.reshape(3, 4, 64, 64))
+    scan = formats.read(path)
+    assert scan.patterns.shape == (12, 64, 64)
+    for frames in (slice(None), slice(2, 9, 3), np.array([7, 1, 1, 4]), np.arange(12) % 2 == 0, slice(0, 0)):
+        assert np.array_equal(scan.patterns[frames], foreign.COUNTS[frames])
+    main(["inspect", str(path)])
+    assert "(12, 64, 64) uint16" in capsys.readouterr().out
+    assert main(["convert", str(path), str(tmp_path / "out.cxi")]) == 0
+    assert np.array_equal(formats.read(tmp_path / "out.cxi").intensity(), foreign.COUNTS)
+
+
+def test_axes_in_another_order_are_put_in_order(tmp_path):
+    raster = foreign.COUNTS.reshape(3, 4, 64, 64)
+    with h5py.File(tmp_path / "scan.h5", "w") as file:
+        file["reversed"] = raster.transpose()
+        file["mixed"] = raster.transpose(2, 0, 3, 1)
+        for key, axes in (("reversed", (3, 2, 1, 0)), ("mixed", (1, 3, 0, 2))):
+            found = h5.stack(file, key, axes=axes)
+            for frames in (slice(None), slice(1, 7), np.array([11, 0, 5])):
+                assert np.array_equal(found[frames], foreign.COUNTS[frames])
+
+
+def test_twenty_thousand_compressed_patterns_need_the_memory_of_a_batch(tmp_path):
+    M, frame = 20_000, foreign.COUNTS[0]
+    path, out = tmp_path / "long.cxi", tmp_path / "out.cxi"
+    with h5py.File(path, "w") as file:
+        item = file.create_dataset(PLACE, (M, 64, 64), "u2", chunks=(1, 64, 64), **hdf5plugin.Bitshuffle())
+        item[0] = frame
+        _, packed = item.id.read_direct_chunk((0, 0, 0))
+        for k in range(1, M):  # the same bytes again: compressing them would take the test's time
+            item.id.write_direct_chunk((k, 0, 0), packed)
+    tracemalloc.start()
+    formats.convert(path, out)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 12 * BATCH * frame.nbytes + 5e6 < M * frame.nbytes / 10
+    with h5py.File(out) as file:
+        assert np.array_equal(file[PLACE][M - 1], frame)
