@@ -320,7 +320,7 @@ def test_malformed_files_are_refused_in_one_clear_message(name, change, message,
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", b"not a scan", "a file that begins b'not a sc', of no kind known here; expected one of cxi"),
+        ("a.txt", b"not a scan", "a file that begins b'not a sc', of no kind known here; expected one of nexus, cxi"),
         ("a.h5", None, "cannot be read"),
         ("empty.npz", b"", "a file that begins b''"),
     ],

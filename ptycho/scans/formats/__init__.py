@@ -11,11 +11,11 @@ from ptycho.errors import DataError
 from ptycho.scans.archive import naming
 from ptycho.scans.formats import h5, npz
 from ptycho.scans.formats.scan import Scan
-from ptycho.scans.formats.xrays import cxi, ptychodus_diffraction, ptychodus_product, ptychovit, ptyd
+from ptycho.scans.formats.xrays import cxi, nexus, ptychodus_diffraction, ptychodus_product, ptychovit, ptyd
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import PARTS, load_reconstructions
 
-FORMATS: tuple[ModuleType, ...] = (cxi, ptyd, ptychovit, ptychodus_diffraction, ptychodus_product, npz)
+FORMATS: tuple[ModuleType, ...] = (nexus, cxi, ptyd, ptychovit, ptychodus_diffraction, ptychodus_product, npz)
 """Each with NAME, read(path) and recognises(path, names at the root of an HDF5 file, arrays of an NPZ file); the first
 that recognises a file reads it. One that can be written has SUFFIXES, HOLDS and write(path, scan), too; one whose
 scans lie in several files has partners(path)."""

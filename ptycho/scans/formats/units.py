@@ -51,7 +51,7 @@ def scale(unit: str, kind: str, what: str) -> float:
     """SI units in one `unit` of a `kind` of UNITS. DataError, naming `what` has it, for another unit."""
     found = UNITS[kind].get(plain(unit))
     if found is None:
-        raise DataError(f"{what} has the unit {unit!r}; expected a {kind} in {', '.join(UNITS[kind])}")
+        raise DataError(f"{what} has the unit {unit!r}; expected a unit of {kind}: {', '.join(UNITS[kind])}")
     return found
 
 
