@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ptycho.errors import DataError
 from ptycho.physics import photons, probes
 from ptycho.scans import faults, formats
-from ptycho.scans.formats.scan import PLANCK_LIGHT, Scan
+from ptycho.scans.formats.scan import Scan
 from ptycho.scans.formats.units import ELECTRONVOLT
 from ptycho.scans.statistics import Statistics
 
@@ -129,10 +129,16 @@ def _of_positions(
 
 
 def _of_geometry(scan: Scan, found: Statistics | None, lit: bool) -> dict[str, str]:
+    angle, frequency = scan.detector_angle, scan.detector_frequency
+    sides = {"m": scan.detector_pixel, "mrad": angle and angle * 1e3, "1/A": frequency and frequency * 1e-10}
     values = {
-        "energy": scan.energy and f"{scan.energy / ELECTRONVOLT / 1e3:.5g} keV, {PLANCK_LIGHT / scan.energy:.4g} m",
+        "energy": scan.energy and f"{scan.energy / ELECTRONVOLT / 1e3:.5g} keV, {scan.wavelength:.4g} m",
+        "voltage": scan.voltage and f"{scan.voltage / 1e3:.5g} kV, electrons of {scan.wavelength:.4g} m",
+        "semi-angle": scan.semi_angle and f"{scan.semi_angle * 1e3:.5g} mrad",
+        "defocus": scan.defocus is not None and f"{scan.defocus:.5g} m",
+        "step": scan.step and f"{scan.step[0]:.5g} m between rows, {scan.step[1]:.5g} m between columns",
         "distance": scan.distance and f"{scan.distance:.5g} m",
-        "detector": scan.detector_pixel and f"pixels of {scan.detector_pixel:.5g} m",
+        "detector": ", ".join(f"pixels of {side:.5g} {unit}" for unit, side in sides.items() if side),
         "object": scan.pixel and f"pixels of {scan.pixel:.5g} m",
         "probe": scan.probe is not None and f"{scan.probe.shape} {scan.probe.dtype}",
         "guess": scan.object is not None and f"an object {scan.object.shape} {scan.object.dtype}",

@@ -16,7 +16,7 @@ from ptycho.scans.statistics import Statistics, statistics_of
 
 __all__ = ["DOUBTFUL", "MENDED", "PLACES", "REFUSED", "Fault", "examine", "in_pixels", "measure", "overlap", "ready"]
 
-PLACES = frozenset({"positions", "probe", "energy", "distance", "detector pixel"})
+PLACES = frozenset({"positions", "probe", "energy", "voltage", "distance", "detector pixel"})
 """What is wrong with them leaves no overlap and no fluence."""
 ROUNDS = 3
 """Most times that a scan is examined and mended."""

@@ -80,6 +80,11 @@ def of_geometry(scan: Scan) -> Iterator[Fault]:
     if scan.detector_pixel is not None and not 1e-7 < scan.detector_pixel < 2e-3:
         told = f"{scan.detector_pixel:.6g} m; expected metres, found micrometres or millimetres?"
         yield Fault("detector pixel", told)
+    if scan.voltage is not None and not 5e3 < scan.voltage < 3e6:
+        yield Fault("voltage", f"{scan.voltage:.6g} V accelerate the electrons; expected volts, found kilovolts?")
+    for name, angle in (("semi-angle", scan.semi_angle), ("detector pixel", scan.detector_angle)):
+        if angle is not None and not 0 < angle < 0.2:
+            yield Fault(name, f"{angle:.6g} rad; expected radians, found milliradians?")
 
 
 def of_positions(scan: Scan) -> Iterator[Fault]:
@@ -222,8 +227,8 @@ def of_overlap(
             yield Fault("overlap", told)
         else:  # the verdict goes by the overlap of the probe as found
             yield Fault("overlap", f"{told}, where it may be structured: give it, or let a study find it", MENDED)
-    if given and scan.pixel and scan.energy and scan.distance:
-        number = (diameter * scan.pixel) ** 2 * scan.energy / (PLANCK_LIGHT * scan.distance)
+    if given and scan.pixel and scan.wavelength and scan.distance:
+        number = (diameter * scan.pixel) ** 2 / (scan.wavelength * scan.distance)
         if number > 1:
             told = f"a probe {diameter * scan.pixel:.3g} m across has a Fresnel number of {number:.3g}: near field"
             yield Fault("distance", f"{told}; expected far below 1")

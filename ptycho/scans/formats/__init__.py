@@ -9,13 +9,25 @@ from typing import Any
 
 from ptycho.errors import DataError
 from ptycho.scans.archive import naming
-from ptycho.scans.formats import h5, npz
-from ptycho.scans.formats.scan import Scan
-from ptycho.scans.formats.xrays import cxi, nexus, ptychodus_diffraction, ptychodus_product, ptychovit, ptyd
+from ptycho.scans.formats import dectris, h5, npy, npz
+from ptycho.scans.formats.electrons import emd, hspy, rosetta
+from ptycho.scans.formats.scan import ELECTRONS, Scan
+from ptycho.scans.formats.xrays import (
+    cxi,
+    nexus,
+    ptychodus_diffraction,
+    ptychodus_product,
+    ptychoshelves,
+    ptychovit,
+    ptyd,
+)
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import PARTS, load_reconstructions
 
-FORMATS: tuple[ModuleType, ...] = (nexus, cxi, ptyd, ptychovit, ptychodus_diffraction, ptychodus_product, npz)
+FORMATS: tuple[ModuleType, ...] = (
+    *(dectris, nexus, cxi, ptyd, ptychoshelves, ptychovit, ptychodus_diffraction, ptychodus_product),
+    *(hspy, emd, npz, npy, rosetta),
+)
 """Each with NAME, read(path) and recognises(path, names at the root of an HDF5 file, arrays of an NPZ file); the first
 that recognises a file reads it. One that can be written has SUFFIXES, HOLDS and write(path, scan), too; one whose
 scans lie in several files has partners(path)."""
@@ -132,7 +144,10 @@ def convert(
         raise DataError(f"{target}: {kind.NAME} cannot hold {', '.join(lost)}; name them after --drop to go without")
     with naming(target):
         kind.write(target, scan)
-    return [*scan.notes, *(["the dark frame, which is taken off the patterns"] if scan.dark is not None else [])]
+    settings = [name.replace("_", " ") for name in ELECTRONS if getattr(scan, name) is not None]
+    left = [f"{', '.join(settings)}: only the object pixel that follows from them is kept"] if settings else []
+    left += ["the dark frame, which is taken off the patterns"] if scan.dark is not None else []
+    return [*scan.notes, *left]
 
 
 def _reconstructed(path: Path, data: RawData, part: str) -> Scan:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ptycho.config import PATTERN_SIZES
 from ptycho.errors import DataError
 from ptycho.physics import probes, samples
-from ptycho.scans.formats.stack import Stack
+from ptycho.scans.formats.stack import Frames, Stack
 from ptycho.scans.formats.units import ELECTRONVOLT
 from ptycho.scans.rawdata import RawData, as_counts
 
@@ -19,6 +19,8 @@ PLANCK, LIGHT, ELECTRON_MASS = 6.62607015e-34, 299792458.0, 9.1093837139e-31
 """J s and m/s, exact since the SI of 2019; kg (CODATA 2022)."""
 PLANCK_LIGHT = PLANCK * LIGHT
 """h c in joule metres."""
+ELECTRONS = ("voltage", "semi_angle", "defocus", "step", "detector_angle", "detector_frequency")
+"""The fields of a Scan that only an electron microscope has."""
 BATCH = 64
 """Patterns read at a time."""
 
@@ -29,7 +31,7 @@ class Scan:
 
     Positions become float64 and frame numbers int64. Other arrays keep the file's types, so that nothing is rounded.
 
-    patterns        (M, H, W), perhaps unread (Stack), zero frequency at H//2, W//2: intensity, or with
+    patterns        (M, H, W), perhaps unread (Stack, Frames), zero frequency at H//2, W//2: intensity, or with
                     `amplitude` its square root
     x, y            (M,) where patch index N//2 lies: metres, or with `metres` False object pixels. x grows with the
                     column of an object array, y with its row
@@ -52,7 +54,7 @@ class Scan:
     notes           what was in the file and is left aside, one line each
     """
 
-    patterns: Stack | NDArray[Any] | None = None
+    patterns: Stack | Frames | NDArray[Any] | None = None
     amplitude: bool = False
     dark: NDArray[Any] | None = None
     x: NDArray[np.float64] | None = None
@@ -123,9 +125,8 @@ class Scan:
 
     @property
     def electrons(self) -> bool:
-        """Whether the file tells of electrons: of a voltage, a probe's cone, a raster's step or a pixel in angles."""
-        told = (self.voltage, self.semi_angle, self.step, self.detector_angle, self.detector_frequency)
-        return any(value is not None for value in told)
+        """Whether the file tells of electrons: whether it has any of ELECTRONS."""
+        return any(getattr(self, name) is not None for name in ELECTRONS)
 
     def in_metres(self) -> Scan:
         """The scan with its positions in metres. DataError if they are in pixels of unknown size."""

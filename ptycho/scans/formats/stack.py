@@ -73,3 +73,35 @@ class Stack:
             index[fast] = slice(at[0], at[-1] + 1) if whole else at
             found[here] = item[tuple(index)].transpose(order)
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """Patterns (M, H, W) of the file `path` as a dask array of another library, unread until they are indexed."""
+
+    array: Any
+    path: Path
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(M, H, W)."""
+        M, H, W = self.array.shape
+        return M, H, W
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """In the byte order of this machine."""
+        return np.dtype(self.array.dtype).newbyteorder("=")
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, frames: slice | NDArray[Any]) -> NDArray[Any]:
+        """Read the patterns selected by a slice, a boolean mask or indices. DataError for a damaged file."""
+        wanted = np.arange(len(self))[frames]
+        if not len(wanted):
+            return np.empty((0, *self.shape[1:]), self.dtype)
+        try:
+            return np.asarray(self.array[wanted].compute(scheduler="synchronous"), self.dtype)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.path}: the frames cannot be read ({error}); expected whole patterns") from error

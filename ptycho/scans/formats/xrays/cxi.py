@@ -83,7 +83,8 @@ def write(path: Path, scan: Scan) -> None:
         f"{DETECTOR}/distance": scan.distance,
         f"{DETECTOR}/x_pixel_size": scan.detector_pixel,
         f"{DETECTOR}/y_pixel_size": scan.detector_pixel,
-        **dict.fromkeys(pixels, scan.pixel_size),
+        # what electrons' pixel follows from, CXI has no place for
+        **dict.fromkeys(pixels, scan.pixel if scan.electrons else scan.pixel_size),
         f"{EXTRA}/object_center_y_m": y,
         f"{EXTRA}/object_center_x_m": x,
         f"{EXTRA}/probe_position_indexes": scan.indices,

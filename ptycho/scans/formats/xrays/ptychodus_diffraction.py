@@ -19,6 +19,7 @@ from ptycho.errors import DataError
 from ptycho.scans.archive import naming, written
 from ptycho.scans.formats import h5, npz
 from ptycho.scans.formats.scan import Scan
+from ptycho.scans.formats.stack import Stack
 from ptycho.scans.formats.xrays import ptychodus_product
 
 NAME, SUFFIXES = "ptychodus-diffraction", ("diffraction.h5", "diffraction.hdf5", "diffraction.npz")
@@ -70,7 +71,7 @@ def _join(path: Path, scan: Scan, product: Scan) -> Scan:
             notes += (f"{left} patterns or positions without a partner",)
         a, b = np.sort(a), b[np.argsort(a)]
         if not np.array_equal(a, np.arange(len(mine))):
-            patterns = patterns[a] if isinstance(patterns, np.ndarray) else replace(patterns, order=patterns.order[a])
+            patterns = replace(patterns, order=patterns.order[a]) if isinstance(patterns, Stack) else patterns[a]
         x, y, mine = x[b], y[b], mine[a]
     placed = replace(product, x=x, y=y, indices=mine, notes=notes)
     return replace(placed, patterns=patterns, mask=scan.mask, detector_pixel=scan.detector_pixel)
