@@ -76,7 +76,7 @@ def _variables(options: argparse.Namespace) -> None:
 def _convert(options: argparse.Namespace) -> None:
     from ptycho.scans import formats
 
-    words = {k: getattr(options, k) for k in ("to", "drop", "pixel_size", "of", "part")}
+    words = {k: getattr(options, k) for k in ("to", "drop", "pixel_size", "of", "part", "mapping")}
     for note in formats.convert(options.source, options.target, **words):
         print(f"left aside: {note}")
     print(options.target)
@@ -86,7 +86,7 @@ def _inspect(options: argparse.Namespace) -> int:
     from ptycho.figures import images, output
     from ptycho.scans import inspect
 
-    found = inspect.inspect(options.file)
+    found = inspect.inspect(options.file, options.mapping)
     print(json.dumps(found.as_dict(), indent=2) if options.json else found)
     if found.seen is not None and (options.png or not options.json):
         png = options.png or options.file.with_name(f"{options.file.name}.inspect.png")
@@ -160,6 +160,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("file", type=Path, metavar="FILE")
     command.add_argument("--png", type=Path, help="where its picture goes (default: FILE.inspect.png)")
     command.add_argument("--json", action="store_true", help="print it as JSON, and draw only where --png asks for it")
+    mapping = "a YAML that tells how to read it (default: FILE.map.yaml, where there is one)"
+    command.add_argument("--map", type=Path, dest="mapping", metavar="MAP", help=mapping)
 
     command = add("convert", _convert, help="write a scan or a reconstruction in another format")
     command.add_argument("source", type=Path, metavar="IN")
@@ -170,6 +172,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--pixel-size", type=float, metavar="METRES", help="object pixel, where IN does not tell")
     command.add_argument("--of", type=Path, metavar="SCAN", help="the scan of an arm's reconstruction.npz")
     command.add_argument("--part", default="train", help="of an arm's reconstruction: train, heldout or direct")
+    command.add_argument("--map", type=Path, dest="mapping", metavar="MAP", help=mapping.replace("FILE", "IN"))
 
     add("lab", _lab, help="open JupyterLab on the notebooks")
     _add_stages(add)

@@ -23,6 +23,10 @@ LARGE, DENSE = 2**28, 400
 """Bytes that are declared, and how often the bytes that are there: beyond both, a file is no scan but a trap."""
 
 
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, MemoryError, RuntimeError)
+"""What zipfile and NumPy raise for a damaged archive."""
+
+
 def too_dense(declared: int, there: int) -> bool:
     """Whether a file declares far more bytes than the compressed ones that are there can hold."""
     return declared > max(LARGE, DENSE * there)
@@ -52,7 +56,6 @@ def written(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def read_npz(path: str | os.PathLike[str], known: Collection[str]) -> dict[str, NDArray[Any]]:
     """Return the arrays of the keys `known` that the NPZ file `path` holds; DataError if it cannot be read."""
-    damage = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, MemoryError, RuntimeError)
     arrays = {}
     try:
         with zipfile.ZipFile(path) as archive:
@@ -65,7 +68,7 @@ def read_npz(path: str | os.PathLike[str], known: Collection[str]) -> dict[str, 
                 try:
                     with archive.open(key) as member:
                         arrays[key[:-4]] = np.lib.format.read_array(member, allow_pickle=False)
-                except damage as error:
+                except DAMAGE as error:
                     problem = f"is damaged or truncated ({error}); expected a complete array"
                     if "allow_pickle" in str(error):
                         problem = "holds pickled Python objects, which are never loaded; expected an array of numbers"

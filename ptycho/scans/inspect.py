@@ -1,7 +1,7 @@
 """`python -m ptycho inspect`: what a file is, what it lacks, and what looks wrong with it."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ptycho.errors import DataError
 from ptycho.physics import photons, probes
 from ptycho.scans import faults, formats
+from ptycho.scans.formats import proposal
 from ptycho.scans.formats.scan import Scan
 from ptycho.scans.formats.units import ELECTRONVOLT
 from ptycho.scans.statistics import Statistics
@@ -22,34 +23,40 @@ COLUMNS, ROWS = 48, 16
 @dataclass(frozen=True, eq=False)
 class Inspection:
     """A file's summary, what it lacks, and what looks wrong with it, in lines; the picture in characters, and what a
-    drawn one is made of: scan, statistics and probe; None of a file without light."""
+    drawn one is made of: scan, statistics and probe; None of a file without light. Where patterns or positions were not
+    found, a map that may find them."""
 
     summary: dict[str, str]
     missing: list[str]
     wrong: list[str]
     seen: tuple[Scan, Statistics, NDArray[np.complexfloating] | None] | None = None
     picture: str = ""
+    proposed: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as plain values: summary {name: value}, missing and wrong lists of lines."""
-        return {"summary": self.summary, "missing": self.missing, "wrong": self.wrong}
+        """The same as plain values: summary {name: value}, missing and wrong lists of lines, map a text."""
+        return {"summary": self.summary, "missing": self.missing, "wrong": self.wrong, "map": self.proposed}
 
     def __str__(self) -> str:
         lines = [f"{name:<10s} {value}" for name, value in self.summary.items()]
         lines += [self.picture] if self.picture else []
         lines += [f"missing: {line}" for line in self.missing]
         lines += [f"looks wrong: {line}" for line in self.wrong] or ["nothing looks wrong"]
+        lines += ["a map to start from:", self.proposed.rstrip()] if self.proposed else []
         return "\n".join(lines)
 
 
-def inspect(path: str | os.PathLike[str]) -> Inspection:
-    """Examine a file of any format. One that cannot be read is an Inspection too, with the one thing that is wrong."""
+def inspect(path: str | os.PathLike[str], mapping: str | os.PathLike[str] | None = None) -> Inspection:
+    """Examine a file of any format, or as the map `mapping` has it. One that cannot be read is an Inspection too, with
+    the one thing that is wrong."""
     path = Path(path)
     try:
-        kind = formats.identify(path)
-        return examine(kind.read(path), {"file": path.name, "format": kind.NAME})
+        scan, kind = formats.opened(path, mapping)
+        found = examine(scan, {"file": path.name, "format": kind})
     except DataError as error:
-        return Inspection({"file": path.name}, [], [str(error)])
+        return Inspection({"file": path.name}, [], [str(error)], proposed=proposal.propose(path))
+    complete = scan.patterns is not None and scan.x is not None
+    return found if complete else replace(found, proposed=proposal.propose(path))
 
 
 def examine(scan: Scan, summary: dict[str, str]) -> Inspection:

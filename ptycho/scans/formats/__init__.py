@@ -1,7 +1,7 @@
 """Foreign scan formats: which they are, reading by what a file holds, and writing by what it is to be called."""
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -9,7 +9,7 @@ from typing import Any
 
 from ptycho.errors import DataError
 from ptycho.scans.archive import naming
-from ptycho.scans.formats import dectris, h5, npy, npz
+from ptycho.scans.formats import dectris, h5, mapped, npy, npz, proposal
 from ptycho.scans.formats.electrons import emd, hspy, rosetta
 from ptycho.scans.formats.scan import ELECTRONS, Scan
 from ptycho.scans.formats.xrays import (
@@ -29,8 +29,8 @@ FORMATS: tuple[ModuleType, ...] = (
     *(hspy, emd, npz, npy, rosetta),
 )
 """Each with NAME, read(path) and recognises(path, names at the root of an HDF5 file, arrays of an NPZ file); the first
-that recognises a file reads it. One that can be written has SUFFIXES, HOLDS and write(path, scan), too; one whose
-scans lie in several files has partners(path)."""
+that recognises a file reads it. One of named arrays has ARRAYS, the names that tell it. One that can be written has
+SUFFIXES, HOLDS and write(path, scan). One whose scans lie in several files has partners(path)."""
 CONTENTS: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in ("patterns", "positions", "probe", "object", "mask")},
     "positions": ("x", "y", "x_start", "y_start", "object_center", "indices"),
@@ -47,43 +47,49 @@ def recognised(path: Path) -> ModuleType | None:
 def identify(path: str | os.PathLike[str]) -> ModuleType:
     """The format of a file, by its content. DataError for one that is missing, damaged, or of no kind known here."""
     path = Path(path)
-    try:
-        with open(path, "rb") as file:
-            head = file.read(8)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); expected a scan") from error
+    head = _head(path)
     if kind := recognised(path):
         return kind
-    known = ", ".join(kind.NAME for kind in FORMATS)
-    if head == b"\x89HDF\r\n\x1a\n":
-        with h5.opened(path) as h5file:
-            found = f"an HDF5 file that holds {_listed(map(str, h5file)) or 'nothing'}"
-    elif head.startswith(b"PK"):
-        names = npz.names(path)
-        if not names:
-            raise DataError(f"{path}: damaged or truncated; expected a whole NPZ file")
-        found = f"an NPZ file that holds {_listed(names)}"
-    elif head.startswith(b"\x93NUMPY"):
-        found = "a single NumPy array"
-    else:
-        found = f"a file that begins {head!r}"
-    raise DataError(f"{path}: {found}, of no kind known here; expected one of {known}")
+    raise proposal.refusal(path, head, FORMATS)
 
 
-def _listed(names: Iterable[str]) -> str:
-    """The first few names; those of a damaged file may hold anything."""
-    return ", ".join(name if name.isprintable() else repr(name) for name in sorted(names)[:8])
+def _head(path: Path) -> bytes:
+    """The first bytes of a file. DataError for one that is not there, or not to be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(8)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); expected a scan") from error
 
 
-def read(path: str | os.PathLike[str]) -> Scan:
-    """The scan in a file of any of the FORMATS, its patterns left there until they are indexed. Raises DataError."""
-    return identify(path).read(Path(path))
+def read(path: str | os.PathLike[str], mapping: str | os.PathLike[str] | None = None) -> Scan:
+    """The scan in a file of any of the FORMATS, or as a map has it; patterns stay in the file until they are indexed.
+
+    The map is `mapping`, or lies beside the file. Raises DataError.
+    """
+    return opened(path, mapping)[0]
+
+
+def opened(path: str | os.PathLike[str], mapping: str | os.PathLike[str] | None = None) -> tuple[Scan, str]:
+    """The scan as :func:`read` reads it, and the name of its format. Raises DataError."""
+    path = Path(path)
+    beside = mapped.beside(path)
+    if mapping is None and not beside.is_file():
+        kind = identify(path)
+        return kind.read(path), kind.NAME
+    _head(path)
+    told = mapped.load(beside if mapping is None else Path(mapping))
+    if "patterns" in told:
+        return mapped.read(path, told, None), "by a map"
+    kind = identify(path)
+    return mapped.read(path, told, kind.read(path)), f"{kind.NAME}, completed by a map"
 
 
 def files_of(path: str | os.PathLike[str]) -> list[Path]:
-    """The files that the scan in `path` is read from: itself, its partners, those that HDF5 links to, and so on."""
+    """The files that the scan in `path` is read from: itself, its partners, its map, those that HDF5 links to, and so
+    on."""
     path = Path(path)
-    beside: list[Path] = getattr(recognised(path), "partners", lambda _: [])(path)
+    beside: list[Path] = [*getattr(recognised(path), "partners", lambda _: [])(path), mapped.beside(path)]
     found = [path, *(file for file in beside if file.exists())]
     for file in found:  # which grows while it is walked
         found += [linked for linked in h5.linked(file) if linked not in found]
@@ -93,9 +99,9 @@ def files_of(path: str | os.PathLike[str]) -> list[Path]:
 def load(path: str | os.PathLike[str]) -> RawData:
     """The scan in a file of any of the FORMATS as RawData. Raises DataError, naming the file."""
     path = Path(path)
-    kind = identify(path)
+    scan, name = opened(path)
     with naming(path):
-        return RawData.load(path) if kind is npz else kind.read(path).rawdata()
+        return RawData.load(path) if name == npz.NAME else scan.rawdata()
 
 
 def by_name(path: Path, name: str | None = None) -> ModuleType:
@@ -119,12 +125,13 @@ def convert(
     pixel_size: float | None = None,
     of: str | os.PathLike[str] | None = None,
     part: str = "train",
+    mapping: str | os.PathLike[str] | None = None,
 ) -> list[str]:
     """Read `source`, write `target` in the format `to` or that of its suffix, and return what was left aside.
 
     What the target cannot hold is refused unless `drop` names it (of CONTENTS). `pixel_size`, metres, is for a source
     without its own. An arm's reconstruction.npz needs the scan `of` which it is, and which `part` of it is wanted.
-    The target is there whole or not at all. Raises DataError.
+    `mapping` is a map of the source. The target is there whole or not at all. Raises DataError.
     """
     source, target = Path(source), Path(target)
     if source.exists() and target.exists() and source.samefile(target):
@@ -135,7 +142,7 @@ def convert(
             raise DataError(f"{source}: the reconstructions of an arm; expected their scan's file after --of")
         scan = _reconstructed(source, load(of), part)
     else:
-        scan = read(source)
+        scan = read(source, mapping)
     if unknown := sorted(set(drop) - set(CONTENTS)):
         raise DataError(f"--drop {' '.join(unknown)}: expected some of {', '.join(CONTENTS)}")
     changes: dict[str, Any] = {field: None for name in drop for field in CONTENTS[name]}

@@ -31,6 +31,7 @@ from ptycho.scans.formats.scan import PLANCK_LIGHT, Scan
 NAME = "dectris"
 DATA, DETECTOR, BEAM = "entry/data", "entry/instrument/detector", "entry/instrument/beam"
 FIRST = f"{DATA}/data_000001"
+ARRAYS = (FIRST, f"{DETECTOR}/x_pixel_size", f"{DETECTOR}/detector_distance", f"{BEAM}/incident_wavelength")
 STEP = "STEM Metadata"
 
 

@@ -29,6 +29,8 @@ TOLD = {
     "too many links": "links in it lead in a circle; expected data",
 }
 """Words of HDF5's errors, and what they mean."""
+DEPTH = 8
+"""Groups in groups that are looked into, at most: no format has more, and a link may lead back."""
 DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError)
 """What h5py and NumPy raise for a damaged file, or one that declares more than there is."""
 
@@ -73,6 +75,25 @@ def opened(path: Path) -> Iterator[h5py.File]:
         except DAMAGE as error:
             damaged = f"damaged or truncated ({error}); expected a whole HDF5 file"
             raise DataError(next((told for words, told in TOLD.items() if words in str(error)), damaged)) from error
+
+
+def walk(group: h5py.Group, depth: int = DEPTH) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
+    """All groups and datasets below, each once, under the names by which `group` reaches them: an external link has
+    another name at its end. What is linked to and not there is passed over."""
+    seen: set[tuple[str, str]] = set()
+
+    def below(group: h5py.Group, prefix: str, depth: int) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
+        for name in group:
+            item = group.get(name) if isinstance(name, str) else None
+            where = (item.file.filename, item.name) if isinstance(item, h5py.Group | h5py.Dataset) else None
+            if where is None or where in seen:
+                continue
+            seen.add(where)
+            yield f"{prefix}/{name}", item
+            if isinstance(item, h5py.Group) and depth:
+                yield from below(item, f"{prefix}/{name}", depth - 1)
+
+    yield from below(group, group.name.rstrip("/"), depth)
 
 
 def array(file: h5py.File, key: str, kinds: str = "fiu") -> NDArray[Any] | None:

@@ -43,27 +43,32 @@ def names(path: Path) -> set[str]:
         return set()
 
 
-def arrays(path: Path, keys: Collection[str]) -> dict[str, NDArray[Any]]:
-    """Those of the arrays `keys` that the file holds, numbers alone. Raises DataError for a damaged file."""
+def arrays(path: Path, keys: Collection[str] | None = None) -> dict[str, NDArray[Any]]:
+    """Those of the arrays `keys` that the file holds, or all, numbers alone. Raises DataError for a damaged file."""
     if is_hdf5(path):
         with h5.opened(path) as file:
+            keys = [name.lstrip("/") for name, _ in h5.walk(file)] if keys is None else keys
             return {key: _turned(value) for key in keys if (value := _held(file, key)) is not None}
     with naming(path):
         try:
             from scipy.io import loadmat
 
-            variables = sorted({key.partition("/")[0] for key in keys})
-            found = loadmat(path, variable_names=variables, simplify_cells=True)
+            wanted = None if keys is None else sorted({key.partition("/")[0] for key in keys})
+            found = _flat(loadmat(path, variable_names=wanted, simplify_cells=True))
         except DAMAGE as error:
             raise DataError(f"damaged or truncated ({error}); expected a whole MATLAB file") from error
-    values = {}
-    for key in keys:
-        held: Any = found
-        for name in key.split("/"):
-            held = held.get(name) if isinstance(held, dict) else None
-        if held is not None and np.asarray(held).dtype.kind in "fciub":
-            values[key] = np.asarray(held)
-    return values
+    return {key: value for key, value in found.items() if keys is None or key in keys}
+
+
+def _flat(held: dict[str, Any], prefix: str = "") -> dict[str, NDArray[Any]]:
+    """The arrays of numbers in structures, under STRUCTURE/FIELD."""
+    found: dict[str, NDArray[Any]] = {}
+    for name, value in held.items():
+        if isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{name}/")
+        elif not name.startswith("__") and np.asarray(value).dtype.kind in "fciub":
+            found[f"{prefix}{name}"] = np.asarray(value)
+    return found
 
 
 def _held(file: h5py.File, key: str) -> NDArray[Any] | None:

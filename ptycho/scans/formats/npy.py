@@ -8,8 +8,10 @@ other shapes, numbers that are not real, pickled objects.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ptycho.errors import DataError
 from ptycho.scans.archive import naming
@@ -30,11 +32,17 @@ def recognises(path: Path, hdf5: set[str], arrays: set[str]) -> bool:
 def read(path: Path) -> Scan:
     """Map the array. Raises DataError for what is no stack or raster of patterns."""
     with naming(path):
-        try:
-            values = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"damaged or truncated ({error}); expected a whole array of numbers") from error
+        values = mapped(path)
         if values.ndim not in (3, 4) or values.dtype.kind not in "fiu":
             found = f"an array {values.dtype} {values.shape}"
             raise DataError(f"{found}; expected real numbers (M, N, N), or a raster (A, B, N, N)")
         return Scan(patterns=values.reshape(-1, *values.shape[-2:]))
+
+
+def mapped(path: Path) -> NDArray[Any]:
+    """The array, mapped from the file. Raises DataError for a damaged one, and for pickled objects."""
+    with naming(path):
+        try:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"damaged or truncated ({error}); expected a whole array of numbers") from error

@@ -9,19 +9,20 @@ import zipfile
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.errors import DataError
-from ptycho.scans.archive import naming, read_npz, stack_first
+from ptycho.scans.archive import DAMAGE, naming, read_npz, stack_first
 from ptycho.scans.formats.scan import Scan
 from ptycho.scans.rawdata import KEYS, PATTERN_KEYS, SCALARS
 
 NAME, SUFFIXES = "npz", (".npz",)
 LINES = {"x": "xcoords", "y": "ycoords", "x_start": "xcoords_start", "y_start": "ycoords_start"}
 HOLDS = frozenset({"patterns", "positions", "probe", "object", "mask"})
+ARRAYS = (PATTERN_KEYS[0], "xcoords", "ycoords", "probeGuess")
 KINDS = {"probeGuess": "fc", "objectGuess": "fc", "mask": "biu", "scan_index": "iu"}
 
 
@@ -90,12 +91,30 @@ def _mapped(path: Path, key: str) -> NDArray[Any] | None:
         file.seek(info.header_offset + 26)  # the lengths of the name and of the extra field (APPNOTE 4.3.7)
         lengths = np.frombuffer(file.read(4), "<u2")
         file.seek(info.header_offset + 30 + int(lengths.sum()))
-        version = np.lib.format.read_magic(file)
-        reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = reader(file)
+        shape, fortran, dtype = _header(file)
         if not dtype.hasobject:
             return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
     return None
+
+
+def headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Shape and type of each array of numbers in an NPZ file, without reading them; none of a damaged file."""
+    found = {}
+    with suppress(*DAMAGE), zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as member:
+                shape, _, dtype = _header(member)
+            if not dtype.hasobject:
+                found[name.removesuffix(".npy")] = (shape, dtype)
+    return found
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether in Fortran's order, and type, of the array that begins here."""
+    version = np.lib.format.read_magic(file)
+    reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = reader(file)
+    return shape, fortran, dtype
 
 
 def _real(arrays: dict[str, NDArray[Any]], key: str, one: bool = False) -> Any:

@@ -231,7 +231,10 @@ def test_mib_is_read_through_rosettasciio(tmp_path, capsys):
     scan = formats.read(path)
     assert np.array_equal(scan.intensity(), foreign.COUNTS) and scan.patterns.dtype == np.dtype("uint16")
     assert np.array_equal(scan.patterns[np.array([9, 2, 2])], foreign.COUNTS[[9, 2, 2]]) and not len(scan.patterns[:0])
-    assert scan.x is None and scan.notes == ("the raster, whose step is not calibrated: state `step` in a map",)
+    assert scan.x is None and scan.notes == (
+        "the raster, whose step is not calibrated: state `step` in a map",
+        "the raster (3, 4), from the times of the frames: there is no scan.hdr",
+    )
     main(["inspect", str(path)])
     assert "(12, 64, 64) uint16, intensity, photon counts" in capsys.readouterr().out
     assert main(["convert", str(path), str(tmp_path / "out.cxi")]) == 0

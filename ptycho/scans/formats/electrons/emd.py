@@ -25,6 +25,7 @@ from ptycho.scans.formats.electrons import raster
 from ptycho.scans.formats.scan import Scan
 
 NAME = "emd"
+ARRAYS = ("datacube_root/datacube/data", *(f"datacube_root/datacube/dim{k}" for k in range(4)))
 VOLTAGES = ("accelerating_voltage", "voltage", "beam_energy")
 TURNED = ("QR_flip", "QR_rotation", "QR_rotation_degrees")
 

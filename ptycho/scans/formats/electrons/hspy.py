@@ -22,6 +22,7 @@ from ptycho.scans.formats.scan import Scan
 
 NAME = "hspy"
 ROOT = "Experiments"
+ARRAYS = (f"{ROOT}/title/data",)
 
 
 def recognises(path: Path, hdf5: set[str], arrays: set[str]) -> bool:

@@ -40,20 +40,26 @@ def read(path: Path) -> Scan:
     with naming(path):
         try:
             import dask
+            import rsciio
 
+            rsciio.set_log_level("ERROR")  # it warns on the standard output, among what is printed there
             reader = _reader(path)
             with dask.config.set({"array.chunk-size": CHUNK}):
                 (signal,) = reader(str(path), lazy=True)
         except ModuleNotFoundError as error:
             told = f"this file is read by {error.name}, which is not installed"
             raise DataError(f'{told}; expected it after: pip install "ptycho[em]"') from error
-        except (OSError, ValueError, KeyError, IndexError, RuntimeError, NotImplementedError) as error:
+        except Exception as error:  # of another library: a damaged file may raise anything there
             told = " ".join(str(error).split())
             raise DataError(f"RosettaSciIO cannot read it ({told}); expected a whole MIB or EMPAD file") from error
         data, axes = signal["data"], signal["axes"]
         shape = data.shape[:-2]
         steps = [(float(axis["scale"]), axis["units"] or "") for axis in axes]
         fields = raster.calibrated(shape, steps[:-2], steps[-2:], path.name)
+        if path.suffix.lower() != ".xml" and not partners(path)[0].is_file():
+            fields["notes"] += (
+                f"the raster {shape}, from the times of the frames: there is no {partners(path)[0].name}",
+            )
         return Scan(patterns=Frames(data.reshape(-1, *data.shape[-2:]), path), **fields)
 
 

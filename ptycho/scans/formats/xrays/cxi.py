@@ -33,6 +33,8 @@ SOURCE, DETECTOR, EXTRA = (f"{ENTRY}/{g}" for g in ("instrument_1/source_1", "in
 DATA = f"{ENTRY}/data_1/data"
 TRANSLATION = f"{ENTRY}/sample_1/geometry_1/translation"
 HAS_SIGNAL = 0x1000
+ARRAYS = (DATA, TRANSLATION, f"{SOURCE}/energy", f"{DETECTOR}/distance", f"{DETECTOR}/x_pixel_size")
+"""What a file of this kind holds: see proposal.nearest."""
 
 
 def recognises(path: Path, hdf5: set[str], arrays: set[str]) -> bool:

@@ -17,7 +17,6 @@ rectangular pixels, and energies that differ.
 """
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +25,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.errors import DataError
-from ptycho.scans.formats import h5, units
+from ptycho.scans.formats import contents, h5, units
 from ptycho.scans.formats.scan import Scan
 from ptycho.scans.formats.xrays import cxi
 
 NAME = "nexus"
+ARRAYS = (
+    "entry/data/data",
+    *("entry/data/x", "entry/data/y", "entry/instrument/beam/incident_beam_energy"),
+    *("entry/instrument/detector/distance", "entry/instrument/detector/x_pixel_size"),
+)
 DEFINITIONS = ("NXptycho", "NXcxi_ptycho")
-AXIS = re.compile(r"(?:.*[^A-Za-z])?[A-Za-z]?([xy])|.*[a-z]([XY])")
-"""Names of x and y: x, stage_x, lab_sx, SampleX; energy, index and max are none."""
 SET = re.compile(r"(_value)?_(set|demand|target)$|_rbv$|_value$")
-DEPTH = 5
-"""Groups in groups, at most: a NeXus file has four."""
 Groups = dict[str, h5py.Group]
 
 
@@ -55,7 +55,7 @@ def read(path: Path) -> Scan:
     with h5.opened(path) as file:
         entry = _entry(file)
         assert entry is not None  # it was recognised
-        groups = dict(_walk(entry, {entry.name}))
+        groups = {entry.name: entry, **{k: g for k, g in h5.walk(entry) if isinstance(g, h5py.Group)}}
         key = _patterns(groups)
         shape = file[key].shape if key else ()
         detector = _detector(groups, key)
@@ -92,17 +92,6 @@ def _entry(file: h5py.File) -> h5py.Group | None:
     names = [_text(file.attrs.get("default", "")), *(name for name in file if isinstance(name, str))]
     found = (file.get(name) for name in names if name)
     return next((g for g in found if isinstance(g, h5py.Group) and _class(g) == "NXentry"), None)
-
-
-def _walk(group: h5py.Group, seen: set[str], prefix: str = "", depth: int = DEPTH) -> Iterator[tuple[str, h5py.Group]]:
-    """All groups below, under the names by which the file reaches them: what is linked to has another name there."""
-    prefix = prefix or group.name
-    yield prefix, group
-    for name in group:
-        item = group.get(name) if isinstance(name, str) else None  # None for a link to what is not there
-        if isinstance(item, h5py.Group) and depth and (where := f"{item.file.filename}:{item.name}") not in seen:
-            seen.add(where)
-            yield from _walk(item, seen, f"{prefix}/{name}", depth - 1)
 
 
 def _patterns(groups: Groups) -> str | None:
@@ -168,10 +157,10 @@ def _positions(
     for path, group in groups.items():
         for name in (name for name in group if isinstance(name, str)):
             told = path.rpartition("/")[2] if name in ("value", "data") else name
-            match, item = AXIS.fullmatch(SET.sub("", told)), group.get(name)
-            if match is None or not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiu" or item.size < 2:
+            axis, item = contents.axis_of(SET.sub("", told)), group.get(name)
+            if axis is None or not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiu" or item.size < 2:
                 continue
-            axis, full = (match[1] or match[2]).lower(), _full(item.shape, shape)
+            full = _full(item.shape, shape)
             if full or _dimension(groups, key, name, axis, item.shape, shape) is not None:
                 found[axis][f"{path}/{name}"] = (full, SET.search(told) is None, _class(group) == "NXdata")
             else:

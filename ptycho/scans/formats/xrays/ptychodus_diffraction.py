@@ -24,6 +24,7 @@ from ptycho.scans.formats.xrays import ptychodus_product
 
 NAME, SUFFIXES = "ptychodus-diffraction", ("diffraction.h5", "diffraction.hdf5", "diffraction.npz")
 HOLDS = frozenset({"patterns", "mask"})
+ARRAYS = ("patterns", "indexes", "bad_pixels")
 PIXEL = ("detector_pixel_width_m", "detector_pixel_height_m")
 
 

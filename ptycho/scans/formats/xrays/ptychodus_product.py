@@ -29,6 +29,7 @@ NUMBERS = (
 )
 HEADER = {"name": "", "comments": "", **dict.fromkeys(NUMBERS, 0.0), "far_field": True}
 POSITIONS = ("probe_position_indexes", "probe_position_x_m", "probe_position_y_m")
+ARRAYS = (*POSITIONS, "probe", "object")
 DATASETS = {**dict.fromkeys(POSITIONS, "fiu"), "probe": "c", "object": "c"}
 PIXELS = ("probe_pixel_width_m", "probe_pixel_height_m", "object_pixel_width_m", "object_pixel_height_m")
 ATTRIBUTES = (*PIXELS, "object_center_x_m", "object_center_y_m")

@@ -33,6 +33,7 @@ from ptycho.scans.formats.stack import Stack
 
 NAME = "ptychoshelves"
 POSITIONS = "outputs/probe_positions"
+ARRAYS = ("dp", "object", "probe", POSITIONS, "p/lambda", "p/dx_spec")
 LENGTHS = ("p/lambda", "p/z", "p/ds")
 SETTINGS = ("voltage", "alpha", "dk", "ADU")
 LONGEST = 1e-6

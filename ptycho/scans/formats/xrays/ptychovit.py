@@ -22,6 +22,7 @@ from ptycho.scans.formats.xrays import ptychodus_product
 
 NAME, SUFFIXES = "ptychovit", ("_dp.hdf5", "_para.hdf5")
 HOLDS = frozenset({"patterns", "positions", "probe", "object"})
+ARRAYS = ("dp", "probe", "object", "probe_position_x_m", "probe_position_y_m")
 
 
 def recognises(path: Path, hdf5: set[str], arrays: set[str]) -> bool:

@@ -24,6 +24,7 @@ from ptycho.scans.formats.units import ELECTRONVOLT
 
 NAME, SUFFIXES = "ptyd", (".ptyd",)
 HOLDS = frozenset({"patterns", "positions", "mask"})
+ARRAYS = ("chunks/0/data", "chunks/0/positions", "meta/energy", "meta/distance", "meta/psize")
 
 
 def recognises(path: Path, hdf5: set[str], arrays: set[str]) -> bool:

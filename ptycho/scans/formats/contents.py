@@ -1,0 +1,117 @@
+"""The arrays in a file whose layout is not known: of HDF5, NPZ, NumPy and MATLAB files alike.
+
+MATLAB's names and axes are MATLAB's (see mat); the one array of a NumPy file is called `array`.
+"""
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho.errors import DataError
+from ptycho.scans.archive import naming
+from ptycho.scans.formats import h5, mat, npy, npz
+from ptycho.scans.formats.stack import Stack
+
+ONE = "array"
+MOST = 2000
+"""Arrays listed of one file."""
+RASTER, FRAMES = ("slow", "fast", "row", "column"), ("frame", "row", "column")
+"""What the axes of patterns are called."""
+AXIS = re.compile(r"(?:.*[^A-Za-z])?[A-Za-z]?([xy])|.*[a-z]([XY])|pp([XY])")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An array in a file: its shape, its type, and its unit, where an attribute states it."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    unit: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.shape} {self.dtype}"
+
+
+def axis_of(name: str) -> str | None:
+    """ "x" or "y" for the name of an axis: x, stage_x, lab_sx, SampleX; None for others, such as energy, index, max."""
+    match = AXIS.fullmatch(name)
+    return next(letter.lower() for letter in match.groups() if letter) if match else None
+
+
+def listing(path: Path) -> dict[str, Entry]:
+    """The arrays in a file; none of a file of another kind, or a damaged one."""
+    with suppress(DataError):
+        if mat.names(path) and not mat.is_hdf5(path):
+            return {key: Entry(value.shape, value.dtype) for key, value in mat.arrays(path).items()}
+        if h5.names(path):
+            turned = bool(mat.names(path))
+            with h5.opened(path) as file:
+                items = ((name.lstrip("/"), item) for name, item in h5.walk(file) if isinstance(item, h5py.Dataset))
+                held = {k: v for k, v in islice(items, MOST) if not k.startswith("#") and v.shape is not None}
+                return {k: Entry(v.shape[::-1] if turned else v.shape, v.dtype, _unit(v)) for k, v in held.items()}
+        if npz.names(path):
+            return {key: Entry(*found) for key, found in npz.headers(path).items()}
+        if npy.recognises(path, set(), set()):
+            array = npy.mapped(path)
+            return {ONE: Entry(array.shape, array.dtype)}
+    return {}
+
+
+def _unit(item: h5py.Dataset) -> str:
+    unit = item.attrs.get("units", item.attrs.get("unit", ""))
+    return unit.decode(errors="replace") if isinstance(unit, bytes) else str(unit)
+
+
+def array(path: Path, key: str) -> NDArray[Any]:
+    """One array in full. Raises DataError, with what the file holds, for one that is not there."""
+    with naming(path):
+        found: NDArray[Any] | None
+        if mat.names(path):
+            found = mat.arrays(path, [key]).get(key)
+        elif h5.names(path):
+            with h5.opened(path) as file:
+                found = h5.array(file, key, "fciub")
+        elif npz.names(path):
+            found = npz.unread(path, (), [key]).get(key)
+        else:
+            found = npy.mapped(path) if key == ONE else None
+        if found is None:
+            raise DataError(f"there is no array {key}; found {', '.join(list(listing(path))[:8]) or 'none'}")
+        return found
+
+
+def stack(path: Path, key: str, axes: Sequence[str]) -> tuple[Stack | NDArray[Any], tuple[int, ...]]:
+    """Patterns (M, H, W), unread where the file lets them be, and the shape of the scan, (A, B) of a raster or (M,).
+
+    `axes` are the names of RASTER or FRAMES in the order of the array's axes. Raises DataError for others, for an array
+    that is not there, and for one of another shape or type.
+    """
+    with naming(path):
+        names = RASTER if len(axes) == len(RASTER) else FRAMES
+        entry = listing(path).get(key)
+        if entry is None:
+            raise DataError(f"there is no array {key}; found {', '.join(list(listing(path))[:8]) or 'none'}")
+        if sorted(axes) != sorted(names):
+            expected = f"{' '.join(RASTER)}, or {' '.join(FRAMES)}, in the order of the array"
+            raise DataError(f"the axes of {key} are {' '.join(axes)!r}; expected {expected}")
+        if len(entry.shape) != len(axes) or entry.dtype.kind not in "fiu":
+            raise DataError(f"{key} is {entry}; expected real numbers with the axes {' '.join(axes)}")
+        order = [axes.index(name) for name in names]
+        shape = tuple(entry.shape[axis] for axis in order[:-2])
+        if h5.names(path):
+            turned = [len(axes) - 1 - axis for axis in order] if mat.names(path) else order
+            with h5.opened(path) as file:
+                found = h5.stack(file, key, axes=tuple(turned))
+                assert found is not None  # it is in the listing
+                return found, shape
+        values = npz.unread(path, [key], [key])[key] if npz.names(path) else array(path, key)
+        values = values.transpose(order)
+        return values.reshape(-1, *values.shape[-2:]), shape

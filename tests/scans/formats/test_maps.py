@@ -1,0 +1,205 @@
+"""Files of no kind known: what is in them, which layouts come near, and a map by which they open."""
+
+import json
+
+import foreign
+import h5py
+import numpy as np
+import pytest
+import yaml
+from scipy.io import savemat
+
+from ptycho.__main__ import main
+from ptycho.errors import DataError
+from ptycho.scans import formats
+
+M, N = foreign.M, foreign.N
+KEV = foreign.ENERGY / foreign.EV / 1e3
+RASTER = foreign.COUNTS.reshape(3, 4, N, N)
+
+
+def hdf5(path):
+    with h5py.File(path, "w") as file:
+        file["scan/frames"] = foreign.COUNTS
+        file["scan/motors/stage_x"], file["scan/motors/stage_y"] = foreign.X_M * 1e6, foreign.Y_M * 1e6
+        for name in ("stage_x", "stage_y"):
+            file[f"scan/motors/{name}"].attrs["units"] = "um"
+        file["scan/photon_energy"], file["scan/photon_energy"].attrs["units"] = KEV, "keV"
+        file["scan/camera_distance"], file["scan/camera_distance"].attrs["units"] = foreign.DISTANCE * 1e3, "mm"
+        file["scan/pixel_size"], file["scan/pixel_size"].attrs["units"] = foreign.DETECTOR * 1e6, "um"
+        file["scan/bad_pixels"] = foreign.BAD.astype(np.uint8)
+        file["scan/probe"] = foreign.PROBE
+    return path
+
+
+def npz(path):
+    np.savez(
+        path,
+        frames=np.moveaxis(foreign.COUNTS, 0, -1),
+        places=np.stack([foreign.X_M, foreign.Y_M], 1) * 1e6,
+        energy=KEV,
+        distance=foreign.DISTANCE,
+        pixel=foreign.DETECTOR,
+    )
+    return path
+
+
+def mat(path):
+    scan = {"frames": np.moveaxis(RASTER, (0, 1), (-2, -1)), "ppX": foreign.X_M, "ppY": foreign.Y_M, "energy": KEV}
+    savemat(path, {"scan": {**scan, "distance": foreign.DISTANCE, "pixel_size": foreign.DETECTOR}})
+    return path
+
+
+FILES = {"scan.h5": hdf5, "scan.npz": npz, "scan.mat": mat}
+UNITS = {
+    "scan.npz": {"x": "um", "y": "um", "energy": "keV", "distance": "m", "detector_pixel": "m"},
+    "scan.mat": {"x": "m", "y": "m", "energy": "keV", "distance": "m", "detector_pixel": "m"},
+}
+"""What a user has to add where the file states no units."""
+
+
+def proposed(path, capsys):
+    """The map that `inspect` prints, with the units that its reader knows and the file does not tell."""
+    assert main(["inspect", str(path)]) == 1
+    text = capsys.readouterr().out.partition("a map to start from:\n")[2]
+    told = yaml.safe_load(text)
+    for name, unit in UNITS.get(path.name, {}).items():
+        assert told[name]["unit"] == "?"
+        told[name]["unit"] = unit
+    return told
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_map_that_inspect_proposes_opens_the_file(name, tmp_path, capsys):
+    path = FILES[name](tmp_path / name)
+    told = proposed(path, capsys)
+    (tmp_path / f"{name}.map.yaml").write_text(yaml.safe_dump(told))
+    scan = formats.read(path)
+    assert np.array_equal(scan.intensity(), foreign.COUNTS)
+    assert np.array_equal(scan.patterns[np.array([9, 2, 2])], foreign.COUNTS[[9, 2, 2]])
+    np.testing.assert_allclose(scan.x, foreign.X_M, rtol=1e-12)
+    np.testing.assert_allclose(scan.y, foreign.Y_M, rtol=1e-12)
+    assert scan.pixel == pytest.approx(foreign.PIXEL) and scan.energy == pytest.approx(foreign.ENERGY)
+    if name == "scan.h5":
+        assert np.array_equal(scan.mask, ~foreign.BAD) and np.array_equal(scan.probe, foreign.PROBE)
+    assert tmp_path / f"{name}.map.yaml" in formats.files_of(path)
+    main(["inspect", str(path)])
+    out = capsys.readouterr().out
+    assert "format     by a map" in out and "a map to start from" not in out
+    assert main(["convert", str(path), str(tmp_path / "out.cxi")]) == 0
+    after = formats.read(tmp_path / "out.cxi")
+    assert np.array_equal(after.intensity(), foreign.COUNTS)
+    assert np.array_equal(after.x, scan.x) and np.array_equal(after.y, scan.y) and after.energy == scan.energy
+    believed = np.ones((N, N), bool) if scan.mask is None else scan.mask
+    assert np.array_equal(formats.load(path).counts(), np.where(believed, foreign.COUNTS, 0))
+
+
+def test_a_map_may_lie_elsewhere(tmp_path, capsys):
+    path, elsewhere = hdf5(tmp_path / "scan.h5"), tmp_path / "maps.yaml"
+    elsewhere.write_text(yaml.safe_dump(proposed(path, capsys)))
+    main(["inspect", str(path), "--map", str(elsewhere)])
+    assert "format     by a map" in capsys.readouterr().out
+    assert main(["convert", str(path), str(tmp_path / "out.cxi"), "--map", str(elsewhere)]) == 0
+    assert np.array_equal(formats.read(tmp_path / "out.cxi").intensity(), foreign.COUNTS)
+    with pytest.raises(DataError, match="of no kind known here"):
+        formats.read(path)
+
+
+def test_json_holds_the_map_too(tmp_path, capsys):
+    main(["inspect", str(hdf5(tmp_path / "scan.h5")), "--json"])
+    assert "scan/frames" in json.loads(capsys.readouterr().out)["map"]
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("step: 2 nm\nraster: [3, 4]", np.indices((3, 4)).reshape(2, -1) * 2e-9),
+        ("step: [2 nm, 3 nm]\nraster: [3, 4]", np.indices((3, 4)).reshape(2, -1) * np.array([[2e-9], [3e-9]])),
+    ],
+)
+def test_a_map_completes_a_single_array(text, places, tmp_path, capsys):
+    path = tmp_path / "scan.npy"
+    np.save(path, RASTER)
+    scan = formats.read(path)
+    assert isinstance(scan.patterns, np.memmap) and np.array_equal(scan.patterns, foreign.COUNTS) and scan.x is None
+    main(["inspect", str(path)])
+    assert "step: '1 ?'" in capsys.readouterr().out
+    (tmp_path / "scan.npy.map.yaml").write_text(f"{text}\nvoltage: 300 kV\ndetector_angle: 0.5 mrad\n")
+    scan = formats.read(path)
+    np.testing.assert_allclose(scan.y, places[0])
+    np.testing.assert_allclose(scan.x, places[1])
+    assert scan.voltage == 300e3 and scan.pixel == pytest.approx(1.9687e-12 / (N * 0.5e-3), rel=1e-4)
+    main(["inspect", str(path)])
+    assert "format     npy, completed by a map" in capsys.readouterr().out
+    assert main(["convert", str(path), str(tmp_path / "out.npz")]) == 0
+    assert np.array_equal(formats.load(tmp_path / "out.npz").counts(), foreign.COUNTS)
+
+
+def test_signs_rows_and_pixels_of_positions(tmp_path):
+    path = tmp_path / "scan.npz"
+    np.savez(path, frames=np.sqrt(foreign.COUNTS), table=np.stack([foreign.TOP, -foreign.LEFT]))
+    (tmp_path / "scan.npz.map.yaml").write_text(
+        "patterns: {from: frames, axes: frame row column, kind: amplitude}\n"
+        "x: {from: table, row: 1, unit: pixels, sign: -1}\ny: {from: table, row: 0, unit: pixels}\n"
+    )
+    scan = formats.read(path)
+    assert scan.amplitude and not scan.metres
+    assert np.array_equal(scan.x, foreign.LEFT) and np.array_equal(scan.y, foreign.TOP)
+
+
+WRONG = [
+    ("pattern: {from: scan/frames}", "'pattern' is no part of a map; expected some of patterns, x, y"),
+    ("patterns: {from: scan/frames, order: C}", "patterns has 'order'; expected from, axes, kind"),
+    ("patterns: {from: scan/images, axes: frame row column}", "there is no array scan/images; found scan/"),
+    ("patterns: {from: scan/frames, axes: time row column}", "the axes of scan/frames are 'time row column'"),
+    ("patterns: {from: scan/frames, axes: slow fast row column}", r"scan/frames is \(12, 64, 64\) uint16; expected"),
+    ("patterns: {from: scan/frames, axes: frame row column, kind: counts}", "the kind of patterns is 'counts'"),
+    ("x: {from: scan/motors/stage_x, unit: um}", "the map names one of x and y; expected both"),
+    ("x: {from: scan/pixel_size}\ny: {from: scan/pixel_size}", r"y is scan/pixel_size, float64 \(\)"),
+    ("x: {from: scan/motors/stage_x}\ny: {from: scan/motors/stage_y}", "y has the unit ''; expected a unit of length"),
+    ("energy: 8.8", "energy is 8.8; expected {from, unit}, or a number and a unit of energy: J, eV, keV"),
+    ("energy: 8.8 mm", "energy has the unit 'mm'; expected a unit of energy"),
+    ("step: 1 ?", r"a raster \[3, 3\] has not 12 patterns"),
+    ("step: 1 ?\nraster: [3, 4]", "step has the unit '?'; expected a unit of length: m, mm, um, nm, A, pm"),
+    ("[1, 2]", "holds list; expected a map of patterns"),
+    ("x: {from: [", "is no YAML"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG)
+def test_what_is_wrong_with_a_map_is_one_line(text, message, tmp_path):
+    path = hdf5(tmp_path / "scan.h5")
+    if "patterns" not in text:
+        text = f"patterns: {{from: scan/frames, axes: frame row column}}\n{text}" if not text.startswith("[") else text
+    (tmp_path / "scan.h5.map.yaml").write_text(text)
+    with pytest.raises(DataError) as caught:
+        formats.read(path)
+    assert message.replace("\\", "") in str(caught.value)
+    assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "near"),
+    [
+        ({"entry/data/frames": 1, "entry/instrument/detector/distance": 1, "entry/data/x": 1}, "nexus"),
+        ({"chunks/data": 1, "chunks/positions": 1, "psize": 1}, "ptyd"),
+        ({"datacube/data": 1, "dim0": 1, "dim1": 1}, "emd"),
+        ({"Xcoords": 1, "ycoord": 1, "probe_guess": 1}, "npz"),
+    ],
+)
+def test_the_nearest_layouts_are_told(arrays, near, tmp_path):
+    path = tmp_path / "other.h5"
+    with h5py.File(path, "w") as file:
+        for name in arrays:
+            file[name] = np.ones(3)
+    with pytest.raises(DataError, match=rf"of no kind known here; nearest are {near} \(lacks ") as caught:
+        formats.read(path)
+    told = str(caught.value)
+    assert told.count("(lacks ") == 3 and "\n" not in told and told.startswith(f"{path}: an HDF5 file that holds ")
+
+
+def test_what_is_no_file_of_arrays_gets_no_map(tmp_path, capsys):
+    path = tmp_path / "notes.txt"
+    path.write_text("of no kind known here")
+    assert main(["inspect", str(path)]) == 1
+    assert "a map to start from" not in capsys.readouterr().out
