@@ -25,7 +25,7 @@ MOST = 2000
 """Arrays listed of one file."""
 RASTER, FRAMES = ("slow", "fast", "row", "column"), ("frame", "row", "column")
 """What the axes of patterns are called."""
-AXIS = re.compile(r"(?:.*[^A-Za-z])?[A-Za-z]?([xy])|.*[a-z]([XY])|pp([XY])")
+AXIS = re.compile(r"(?:.*[^A-Za-z])?[A-Za-z]?([xy])|.*[a-z]([XY])")
 
 
 @dataclass(frozen=True)

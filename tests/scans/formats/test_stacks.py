@@ -89,8 +89,12 @@ def test_the_sources_of_a_virtual_dataset_may_be_compressed(tmp_path):
 
 def test_a_raster_of_patterns_is_read_row_by_row(tmp_path, capsys):
     path = with_patterns(tmp_path / "scan.cxi", data=foreign.COUNTS.reshape(3, 4, 64, 64))
+    with h5py.File(path, "r+") as file:
+        translation = file["entry_1/sample_1/geometry_1/translation"][()].reshape(3, 4, 3)
+        del file["entry_1/sample_1/geometry_1/translation"]
+        file["entry_1/sample_1/geometry_1/translation"] = translation
     scan = formats.read(path)
-    assert scan.patterns.shape == (12, 64, 64)
+    assert scan.patterns.shape == (12, 64, 64) and np.array_equal(scan.x, foreign.X_M)
     for frames in (slice(None), slice(2, 9, 3), np.array([7, 1, 1, 4]), np.arange(12) % 2 == 0, slice(0, 0)):
         assert np.array_equal(scan.patterns[frames], foreign.COUNTS[frames])
     main(["inspect", str(path)])

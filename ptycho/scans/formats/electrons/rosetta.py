@@ -56,10 +56,9 @@ def read(path: Path) -> Scan:
         shape = data.shape[:-2]
         steps = [(float(axis["scale"]), axis["units"] or "") for axis in axes]
         fields = raster.calibrated(shape, steps[:-2], steps[-2:], path.name)
-        if path.suffix.lower() != ".xml" and not partners(path)[0].is_file():
-            fields["notes"] += (
-                f"the raster {shape}, from the times of the frames: there is no {partners(path)[0].name}",
-            )
+        header = path.with_suffix(".hdr")
+        if path.suffix.lower() != ".xml" and not header.is_file():
+            fields["notes"] += (f"the raster {shape}, from the times of the frames: there is no {header.name}",)
         return Scan(patterns=Frames(data.reshape(-1, *data.shape[-2:]), path), **fields)
 
 

@@ -1,6 +1,7 @@
 """CXI 1.6 (Maia, Nature Methods 9 (2012) 854; the CXI file format, cxidb.org), as ptychodus and cdtools read and write.
 
-    entry_1/data_1/data, or instrument_1/detector_1/data    (M, H, W) intensity, zero frequency at the centre
+    entry_1/data_1/data, or instrument_1/detector_1/data    (M, H, W) intensity, zero frequency at the centre; or a
+                                                            raster (A, B, H, W), whose translation may be (A, B, 3)
     entry_1/sample_1/geometry_1/translation, or data_1/     (M, 2 or more) metres, columns x, y
     entry_1/instrument_1/source_1/energy, or wavelength     joules, metres
     entry_1/instrument_1/detector_1/distance, x_pixel_size, y_pixel_size   metres
@@ -47,9 +48,9 @@ def read(path: Path) -> Scan:
     with h5.opened(path) as file:
         place = _first(file, TRANSLATION, f"{ENTRY}/data_1/translation", f"{DETECTOR}/translation")
         translation = h5.array(file, place)
-        if translation is not None and (translation.ndim != 2 or translation.shape[1] < 2):
+        if translation is not None and (translation.ndim not in (2, 3) or translation.shape[-1] < 2):
             raise DataError(f"{place} has shape {translation.shape}; expected (M, 2) or (M, 3)")
-        x, y = (None, None) if translation is None else translation.T[:2]
+        x, y = (None, None) if translation is None else translation.reshape(-1, translation.shape[-1]).T[:2]
         wavelength, energy = h5.scalar(file, f"{SOURCE}/wavelength"), h5.scalar(file, f"{SOURCE}/energy")
         bits, dark = h5.array(file, f"{DETECTOR}/mask", "iub"), h5.array(file, f"{DETECTOR}/data_dark")
         return Scan(
