@@ -41,7 +41,7 @@ class Entry:
 
 
 def axis_of(name: str) -> str | None:
-    """ "x" or "y" for the name of an axis: x, stage_x, lab_sx, SampleX; None for others, such as energy, index, max."""
+    """The axis, "x" or "y", that a name stands for: x, stage_x, lab_sx, SampleX; None for energy, index, max ..."""
     match = AXIS.fullmatch(name)
     return next(letter.lower() for letter in match.groups() if letter) if match else None
 
@@ -66,8 +66,7 @@ def listing(path: Path) -> dict[str, Entry]:
 
 
 def _unit(item: h5py.Dataset) -> str:
-    unit = item.attrs.get("units", item.attrs.get("unit", ""))
-    return unit.decode(errors="replace") if isinstance(unit, bytes) else str(unit)
+    return h5.text(item.attrs.get("units", item.attrs.get("unit", "")))
 
 
 def array(path: Path, key: str) -> NDArray[Any]:

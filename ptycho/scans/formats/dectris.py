@@ -83,8 +83,7 @@ def _quantity(file: h5py.File, key: str, kind: str, unit: str) -> float | None:
     value = h5.scalar(file, key)
     if not value:
         return None
-    told = file[key].attrs.get("units", unit)
-    return value * units.scale(told.decode(errors="replace") if isinstance(told, bytes) else str(told), kind, key)
+    return value * units.scale(h5.text(file[key].attrs.get("units", unit)), kind, key)
 
 
 def _mask(file: h5py.File) -> NDArray[np.bool_] | None:

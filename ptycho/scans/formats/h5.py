@@ -13,7 +13,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5z
+from h5py import h5o, h5z
 from numpy.typing import ArrayLike, NDArray
 
 from ptycho.errors import DataError
@@ -77,16 +77,24 @@ def opened(path: Path) -> Iterator[h5py.File]:
             raise DataError(next((told for words, told in TOLD.items() if words in str(error)), damaged)) from error
 
 
+def text(value: Any) -> str:
+    """An attribute, or a dataset of one text, as str."""
+    value = value[0] if isinstance(value, np.ndarray) and value.size == 1 else value
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
 def walk(group: h5py.Group, depth: int = DEPTH) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
     """All groups and datasets below, each once, under the names by which `group` reaches them: an external link has
     another name at its end. What is linked to and not there is passed over."""
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[int, int]] = set()
 
     def below(group: h5py.Group, prefix: str, depth: int) -> Iterator[tuple[str, h5py.Group | h5py.Dataset]]:
         for name in group:
             item = group.get(name) if isinstance(name, str) else None
-            where = (item.file.filename, item.name) if isinstance(item, h5py.Group | h5py.Dataset) else None
-            if where is None or where in seen:
+            if not isinstance(item, h5py.Group | h5py.Dataset):
+                continue
+            told = h5o.get_info(item.id)
+            if (where := (told.fileno, told.addr)) in seen:
                 continue
             seen.add(where)
             yield f"{prefix}/{name}", item

@@ -72,15 +72,11 @@ def _arrays(file: h5py.File) -> list[str]:
 
     def look(name: str, item: Any) -> None:
         kind = item.attrs.get("emd_group_type") if isinstance(item, h5py.Group) else None
-        if kind is not None and _text(kind) in ("array", "1") and isinstance(item.get("data"), h5py.Dataset):
+        if kind is not None and h5.text(kind) in ("array", "1") and isinstance(item.get("data"), h5py.Dataset):
             found.append(name)
 
     file.visititems(look)
     return found
-
-
-def _text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _dim(group: h5py.Group, axis: int) -> tuple[str, float, str]:
@@ -89,7 +85,7 @@ def _dim(group: h5py.Group, axis: int) -> tuple[str, float, str]:
     if not isinstance(item, h5py.Dataset) or item.size < 2 or item.dtype.kind not in "fiu":
         return "", 1.0, ""
     first, second = np.ravel(item[:2])
-    return (_text(item.attrs.get("name", "")), float(second - first), _text(item.attrs.get("units", "")))
+    return (h5.text(item.attrs.get("name", "")), float(second - first), h5.text(item.attrs.get("units", "")))
 
 
 def _detector(dim: tuple[str, float, str]) -> bool:
@@ -106,7 +102,7 @@ def _settings(file: h5py.File, group: str) -> dict[str, Any]:
         if isinstance(item, h5py.Dataset) and item.size == 1 and "metadata" in name:
             value = item[()]
             plain = value.item() if isinstance(value, np.ndarray | np.generic) else value
-            found.setdefault(name.rpartition("/")[2], _text(plain) if isinstance(plain, bytes) else plain)
+            found.setdefault(name.rpartition("/")[2], h5.text(plain) if isinstance(plain, bytes) else plain)
         elif isinstance(item, h5py.Group):
             for key in (*VOLTAGES, "defocus", "defocus_units", "convergence_semiangle_mrad"):
                 if key in item.attrs:
@@ -119,7 +115,7 @@ def _settings(file: h5py.File, group: str) -> dict[str, Any]:
 def _both(size: Any, unit: Any) -> list[raster.Axis]:
     """The two axes of one pixel size."""
     number = _number(size)
-    return [(1.0 if number is None else number, _text(unit))] * 2
+    return [(1.0 if number is None else number, h5.text(unit))] * 2
 
 
 def _number(value: Any) -> float | None:

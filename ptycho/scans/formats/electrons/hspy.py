@@ -63,6 +63,5 @@ def _axes(signal: h5py.Group) -> list[dict[str, Any]]:
 
 
 def _unit(axis: dict[str, Any]) -> str:
-    unit = axis.get("units", "")
-    text = unit.decode(errors="replace") if isinstance(unit, bytes) else str(unit)
-    return "" if text == "_None_" else text  # how a None is written
+    unit = h5.text(axis.get("units", ""))
+    return "" if unit == "_None_" else unit  # how a None is written

@@ -18,7 +18,6 @@ rectangular pixels, and energies that differ.
 
 import re
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -46,7 +45,7 @@ def recognises(path: Path, hdf5: set[str], arrays: set[str]) -> bool:
         return False
     with h5.opened(path) as file:
         entry = _entry(file)
-        named = _text(entry["definition"][()]) if entry is not None and "definition" in entry else ""
+        named = h5.text(entry["definition"][()]) if entry is not None and "definition" in entry else ""
         return entry is not None and (cxi.ENTRY not in hdf5 or named in DEFINITIONS)
 
 
@@ -77,19 +76,13 @@ def read(path: Path) -> Scan:
         )
 
 
-def _text(value: Any) -> str:
-    """An attribute, or a text of a dataset, as str."""
-    value = value[0] if isinstance(value, np.ndarray) and value.size == 1 else value
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-
-
 def _class(group: h5py.Group) -> str:
-    return _text(group.attrs.get("NX_class", ""))
+    return h5.text(group.attrs.get("NX_class", ""))
 
 
 def _entry(file: h5py.File) -> h5py.Group | None:
     """The group that the file's `default` names, or its first NXentry."""
-    names = [_text(file.attrs.get("default", "")), *(name for name in file if isinstance(name, str))]
+    names = [h5.text(file.attrs.get("default", "")), *(name for name in file if isinstance(name, str))]
     found = (file.get(name) for name in names if name)
     return next((g for g in found if isinstance(g, h5py.Group) and _class(g) == "NXentry"), None)
 
@@ -99,7 +92,7 @@ def _patterns(groups: Groups) -> str | None:
     found: dict[str, tuple[int, int]] = {}
     for path, group in groups.items():
         if _class(group) in ("NXdata", "NXdetector"):
-            name = _text(group.attrs.get("signal", "data"))
+            name = h5.text(group.attrs.get("signal", "data"))
             item = group.get(name)
             if isinstance(item, h5py.Dataset) and item.ndim >= 3 and item.dtype.kind in "fiu":
                 found[f"{path}/{name}"] = (item.size, item.ndim)
@@ -117,7 +110,7 @@ def _detector(groups: Groups, key: str | None) -> str:
 def _unit(file: h5py.File, key: str, kind: str) -> float:
     """SI units in one of a dataset's. DataError for a dataset without a unit, unless CXI says which it is."""
     attributes = file[key].attrs
-    unit = next((_text(attributes[name]) for name in ("units", "unit") if name in attributes), None)
+    unit = next((h5.text(attributes[name]) for name in ("units", "unit") if name in attributes), None)
     if unit is None and key.startswith(f"/{cxi.ENTRY}/"):
         return 1.0
     if unit is None:
@@ -191,7 +184,7 @@ def _dimension(
 ) -> int | None:
     """The axis of the scan along which set values (A,) run: as the NXdata says, or y slow and x fast; None for none."""
     told = groups[key.rpartition("/")[0]].attrs if key else {}
-    axes = [_text(a) for a in np.atleast_1d(told["axes"])] if "axes" in told else []
+    axes = [h5.text(a) for a in np.atleast_1d(told["axes"])] if "axes" in told else []
     along = int(np.ravel(told[f"{name}_indices"])[0]) if f"{name}_indices" in told else None
     if along is None and name in axes:
         along = axes.index(name)
