@@ -116,7 +116,7 @@ def mib(folder, counts=foreign.COUNTS):
     """Merlin's frames, as the headers that RosettaSciIO reads say: a clock that waits at the end of each line."""
     with open(folder / "scan.mib", "wb") as file:
         for k, frame in enumerate(counts):
-            time = f"2026-01-01T00:00:{k * 0.001 + k // B * 0.5:09.6f}"
+            time = f"2026-01-01T00:00:{k * 0.001 + k // B * 0.01:09.6f}"
             head = f"MQ1,{k + 1:06d},00384,01,{N:04d},{N:04d},U16,   1x1,01,{time}Z,0.001,{time}000Z,1000000ns,12,"
             file.write(head.ljust(384).encode())
             file.write(frame[::-1].astype(">u2").tobytes())  # row 0 of a file is at the bottom
