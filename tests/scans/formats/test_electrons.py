@@ -309,5 +309,29 @@ def test_signals_that_are_no_raster_are_listed(tmp_path):
     path = hspy(tmp_path)
     with h5py.File(path, "r+") as file:
         file["Experiments/4D scan/axis-1"].attrs["navigate"] = False
-    with pytest.raises(DataError, match=r"no signal with two axes .* found Experiments/4D scan/data \(3, 4, 64, 64\)"):
+    with pytest.raises(DataError, match=r"found .*/4D scan/data \(3, 4, 64, 64\); expected a signal with two axes"):
         formats.read(path)
+
+
+def test_arrays_of_other_axes_are_listed(tmp_path):
+    root = emdfile.Root(name="root")
+    root.tree(emdfile.Array(foreign.COUNTS, name="stack"))
+    emdfile.save(str(tmp_path / "scan.h5"), root, mode="w")
+    with pytest.raises(DataError, match=r"found root/stack/data \(12, 64, 64\); expected an array of four axes"):
+        formats.read(tmp_path / "scan.h5")
+
+
+def test_an_older_py4dstem_file_in_pixels_gives_its_patterns(tmp_path):
+    """Version 0.12: a group of type 1, axes of which nobody measured the pixels, and another cube beside it."""
+    path = tmp_path / "scan.h5"
+    with h5py.File(path, "w") as file:
+        for name in ("datacube_0", "datacube_1"):
+            cube = file.create_group(f"4DSTEM_experiment/data/datacubes/{name}")
+            cube.attrs["emd_group_type"] = 1
+            cube["data"] = RASTER
+            for k, axis in enumerate(("R_x", "R_y", "Q_x", "Q_y")):
+                cube[f"dim{k + 1}"] = np.arange(RASTER.shape[k])
+                cube[f"dim{k + 1}"].attrs.update(name=axis, units="[pix]")
+    scan = formats.read(path)
+    assert np.array_equal(scan.intensity(), foreign.COUNTS) and scan.x is None and scan.pixel is None
+    assert scan.notes[1] == "4DSTEM_experiment/data/datacubes/datacube_1: one dataset is read"

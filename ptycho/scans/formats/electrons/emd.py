@@ -43,7 +43,7 @@ def read(path: Path) -> Scan:
     with h5.opened(path) as file:
         groups = _arrays(file)
         held = [f"{name}/data {file[name]['data'].shape}" for name in groups]
-        group, notes = raster.first([g for g in groups if file[g]["data"].ndim == 4], "array of four axes", held)
+        group, notes = raster.first([g for g in groups if file[g]["data"].ndim == 4], "an array of four axes", held)
         shape, dims = file[f"{group}/data"].shape, [_dim(file[group], k) for k in range(4)]
         order = (3, 2, 1, 0) if _detector(dims[0]) and not _detector(dims[3]) else (0, 1, 2, 3)
         settings = _settings(file, group)

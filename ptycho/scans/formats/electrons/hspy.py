@@ -38,7 +38,7 @@ def read(path: Path) -> Scan:
         moved = {signal: sum(bool(axis["navigate"]) for axis in axes) for signal, axes in found.items()}
         rasters = [signal for signal, axes in found.items() if len(axes) == 4 and moved[signal] == 2]
         held = [f"{s}/data {file[s]['data'].shape}" for s in signals]
-        signal, notes = raster.first(rasters, "signal with two axes to navigate and two of a detector", held)
+        signal, notes = raster.first(rasters, "a signal with two axes to navigate and two of a detector", held)
         scanned = [k for k, axis in enumerate(found[signal]) if axis["navigate"]]
         detected = [k for k, axis in enumerate(found[signal]) if not axis["navigate"]]
         steps = [(float(axis.get("scale", 1.0)), _unit(axis)) for axis in found[signal]]

@@ -13,7 +13,7 @@ from ptycho.scans.formats import h5, units
 
 Axis = tuple[float, str]
 """Step from one index to the next, and its unit as the file writes it."""
-UNCALIBRATED = {"", "1", "px", "pixel", "pixels", "unknown", "none", "None", "<undefined>", "dimensionless"}
+UNCALIBRATED = {"", "1", "px", "pix", "pixel", "pixels", "unknown", "none", "None", "<undefined>", "dimensionless"}
 """What files write for the unit of an axis that nobody calibrated."""
 PIXELS = {"angle": "detector_angle", "frequency": "detector_frequency", "length": "detector_pixel"}
 """What a detector pixel may be measured in, and its field of a Scan."""
@@ -54,11 +54,11 @@ def volts(value: float) -> float:
 
 
 def _known(unit: str) -> bool:
-    return unit.strip().strip("[]_") not in UNCALIBRATED
+    return units.plain(unit) not in UNCALIBRATED
 
 
 def first(found: list[str], accepted: str, held: list[str]) -> tuple[str, tuple[str, ...]]:
     """The first of the datasets found, and a note for the others. DataError, with what the file holds, for none."""
     if not found:
-        raise DataError(f"there is no {accepted}; found {', '.join(held[:6]) or 'nothing'}")
+        raise DataError(f"found {', '.join(held[:6]) or 'no patterns'}; expected {accepted}")
     return found[0], (f"{', '.join(found[1:])}: one dataset is read",) if found[1:] else ()
