@@ -15,7 +15,7 @@ from ptycho.__main__ import main
 from ptycho.errors import DataError
 from ptycho.physics import photons
 from ptycho.scans import formats, simulated
-from ptycho.scans.formats import npz
+from ptycho.scans.formats import contract
 from ptycho.scans.formats.scan import Scan
 from ptycho.scans.formats.stack import Stack
 from ptycho.scans.formats.xrays import ptychodus_diffraction, ptychodus_product
@@ -80,7 +80,7 @@ def test_what_is_written_is_read_back_exactly(name, tmp_path):
         product = again.with_name(path.name.replace("diffraction", "product"))
         ptychodus_product.write(product, scan)
         back = formats.read(again)
-    if kind is npz:  # the contract's writer keeps amplitude, from which the counts come back
+    if kind is contract:  # the contract's writer keeps amplitude, from which the counts come back
         assert np.array_equal(back.intensity(), scan.intensity())
         same(scan, back, but=("patterns", "amplitude", "intensity_scale"))
         once = again.with_name("once.npz")

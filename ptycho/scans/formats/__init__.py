@@ -9,7 +9,8 @@ from typing import Any
 
 from ptycho.errors import DataError
 from ptycho.scans.archive import naming
-from ptycho.scans.formats import dectris, h5, mapped, npy, npz, proposal
+from ptycho.scans.formats import contract, dectris, mapped, npy, proposal
+from ptycho.scans.formats.containers import h5, npz
 from ptycho.scans.formats.electrons import emd, hspy, rosetta
 from ptycho.scans.formats.scan import ELECTRONS, Scan
 from ptycho.scans.formats.xrays import (
@@ -26,7 +27,7 @@ from ptycho.scans.reconstruction import PARTS, load_reconstructions
 
 FORMATS: tuple[ModuleType, ...] = (
     *(dectris, nexus, cxi, ptyd, ptychoshelves, ptychovit, ptychodus_diffraction, ptychodus_product),
-    *(hspy, emd, npz, npy, rosetta),
+    *(hspy, emd, contract, npy, rosetta),
 )
 """Each with NAME, read(path) and recognises(path, names at the root of an HDF5 file, arrays of an NPZ file); the first
 that recognises a file reads it. One of named arrays has ARRAYS, the names that tell it. One that can be written has
@@ -101,7 +102,7 @@ def load(path: str | os.PathLike[str]) -> RawData:
     path = Path(path)
     scan, name = opened(path)
     with naming(path):
-        return RawData.load(path) if name == npz.NAME else scan.rawdata()
+        return RawData.load(path) if name == contract.NAME else scan.rawdata()
 
 
 def by_name(path: Path, name: str | None = None) -> ModuleType:

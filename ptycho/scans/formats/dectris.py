@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.errors import DataError
-from ptycho.scans.formats import h5, units
+from ptycho.scans.formats import units
+from ptycho.scans.formats.containers import h5
 from ptycho.scans.formats.electrons import raster
 from ptycho.scans.formats.scan import PLANCK_LIGHT, Scan
 

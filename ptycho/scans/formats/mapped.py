@@ -18,8 +18,9 @@ VARIABLE or STRUCTURE/FIELD.
                         (H, W). Without `valid`, what is not 0 is valid
 
 Only `patterns` is needed. A map without it completes a format that is known: it gives a .mib its step, a .npy its
-positions. What it states comes before what the file does. Units are those of units.UNITS. Refused, in one line each:
-other names, arrays that are not there, other shapes, unknown units.
+positions. What it states comes before what the file does. Units: m, mm, um, nm, A, pm; rad, mrad, urad, deg; 1/m, 1/um,
+1/nm, 1/A; J, eV, keV; V, kV. Refused, in one line each: other names, arrays that are not there, other shapes, unknown
+units.
 """
 
 import re
@@ -33,7 +34,8 @@ from numpy.typing import NDArray
 
 from ptycho.errors import DataError
 from ptycho.scans.archive import naming
-from ptycho.scans.formats import contents, units
+from ptycho.scans.formats import units
+from ptycho.scans.formats.containers import contents
 from ptycho.scans.formats.electrons import raster
 from ptycho.scans.formats.scan import PLANCK_LIGHT, Scan
 

@@ -11,8 +11,9 @@ from typing import Any
 import yaml
 
 from ptycho.errors import DataError
-from ptycho.scans.formats import contents, h5, mapped, npz, units
-from ptycho.scans.formats.contents import Entry
+from ptycho.scans.formats import mapped, units
+from ptycho.scans.formats.containers import contents, h5, npz
+from ptycho.scans.formats.containers.contents import Entry
 
 CONTAINERS = {b"\x89HDF": "an HDF5 file", b"PK": "an NPZ file", b"MATLAB": "a MATLAB file"}
 """How files of arrays begin."""

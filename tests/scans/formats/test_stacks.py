@@ -13,7 +13,7 @@ import pytest
 from ptycho.__main__ import main
 from ptycho.errors import DataError
 from ptycho.scans import formats
-from ptycho.scans.formats import h5
+from ptycho.scans.formats.containers import h5
 from ptycho.scans.formats.scan import BATCH
 
 PLACE = "entry_1/instrument_1/detector_1/data"

@@ -20,7 +20,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ptycho.scans.formats import h5, units
+from ptycho.scans.formats import units
+from ptycho.scans.formats.containers import h5
 from ptycho.scans.formats.electrons import raster
 from ptycho.scans.formats.scan import Scan
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import h5py
 
-from ptycho.scans.formats import h5
+from ptycho.scans.formats.containers import h5
 from ptycho.scans.formats.electrons import raster
 from ptycho.scans.formats.scan import Scan
 

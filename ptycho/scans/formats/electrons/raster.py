@@ -1,7 +1,7 @@
 """What the formats of 4D-STEM share: the places of a raster, and what one detector pixel is.
 
-A raster has its slow axis first: rows y grow with it, columns x with the fast axis. Its first place is (0, 0). A study
-tests the orientation of the patterns to it; a rotation of the scan against the detector is left to the map of the file.
+A raster has its slow axis first: y grows with it, x with the fast axis. Its first place is (0, 0). A study tests which
+way the patterns lie to it. A rotation of the scan against the detector is not read.
 """
 
 from typing import Any
@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ptycho.errors import DataError
-from ptycho.scans.formats import h5, units
+from ptycho.scans.formats import units
+from ptycho.scans.formats.containers import h5
 
 Axis = tuple[float, str]
 """Step from one index to the next, and its unit as the file writes it."""

@@ -24,7 +24,7 @@ import numpy as np
 
 from ptycho.errors import DataError
 from ptycho.scans.archive import written
-from ptycho.scans.formats import h5
+from ptycho.scans.formats.containers import h5
 from ptycho.scans.formats.scan import PLANCK_LIGHT, Scan
 
 NAME, SUFFIXES = "cxi", (".cxi",)

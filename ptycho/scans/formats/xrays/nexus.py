@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.errors import DataError
-from ptycho.scans.formats import contents, h5, units
+from ptycho.scans.formats import units
+from ptycho.scans.formats.containers import contents, h5
 from ptycho.scans.formats.scan import Scan
 from ptycho.scans.formats.xrays import cxi
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from ptycho.errors import DataError
 from ptycho.scans.archive import naming, read_npz, written
-from ptycho.scans.formats import h5, npz
+from ptycho.scans.formats.containers import h5, npz
 from ptycho.scans.formats.scan import Scan
 from ptycho.scans.formats.units import ELECTRONVOLT
 

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from ptycho.errors import DataError
 from ptycho.scans.archive import naming
-from ptycho.scans.formats import h5, mat, units
+from ptycho.scans.formats import units
+from ptycho.scans.formats.containers import h5, mat
 from ptycho.scans.formats.electrons import raster
 from ptycho.scans.formats.scan import PLANCK_LIGHT, Scan
 from ptycho.scans.formats.stack import Stack

@@ -16,7 +16,7 @@ import h5py
 
 from ptycho.errors import DataError
 from ptycho.scans.archive import naming, written
-from ptycho.scans.formats import h5
+from ptycho.scans.formats.containers import h5
 from ptycho.scans.formats.scan import Scan
 from ptycho.scans.formats.xrays import ptychodus_product
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ptycho.errors import DataError
 from ptycho.scans.archive import written
-from ptycho.scans.formats import h5
+from ptycho.scans.formats.containers import h5
 from ptycho.scans.formats.scan import Scan
 from ptycho.scans.formats.units import ELECTRONVOLT
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ptycho.errors import DataError
 from ptycho.scans.archive import naming
-from ptycho.scans.formats import h5, mat, npy, npz
+from ptycho.scans.formats.containers import h5, mat, npz
 from ptycho.scans.formats.stack import Stack
 
 ONE = "array"
@@ -59,8 +59,8 @@ def listing(path: Path) -> dict[str, Entry]:
                 return {k: Entry(v.shape[::-1] if turned else v.shape, v.dtype, _unit(v)) for k, v in held.items()}
         if npz.names(path):
             return {key: Entry(*found) for key, found in npz.headers(path).items()}
-        if npy.recognises(path, set(), set()):
-            array = npy.mapped(path)
+        if npz.is_single(path):
+            array = npz.single(path)
             return {ONE: Entry(array.shape, array.dtype)}
     return {}
 
@@ -81,7 +81,7 @@ def array(path: Path, key: str) -> NDArray[Any]:
         elif npz.names(path):
             found = npz.unread(path, (), [key]).get(key)
         else:
-            found = npy.mapped(path) if key == ONE else None
+            found = npz.single(path) if key == ONE else None
         if found is None:
             raise DataError(f"there is no array {key}; found {', '.join(list(listing(path))[:8]) or 'none'}")
         return found

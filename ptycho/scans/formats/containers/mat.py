@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ptycho.errors import DataError
 from ptycho.scans.archive import naming
-from ptycho.scans.formats import h5
+from ptycho.scans.formats.containers import h5
 
 HEADS = (b"MATLAB 5.0 MAT-file", b"MATLAB 7.3 MAT-file")
 

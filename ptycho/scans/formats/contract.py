@@ -5,17 +5,15 @@ object pixels, patch index N//2 at (y, x), in the frame of `objectGuess`. `mask`
 metres.
 """
 
-import zipfile
-from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.errors import DataError
-from ptycho.scans.archive import DAMAGE, naming, read_npz, stack_first
+from ptycho.scans.archive import naming, stack_first
+from ptycho.scans.formats.containers import npz
 from ptycho.scans.formats.scan import Scan
 from ptycho.scans.rawdata import KEYS, PATTERN_KEYS, SCALARS
 
@@ -26,13 +24,6 @@ ARRAYS = (PATTERN_KEYS[0], "xcoords", "ycoords", "probeGuess")
 KINDS = {"probeGuess": "fc", "objectGuess": "fc", "mask": "biu", "scan_index": "iu"}
 
 
-def names(path: Path) -> set[str]:
-    """The arrays in an NPZ file; none for a file that is not one, or damaged."""
-    with suppress(OSError, zipfile.BadZipFile, ValueError, RuntimeError), zipfile.ZipFile(path) as archive:
-        return {name.removesuffix(".npy") for name in archive.namelist()}
-    return set()
-
-
 def recognises(path: Path, hdf5: set[str], arrays: set[str]) -> bool:
     """Whether any of the arrays of an NPZ file has one of the contract's names."""
     return not arrays.isdisjoint((*PATTERN_KEYS, "xcoords", "ycoords", "probeGuess"))
@@ -40,11 +31,11 @@ def recognises(path: Path, hdf5: set[str], arrays: set[str]) -> bool:
 
 def read(path: Path) -> Scan:
     """Read the file, uncompressed patterns when they are indexed. DataError for damage, pickles, and patterns twice."""
-    given = [key for key in PATTERN_KEYS if key in names(path)]
+    given = [key for key in PATTERN_KEYS if key in npz.names(path)]
     with naming(path):
         if len(given) > 1:
             raise DataError(f"found {' and '.join(given)}; expected one of the keys {', '.join(PATTERN_KEYS)}")
-        arrays = unread(path, given, KEYS)
+        arrays = npz.unread(path, given, KEYS)
         found: dict[str, Any] = {name: _real(arrays, key) for name, key in LINES.items()}
         found |= {name: _real(arrays, name, one=True) for name in SCALARS}
         for key, kinds in KINDS.items():
@@ -73,48 +64,6 @@ def read(path: Path) -> Scan:
 def write(path: Path, scan: Scan) -> None:
     """Write the scan as RawData.save does: counts become amplitude with intensity_scale 1, metres become pixels."""
     scan.rawdata().save(path)
-
-
-def unread(path: Path, large: Collection[str], keys: Collection[str]) -> dict[str, NDArray[Any]]:
-    """The arrays of the file among `keys`, those among `large` mapped from it where they were saved uncompressed."""
-    mapped = {key: array for key in large if (array := _mapped(path, key)) is not None}
-    return {**read_npz(path, set(keys).difference(mapped)), **mapped}
-
-
-def _mapped(path: Path, key: str) -> NDArray[Any] | None:
-    """The array mapped from the file, or None if it is compressed, pickled, or not to be had this way."""
-    damage = (OSError, ValueError, KeyError, zipfile.BadZipFile)  # read_npz says what is wrong
-    with suppress(*damage), zipfile.ZipFile(path) as archive, open(path, "rb") as file:
-        info = archive.getinfo(f"{key}.npy")
-        if info.compress_type != zipfile.ZIP_STORED:
-            return None
-        file.seek(info.header_offset + 26)  # the lengths of the name and of the extra field (APPNOTE 4.3.7)
-        lengths = np.frombuffer(file.read(4), "<u2")
-        file.seek(info.header_offset + 30 + int(lengths.sum()))
-        shape, fortran, dtype = _header(file)
-        if not dtype.hasobject:
-            return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
-    return None
-
-
-def headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """Shape and type of each array of numbers in an NPZ file, without reading them; none of a damaged file."""
-    found = {}
-    with suppress(*DAMAGE), zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            with archive.open(name) as member:
-                shape, _, dtype = _header(member)
-            if not dtype.hasobject:
-                found[name.removesuffix(".npy")] = (shape, dtype)
-    return found
-
-
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether in Fortran's order, and type, of the array that begins here."""
-    version = np.lib.format.read_magic(file)
-    reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = reader(file)
-    return shape, fortran, dtype
 
 
 def _real(arrays: dict[str, NDArray[Any]], key: str, one: bool = False) -> Any:
