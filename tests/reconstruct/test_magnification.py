@@ -54,7 +54,7 @@ def test_what_a_magnification_does_to_a_scan(scan):
     ],
 )
 def test_a_magnification_is_believed_at_the_bottom_of_a_clear_valley(scan, monkeypatch, losses, expected):
-    def loss(data, seed):
+    def loss(data, seed, curvatures):
         return losses(np.log(np.ptp(data.xcoords) / np.ptp(alignment.middle(scan).xcoords)) / alignment.STEP)
 
     monkeypatch.setattr(alignment, "trial_loss", loss)

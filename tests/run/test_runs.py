@@ -110,7 +110,7 @@ def test_a_scans_file_may_have_any_name(root, name):
     path = root / name.replace("~/", "home/")
     path.parent.mkdir(exist_ok=True)
     with h5py.File(path, "w") as file:
-        file["patterns"] = np.ones((2, 16, 16), "u2")
+        file["patterns"] = np.ones((40, 16, 16), "u2")
     words = (f"SCAN={name}", "DOSES=full", "OUT=Makefile/x")  # which is refused when the scan was found
     for command in (["make", "study"], [sys.executable, "-m", "ptycho", "study"]):
         env = environment(HOME=str(root / "home"), PYTHONPATH=str(root))
