@@ -32,7 +32,7 @@ from ptycho.judge.frc import FRCCurve, frc50
 from ptycho.judge.halves import agreement, with_truth
 from ptycho.judge.misfit import background, dispersion_beside, dispersion_where_few, diversity, misfit, rate_of
 from ptycho.reconstruct import alignment, direct
-from ptycho.reconstruct.reference import REFERENCE_PASSES, Reference, batch_of
+from ptycho.reconstruct.reference import Reference, fit_all
 from ptycho.scans.dose import predicted_rate
 from ptycho.scans.faults import DOUBTFUL, MENDED, Fault, overlap
 from ptycho.scans.rawdata import RawData
@@ -195,18 +195,8 @@ def position_halves(
     images = []
     for name, half, curvatures in zip(("first", "second"), (chosen, ~chosen), direct.CURVATURES, strict=True):
         part = replace(data.subset(half), probeGuess=probe, objectGuess=None)
-        fit = direct.fit(
-            part,
-            "mse",
-            passes=REFERENCE_PASSES,
-            batch_size=batch_of(part),
-            refine_probe=True,
-            modes=modes,
-            curvatures=curvatures if estimated else (),
-            rough=ROUGH,
-            seed=seeds.derive(seed, "positions", name),
-        )
-        images.append(fit.reconstruction)
+        own = seeds.derive(seed, "positions", name)
+        images.append(fit_all(part, modes, curvatures if estimated else (), own, rough=ROUGH).reconstruction)
     return images[0], images[1]
 
 

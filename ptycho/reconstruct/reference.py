@@ -153,17 +153,7 @@ def make_reference(
     modes, own = max(modes, data.probeGuess.size // data.N**2), seeds.derive(seed, "reference")
 
     def fitted(data: RawData, moving: bool = refined) -> direct.DirectFit:
-        return direct.fit(
-            data,
-            "mse",
-            passes=REFERENCE_PASSES,
-            batch_size=batch_of(data),
-            refine_probe=True,
-            modes=modes,
-            curvatures=curvatures,
-            refine_positions=moving,
-            seed=own,
-        )
+        return fit_all(data, modes, curvatures, own, refine_positions=moving)
 
     if refined:
         data = alignment.magnify(data, alignment.find_magnification(data, seed, curvatures)[0])
@@ -204,9 +194,33 @@ def make_reference(
     return Reference(full, orientation, losses, misfit, data, fit, estimated, told)
 
 
-def batch_of(data: RawData) -> int:
-    """Patterns a step of a fit that refines the probe: few of a small scan, so that each pass has steps enough."""
-    return max(1, min(50, len(data) // 10))
+def fit_all(
+    data: RawData,
+    modes: int,
+    curvatures: tuple[float, ...],
+    seed: int,
+    *,
+    refine_positions: bool = False,
+    rough: float = 0.0,
+) -> "DirectFit":
+    """The fit of object and probe to all photons of a scan, or of a part of it: ``direct.fit`` has the parameters.
+
+    A small scan takes few patterns a step, so that each pass has steps enough. Raises TrainingError if it diverged.
+    """
+    from ptycho.reconstruct import direct
+
+    return direct.fit(
+        data,
+        "mse",
+        passes=REFERENCE_PASSES,
+        batch_size=max(1, min(50, len(data) // 10)),
+        refine_probe=True,
+        modes=modes,
+        curvatures=curvatures,
+        refine_positions=refine_positions,
+        rough=rough,
+        seed=seed,
+    )
 
 
 def _load(scan: str, folder: Path) -> tuple[RawData, tuple[Fault, ...], bool]:

@@ -26,7 +26,7 @@ KINDS = {"probeGuess": "fc", "objectGuess": "fc", "mask": "biu", "scan_index": "
 
 def recognises(path: Path, hdf5: set[str], arrays: set[str]) -> bool:
     """Whether any of the arrays of an NPZ file has one of the contract's names."""
-    return not arrays.isdisjoint((*PATTERN_KEYS, "xcoords", "ycoords", "probeGuess"))
+    return not arrays.isdisjoint((*PATTERN_KEYS, *ARRAYS))
 
 
 def read(path: Path) -> Scan:

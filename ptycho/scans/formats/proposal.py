@@ -100,8 +100,8 @@ def propose(path: Path) -> str:
     frame = [size for size, name in zip(patterns[key].shape, axes, strict=True) if name in ("row", "column")]
     lines: dict[str, Any] = {"patterns": {"from": key, "axes": " ".join(axes)}}
     lines |= _places(held, math.prod(scan)) or ({"step": f"1 {UNKNOWN}"} if len(scan) == 2 else {})
+    numbers = [k for k, v in held.items() if math.prod(v.shape) == 1 and v.dtype.kind in "fiu"]
     for name, words in WORDS.items():
-        numbers = [k for k, v in held.items() if math.prod(v.shape) == 1 and v.dtype.kind in "fiu"]
         if number := next((k for word in words for k in numbers if word in _last(k)), None):
             lines[name] = {"from": number, "unit": held[number].unit or UNKNOWN}
     for name in ("probe", "object"):

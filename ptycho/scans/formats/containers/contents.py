@@ -83,8 +83,12 @@ def array(path: Path, key: str) -> NDArray[Any]:
         else:
             found = npz.single(path) if key == ONE else None
         if found is None:
-            raise DataError(f"there is no array {key}; found {', '.join(list(listing(path))[:8]) or 'none'}")
+            raise _absent(key, listing(path))
         return found
+
+
+def _absent(key: str, held: dict[str, Entry]) -> DataError:
+    return DataError(f"there is no array {key}; found {', '.join([*held][:8]) or 'none'}")
 
 
 def stack(path: Path, key: str, axes: Sequence[str]) -> tuple[Stack | NDArray[Any], tuple[int, ...]]:
@@ -95,9 +99,9 @@ def stack(path: Path, key: str, axes: Sequence[str]) -> tuple[Stack | NDArray[An
     """
     with naming(path):
         names = RASTER if len(axes) == len(RASTER) else FRAMES
-        entry = listing(path).get(key)
-        if entry is None:
-            raise DataError(f"there is no array {key}; found {', '.join(list(listing(path))[:8]) or 'none'}")
+        held = listing(path)
+        if (entry := held.get(key)) is None:
+            raise _absent(key, held)
         if sorted(axes) != sorted(names):
             expected = f"{' '.join(RASTER)}, or {' '.join(FRAMES)}, in the order of the array"
             raise DataError(f"the axes of {key} are {' '.join(axes)!r}; expected {expected}")

@@ -47,7 +47,7 @@ def read(path: Path) -> Scan:
         group, notes = raster.first([g for g in groups if file[g]["data"].ndim == 4], "an array of four axes", held)
         shape, dims = file[f"{group}/data"].shape, [_dim(file[group], k) for k in range(4)]
         order = (3, 2, 1, 0) if _detector(dims[0]) and not _detector(dims[3]) else (0, 1, 2, 3)
-        settings = _settings(file, group)
+        settings = _settings(file)
         scanned, detected = [dims[k][1:] for k in order[:2]], [dims[k][1:] for k in order[2:]]
         if (size := settings.get("R_pixel_size")) is not None:
             scanned = _both(size, settings.get("R_pixel_units", ""))
@@ -69,15 +69,12 @@ def read(path: Path) -> Scan:
 
 def _arrays(file: h5py.File) -> list[str]:
     """The groups that EMD calls arrays and that hold data."""
-    found: list[str] = []
+    return [name.lstrip("/") for name, item in h5.walk(file) if isinstance(item, h5py.Group) and _is_array(item)]
 
-    def look(name: str, item: Any) -> None:
-        kind = item.attrs.get("emd_group_type") if isinstance(item, h5py.Group) else None
-        if kind is not None and h5.text(kind) in ("array", "1") and isinstance(item.get("data"), h5py.Dataset):
-            found.append(name)
 
-    file.visititems(look)
-    return found
+def _is_array(group: h5py.Group) -> bool:
+    kind = h5.text(group.attrs.get("emd_group_type", ""))
+    return kind in ("array", "1") and isinstance(group.get("data"), h5py.Dataset)
 
 
 def _dim(group: h5py.Group, axis: int) -> tuple[str, float, str]:
@@ -95,11 +92,10 @@ def _detector(dim: tuple[str, float, str]) -> bool:
     return units.kind_of(unit) in ("angle", "frequency") or name[:1].lower() in ("q", "k")
 
 
-def _settings(file: h5py.File, group: str) -> dict[str, Any]:
+def _settings(file: h5py.File) -> dict[str, Any]:
     """What the file says of the microscope and of its calibration: datasets and attributes by their last names."""
     found: dict[str, Any] = {}
-
-    def look(name: str, item: Any) -> None:
+    for name, item in h5.walk(file):
         if isinstance(item, h5py.Dataset) and item.size == 1 and "metadata" in name:
             value = item[()]
             plain = value.item() if isinstance(value, np.ndarray | np.generic) else value
@@ -108,8 +104,6 @@ def _settings(file: h5py.File, group: str) -> dict[str, Any]:
             for key in (*VOLTAGES, "defocus", "defocus_units", "convergence_semiangle_mrad"):
                 if key in item.attrs:
                     found.setdefault(key, item.attrs[key])
-
-    file.visititems(look)
     return found
 
 
