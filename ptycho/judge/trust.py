@@ -117,7 +117,7 @@ class Trust:
 def trust(reference: Reference, seed: int) -> Trust:
     """Test a reference. Raises TrainingError if a fit of half the positions diverged."""
     start, fit = reference.start, reference.fit
-    as_found = replace(start, xcoords=fit.x, ycoords=fit.y, probeGuess=fit.probe)
+    as_found = replace(start, probeGuess=fit.probe)
     counts = start.counts().astype(np.float64)
     root = np.sqrt(predicted_rate(as_found, fit.reconstruction.object, fit.reconstruction.origin_yx))
     scatter = [dispersion_beside(counts, start.mask)]
@@ -132,8 +132,8 @@ def trust(reference: Reference, seed: int) -> Trust:
         "misfit": misfit(counts, root),
         "counts": min(filter(None, scatter), default=None),
         "background": background(counts, rate),
-        "overlap": overlap(fit.x, fit.y, fit.probe)[0],
-        "lit": lit_share(fit.reconstruction, fit.x, fit.y),
+        "overlap": overlap(start.xcoords, start.ycoords, fit.probe)[0],
+        "lit": lit_share(fit.reconstruction, start.xcoords, start.ycoords),
         "halves": min(0.0 if found is None else coarse(found) for found in curves),
     }
     if reference.losses:

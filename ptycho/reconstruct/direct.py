@@ -1,4 +1,4 @@
-"""Maximum likelihood on the object's own pixels, without a network; if asked on the probe and the positions too."""
+"""Maximum likelihood on the object's own pixels, without a network; if asked on the probe too."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from ptycho.reconstruct.positions import Placement
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
 
-RATES = {"object": 1.0, "probe": 0.1, "shift": 1.0, "affine": 20.0, "strain": 0.5, "bend": 1.0}
+RATES = {"object": 1.0, "probe": 0.1, "shift": 3.0, "strain": 0.5, "bend": 1.0}
 """Learning rates over that of the object: the probe's in units of its own rms, those of positions in pixels."""
-RISING = {"shift": 0.5, "affine": 0.5, "strain": 0.3, "bend": 0.3}
+RISING = {"shift": 0.5, "strain": 0.3, "bend": 0.3}
 """Share of the passes over which the rate of the positions rises: they wait for an object to be placed on."""
 CURVATURES = ((0.0, -1.0, -0.5, 0.5, 1.0), (-0.75, -0.25, 0.25, 0.75))
 """Phases at the rms frequency, in radians, that an estimated probe is tried with. Two ways to begin share no start.
@@ -37,14 +37,12 @@ SETTLED, AT_MOST = 0.005, 6
 class DirectFit:
     """What a direct fit found.
 
-    probe: (N, N) or (L, N, N), refined or as given; refined modes are orthogonal, the strongest first. x, y: (M,),
-    refined or as given. losses: (passes,), logarithm of the mean loss per detector pixel, averaged over each pass.
+    probe: (N, N) or (L, N, N), refined or as given; refined modes are orthogonal, the strongest first. losses:
+    (passes,), logarithm of the mean loss per detector pixel, averaged over each pass.
     """
 
     reconstruction: Reconstruction
     probe: NDArray[np.complex64]
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
     losses: NDArray[np.float64]
 
 
@@ -58,7 +56,6 @@ def fit(
     refine_probe: bool = False,
     modes: int = 1,
     curvatures: tuple[float, ...] = (),
-    refine_positions: bool = False,
     rough: float = 0.0,
     seed: int = 0,
 ) -> DirectFit:
@@ -72,7 +69,6 @@ def fit(
     refine_probe      whether the probe is fitted too, on all of its N x N pixels
     modes             incoherent, of a refined probe; those the data's probe lacks start as faint tilts of its first
     curvatures        of a refined probe that is an estimate: one of CURVATURES, to find it from; none for a known probe
-    refine_positions  whether the positions are fitted too, as far as :class:`.positions.Placement` lets them move
     rough             rms of the noise about empty space from which the object starts
     seed              of that noise, and of the order in which patterns are seen
 
@@ -82,8 +78,8 @@ def fit(
     P = with_modes(data.probeGuess.reshape(-1, N, N), modes) if refine_probe else probes.cropped_modes(data.probeGuess)
     n = P.shape[-1]
     corner = np.stack([data.ycoords, data.xcoords], axis=1) - n // 2  # (M, 2), (y, x) of each patch's first pixel
-    placement = Placement(corner, n, refine_positions)
-    fitted = ["object", *["probe"] * refine_probe, *["shift", "affine"] * refine_positions]
+    placement = Placement(corner, n)
+    fitted = ["object", *["probe"] * refine_probe]
     rng = np.random.default_rng(seed)
     start = np.stack([np.ones(placement.shape), np.zeros(placement.shape)])
     if rough:
@@ -101,12 +97,11 @@ def fit(
         P = _orthogonal(P)
         probe = P[0] if len(P) == 1 else P
     light, coverage = np.sum(np.abs(P) ** 2, axis=0), np.zeros(O.shape)
-    for y, x in np.rint(placement.corner - placement.origin).astype(int):
+    for y, x in np.rint(corner - placement.origin).astype(int):
         coverage[y : y + n, x : x + n] += light
     coverage = coverage.astype(np.float32)
     O = np.where(coverage > 1e-6 * coverage.max(), O, 1).astype(np.complex64)
-    y, x = placement.corner.T + n // 2
-    return DirectFit(Reconstruction(O, coverage, placement.origin), probe, x, y, history)
+    return DirectFit(Reconstruction(O, coverage, placement.origin), probe, history)
 
 
 class Problem:

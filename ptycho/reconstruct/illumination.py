@@ -47,7 +47,7 @@ class Uneven:
 
 def factors(data: RawData, fit: DirectFit) -> NDArray[np.float64]:
     """How many times brighter than a fit of ``data`` predicts each pattern is, (M,). The counts must be known."""
-    as_found = replace(data, xcoords=fit.x, ycoords=fit.y, probeGuess=fit.probe)
+    as_found = replace(data, probeGuess=fit.probe)
     counts, rate = data.counts(), predicted_rate(as_found, fit.reconstruction.object, fit.reconstruction.origin_yx)
     if data.fitted is not None:
         counts, rate = counts * data.fitted, rate * data.fitted

@@ -1,4 +1,4 @@
-"""Where each pattern's patch lies on the object: as the scan says, or refined, all together and each by itself."""
+"""Where each pattern's patch lies on the object: as the scan says, or moved, all together and each by itself."""
 
 import keras
 import numpy as np
@@ -8,62 +8,113 @@ from numpy.typing import NDArray
 from ptycho.physics import optics
 
 MARGIN = 2  # pixels of empty space around the outermost patches
-REACH = 4.0  # pixels that a refined position may move by itself, along either axis
-STRETCH = 0.03
-"""Share of the scan's extent that refined positions may move together, by stretch, turn and shear, from each axis."""
+ROOM = 24  # the same, where positions move
+MOST_STRAIN = 0.1
+DRIFT = 5  # Legendre polynomials in the order of exposure that make up a drift, at most: one for every 20 patterns
 
 
 class Placement:
-    """The first pixel of each patch: p = given + A lever + shift.
+    """The first pixel of each patch, as the scan says.
 
-    ``affine`` A moves all positions together, as a wrong pixel size or axes not at right angles do. ``shift`` moves
-    each by itself. It holds no part of the former and no common shift, which no pattern knows.
-
-    corner: (M, 2) float64, (y, x) of each patch's first pixel, in the frame of the scan. n: side of a patch. refined:
-    whether the positions are to be fitted; they then have room to move.
+    corner: (M, 2) float64, (y, x) of each patch's first pixel, in the frame of the scan. n: side of a patch.
+    ``variables`` are those that a fit may move: none.
     """
 
-    def __init__(self, corner: NDArray[np.float64], n: int, refined: bool):
-        lever = corner - (corner.min(axis=0) + corner.max(axis=0)) / 2
-        extent = max(1.0, np.abs(lever).max())
-        self.limit = STRETCH * extent
-        margin = MARGIN + (int(np.ceil(REACH + 2 * self.limit)) if refined else 0)
+    def __init__(self, corner: NDArray[np.float64], n: int):
         self.given, self.n = corner, n
-        self.origin = np.floor(corner.min(axis=0)) - margin  # (2,), of the object's pixel [0, 0]
-        self.shape = tuple((np.ceil(corner.max(axis=0)) - self.origin + n + margin).astype(int))
+        self.origin = np.floor(corner.min(axis=0)) - MARGIN  # (2,), of the object's pixel [0, 0]
+        self.shape = tuple((np.ceil(corner.max(axis=0)) - self.origin + n + MARGIN).astype(int))
         first = np.floor(corner - self.origin)
         # whole pixels apart from fractions: float32 would round their sum
         self.first, self.fraction = first.astype(np.int32), (corner - self.origin - first).astype(np.float32)
-        self.lever = (lever / extent).astype(np.float32)
-        common = np.linalg.qr(np.column_stack([np.ones(len(corner)), lever]))[0]
-        self.common = common.astype(np.float32)  # (M, 3), orthonormal
-        self.variables = {
-            "affine": keras.Variable(np.zeros((2, 2), np.float32)),  # pixels at the edge of the scan
-            "shift": keras.Variable(np.zeros(corner.shape, np.float32)),
-        }
-
-    def of(self, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The first pixel (B, 2) int32 of the chosen patches, rounded down, and what is left, (B, 2) float32."""
-        affine, shift = (self.variables[name].value for name in ("affine", "shift"))
-        moved = tf.gather(shift, chosen) + tf.matmul(tf.gather(self.lever, chosen), affine)
-        place = tf.gather(self.fraction, chosen) + moved
-        whole = tf.floor(place)
-        return tf.gather(self.first, chosen) + tf.cast(whole, tf.int32), place - whole
+        self.variables: dict[str, keras.Variable] = {}
 
     def patches(self, O: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
         """The chosen patches (B, n, n) complex64 of the object O (H, W)."""
-        return optics.bilinear_patches(O, *self.of(chosen), self.n)
+        first, fraction = (tf.gather(of_all, chosen) for of_all in (self.first, self.fraction))
+        return optics.bilinear_patches(O, first, fraction, self.n)
 
     def constrain(self) -> None:
         """Bring what a step made of the variables back to what they may be."""
-        affine, shift = self.variables["affine"], self.variables["shift"]
-        affine.assign(tf.clip_by_value(affine.value, -self.limit, self.limit))
-        own = shift.value - tf.matmul(self.common, tf.matmul(self.common, shift.value, transpose_a=True))
-        shift.assign(tf.clip_by_value(own, -REACH, REACH))
 
     @property
     def corner(self) -> NDArray[np.float64]:
-        """(M, 2), as refined, in the frame of the scan."""
-        affine, shift = (self.variables[name].numpy() for name in ("affine", "shift"))
-        moved = self.lever @ affine + shift
-        return self.given + moved if moved.any() else self.given
+        """(M, 2), in the frame of the scan."""
+        return self.given
+
+
+class Moved(Placement):
+    """The first pixel of each patch: p = A (given + F bend + shift). The object lies in the frame without A.
+
+    ``strain`` S makes A = (1 + S)^-1. A pixel at u from its patch's middle samples the object at p + (1 + S) u, in the
+    frame without A. So every patch knows of A by itself. If A moved the positions instead, the object would have to
+    move along, and only patches at the edge of the scan would tell of A. ``bend`` (q, 2) is the strength of each of the
+    :func:`fields` F, in pixels rms. ``shift`` (M, 2) is each position's own.
+    """
+
+    def __init__(self, corner: NDArray[np.float64], n: int):
+        super().__init__(corner, n)
+        self.origin, self.first = self.origin - ROOM, self.first + ROOM
+        self.shape = tuple(side + 2 * ROOM for side in self.shape)
+        self.fields = fields(corner).astype(np.float32)
+        self.unit = 4 / n  # strain times this: a strain of one moves the pixel at a quarter of the patch by one
+        shapes = {"strain": (2, 2), "bend": (self.fields.shape[1], 2), "shift": corner.shape}
+        self.variables = {name: keras.Variable(np.zeros(shape, np.float32)) for name, shape in shapes.items()}
+
+    def at(self, chosen: tf.Tensor) -> tf.Tensor:
+        """The first pixel (B, 2) float32 of the chosen patches, in the object's pixels and without A."""
+        bend, shift = (self.variables[name].value for name in ("bend", "shift"))
+        moved = tf.gather(self.fraction + shift, chosen) + tf.matmul(tf.gather(self.fields, chosen), bend)
+        place = tf.cast(tf.gather(self.first, chosen), tf.float32) + moved
+        return tf.clip_by_value(place, ROOM / 2, np.array(self.shape, np.float32) - self.n - ROOM / 2)
+
+    def patches(self, O: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
+        W, index = self.shape[1], tf.range(self.n, dtype=tf.float32)
+        u = index - self.n // 2
+        strain = self.unit * self.variables["strain"].value
+        place = self.at(chosen)[:, :, tf.newaxis, tf.newaxis]  # (B, 2, 1, 1)
+        y = place[:, 0] + index[:, tf.newaxis] + strain[0, 0] * u[:, tf.newaxis] + strain[0, 1] * u
+        x = place[:, 1] + index + strain[1, 0] * u[:, tf.newaxis] + strain[1, 1] * u
+        top, left, pixels = tf.floor(y), tf.floor(x), tf.reshape(O, (-1,))
+        first = tf.cast(top, tf.int32) * W + tf.cast(left, tf.int32)
+        above, below = (
+            optics.scale(1 - (x - left), tf.gather(pixels, row)) + optics.scale(x - left, tf.gather(pixels, row + 1))
+            for row in (first, first + W)
+        )
+        return optics.scale(1 - (y - top), above) + optics.scale(y - top, below)
+
+    def constrain(self) -> None:
+        strain, most = self.variables["strain"], MOST_STRAIN / self.unit
+        strain.assign(tf.clip_by_value(strain.value, -most, most))
+
+    def settle(self) -> None:
+        """Let ``shift`` say what all the variables said together."""
+        strain, bend, shift = (self.variables[name] for name in ("strain", "bend", "shift"))
+        place = self.given + self.fields @ bend.numpy() + shift.numpy()
+        middle = place.mean(axis=0)
+        A = np.linalg.inv(np.eye(2) + self.unit * strain.numpy())
+        shift.assign((place - middle) @ A.T + middle - self.given)
+        strain.assign(np.zeros(strain.shape))
+        bend.assign(np.zeros(bend.shape))
+
+    @property
+    def corner(self) -> NDArray[np.float64]:
+        """(M, 2), in the frame of the scan; to be asked for once settled."""
+        return self.given + self.variables["shift"].numpy()
+
+
+def fields(corner: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a stage does to all positions (M, 2) together, (M, q), each of unit rms. No common shift and no strain.
+
+    Backlash goes by the direction, along each axis, in which the stage came. A drift is a polynomial in the order of
+    exposure.
+    """
+    step = np.diff(corner, axis=0, prepend=2 * corner[:1] - corner[1:2])
+    came = np.sign(step) * (np.abs(step) > 0.2 * np.median(np.hypot(*step.T)))
+    time = np.linspace(-1, 1, len(corner))
+    drift = np.polynomial.legendre.legvander(time, min(DRIFT, len(corner) // 20))[:, 1:]
+    found = np.column_stack([came, drift])
+    common = np.column_stack([np.ones(len(corner)), corner - corner.mean(axis=0)])
+    found = found - common @ np.linalg.lstsq(common, found, rcond=None)[0]
+    rms = np.sqrt(np.mean(found**2, axis=0))
+    return found[:, rms > 0.05] / rms[rms > 0.05]

@@ -152,12 +152,12 @@ def make_reference(
     given, refined = data, positions == "refine"
     modes, own = max(modes, data.probeGuess.size // data.N**2), seeds.derive(seed, "reference")
 
-    def fitted(data: RawData, moving: bool = refined) -> direct.DirectFit:
-        return fit_all(data, modes, curvatures, own, refine_positions=moving)
+    def fitted(data: RawData) -> direct.DirectFit:
+        return fit_all(data, modes, curvatures, own)
 
     if refined:
         data = alignment.magnify(data, alignment.find_magnification(data, seed, curvatures)[0])
-        lit = replace(data, probeGuess=fitted(data, moving=False).probe) if estimated else data
+        lit = replace(data, probeGuess=fitted(data).probe) if estimated else data
         placed = search.find_positions(lit, modes, seed)
         data = replace(data, xcoords=placed.xcoords, ycoords=placed.ycoords)
 
@@ -181,8 +181,8 @@ def make_reference(
     full = replace(
         data,
         diff3d=data.diff3d * np.float32(unit),
-        xcoords=fit.x - offset[1],
-        ycoords=fit.y - offset[0],
+        xcoords=data.xcoords - offset[1],
+        ycoords=data.ycoords - offset[0],
         xcoords_start=given.xcoords - offset[1] if refined else None,
         ycoords_start=given.ycoords - offset[0] if refined else None,
         probeGuess=(probe * unit).astype(np.complex64),
@@ -190,7 +190,7 @@ def make_reference(
         intensity_scale=data.intensity_scale / unit,
         guard=guard if data.mask is None else guard & data.mask,
     )
-    misfit = deviance(replace(data, xcoords=fit.x, ycoords=fit.y, probeGuess=fit.probe), found.object, found.origin_yx)
+    misfit = deviance(replace(data, probeGuess=fit.probe), found.object, found.origin_yx)
     return Reference(full, orientation, losses, misfit, data, fit, estimated, told)
 
 
@@ -200,7 +200,6 @@ def fit_all(
     curvatures: tuple[float, ...],
     seed: int,
     *,
-    refine_positions: bool = False,
     rough: float = 0.0,
 ) -> "DirectFit":
     """The fit of object and probe to all photons of a scan, or of a part of it: ``direct.fit`` has the parameters.
@@ -217,7 +216,6 @@ def fit_all(
         refine_probe=True,
         modes=modes,
         curvatures=curvatures,
-        refine_positions=refine_positions,
         rough=rough,
         seed=seed,
     )

@@ -79,7 +79,7 @@ def test_each_thinning_is_its_own_and_only_the_first_is_fitted_whole(scan, monke
         fitted.append((data, loss, passes))
         noise = np.random.default_rng(seed).normal(size=(160, 160))
         found = halves.Reconstruction(scan.objectGuess + noise, np.ones((160, 160), np.float32), np.zeros(2))
-        return DirectFit(found, scan.probeGuess, scan.xcoords, scan.ycoords, np.zeros(passes))
+        return DirectFit(found, scan.probeGuess, np.zeros(passes))
 
     monkeypatch.setattr(halves.direct, "fit", fit)
     found = list(halves.thinnings(scan, ("1e4", "full"), 3, seed=1))

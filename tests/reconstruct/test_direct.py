@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from bench import calibration
 from ptycho.errors import TrainingError
 from ptycho.judge.gauge import remove_gauge
 from ptycho.judge.parts import judge
-from ptycho.physics import optics, probes
+from ptycho.physics import probes
 from ptycho.reconstruct import direct, positions
 from ptycho.scans import simulated
 from ptycho.scans.dose import normalise
@@ -78,68 +77,6 @@ def test_a_fit_that_diverges_is_refused(splits):
         direct.fit(splits["heldout"].expose("1e4"), "nll", passes=2, learning_rate=float("nan"))
 
 
-def test_planted_position_errors_are_found(splits):
-    """Errors of up to 1.5 pixels either way: along an axis their rms falls from 0.86 to 0.23, their median to 0.13."""
-    data = splits["train"].expose("1e6")
-    true = np.stack([data.xcoords, data.ycoords])
-    planted = np.random.default_rng(1).uniform(-1.5, 1.5, true.shape)
-    told = replace(data, xcoords=data.xcoords + planted[0], ycoords=data.ycoords + planted[1], objectGuess=None)
-    fit = direct.fit(told, "mse", passes=50, refine_positions=True)
-    left = np.stack([fit.x, fit.y]) - true
-    left -= left.mean(axis=1, keepdims=True)  # a common shift changes no pattern
-    assert planted.std() > 0.85 and np.median(np.abs(planted)) > 0.7
-    assert left.std() < 0.27 and np.median(np.abs(left)) < 0.15
-    assert np.array_equal(fit.probe, data.probeGuess)
-    kept = direct.fit(told, "mse", passes=50)
-    assert np.array_equal(kept.x, told.xcoords) and np.array_equal(kept.y, told.ycoords)
-    assert fit.losses[-1] < kept.losses[-1] - 0.1
-    better, worse = judged(data, fit), judged(data, kept)
-    assert better.relative_mse < worse.relative_mse / 2
-    assert better.amplitude_frc50 > worse.amplitude_frc50 + 0.2
-
-
-def test_the_gradient_of_a_placement_is_that_of_finite_differences():
-    """Positions enter through the weights of neighbouring pixels alone; halfway between pixels these are smooth."""
-    rng = np.random.default_rng(0)
-    corner = rng.uniform(0, 9, (6, 2)).round() + rng.uniform(0.3, 0.7, (6, 2))
-    place = positions.Placement(corner, 8, refined=True)
-    O = tf.complex(*(tf.constant(rng.normal(size=place.shape), tf.float32) for _ in range(2)))
-    chosen = tf.constant([4, 1, 3])
-    for name, variable in place.variables.items():
-        way = rng.normal(size=variable.shape).astype(np.float32)
-
-        def value(step, way=way, variable=variable):
-            variable.assign(step * way)
-            patches = optics.bilinear_patches(O, *place.of(chosen), 8)
-            return tf.reduce_sum(tf.abs(patches) ** 2)
-
-        with tf.GradientTape() as tape:
-            at_zero = value(0.0)
-        slope = tf.reduce_sum(tf.convert_to_tensor(tape.gradient(at_zero, variable.value)) * way)
-        assert float(slope) == pytest.approx(float(value(0.02) - value(-0.02)) / 0.04, rel=0.01), name
-        variable.assign(tf.zeros_like(variable.value))
-
-
-def test_a_placement_keeps_what_no_pattern_knows_and_stays_within_reach():
-    rng = np.random.default_rng(0)
-    corner = rng.uniform(0, 100, (50, 2))
-    place = positions.Placement(corner, 8, refined=True)
-    assert place.corner is corner
-    place.variables["shift"].assign(rng.normal(0, 0.5, (50, 2)) + 0.03 * corner + 7)
-    place.constrain()
-    # by themselves, positions do nothing that all could do together
-    design = np.column_stack([np.ones(50), corner])
-    assert np.abs(design.T @ place.variables["shift"].numpy()).max() < 1e-2
-    assert 0.3 < np.std(place.corner - corner) < 0.6
-    place.variables["shift"].assign(rng.normal(0, 9, (50, 2)))
-    place.variables["affine"].assign([[99.0, 0.0], [0.5, -99.0]])
-    place.constrain()
-    shift, affine = (place.variables[name].numpy() for name in ("shift", "affine"))
-    assert np.abs(shift).max() == positions.REACH and np.abs(affine).max() == pytest.approx(place.limit)
-    first = np.floor(place.corner - place.origin)
-    assert first.min() >= 0 and np.all(first + 8 + 1 < place.shape)
-
-
 def test_refined_modes_are_orthogonal_and_change_no_intensity(splits):
     rng = np.random.default_rng(0)
     P = (rng.normal(size=(3, 16, 16)) + 1j * rng.normal(size=(3, 16, 16))).astype(np.complex64)
@@ -153,7 +90,7 @@ def test_refined_modes_are_orthogonal_and_change_no_intensity(splits):
 
 def problem_of(data):
     corner = np.stack([data.ycoords, data.xcoords], axis=1) - 32
-    placement = positions.Placement(corner, 64, False)
+    placement = positions.Placement(corner, 64)
     start = np.stack([np.ones(placement.shape), np.zeros(placement.shape)])
     return direct.Problem(data, data.probeGuess[np.newaxis], start, placement, "mse")
 

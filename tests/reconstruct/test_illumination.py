@@ -30,7 +30,7 @@ def exposed(scene, light):
     rate = photons.ideal_amplitude(O, data.probeGuess, x, y).astype(float) ** 2 * data.intensity_scale**2
     bright = (O * np.sqrt(ideal.sum() / rate.sum())).astype(np.complex64)
     found = Reconstruction(bright, np.ones(O.shape, np.float32), np.zeros(2))
-    return data, DirectFit(found, data.probeGuess, x, y, np.zeros(1))
+    return data, DirectFit(found, data.probeGuess, np.zeros(1))
 
 
 def test_the_factors_are_found(scene):
