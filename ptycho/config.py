@@ -9,7 +9,9 @@ from typing import Any
 
 from ptycho.errors import ConfigError
 
-PATTERN_SIZES = (64, 128, 256)
+PATTERN_SIZES = range(32, 1025, 8)
+"""Detector pixels N along a side: what three poolings by two leave whole."""
+PATTERN_SIZES_TEXT = f"a multiple of 8 from {PATTERN_SIZES[0]} to {PATTERN_SIZES[-1]}"
 ARCHITECTURES = ("unrolled", "cnn")
 DIRECT = "direct"  # the method without a network: the loss minimised over the object's own pixels
 PARTS = ("train", "heldout", DIRECT)
@@ -67,7 +69,7 @@ class ModelConfig:
     probe_trainable: bool = False
 
     def __post_init__(self) -> None:
-        require(self.N in PATTERN_SIZES, "N", self.N, f"one of {PATTERN_SIZES}")
+        require(self.N in PATTERN_SIZES, "N", self.N, PATTERN_SIZES_TEXT)
         _require_integers(self, 1, "gridsize", "blocks", "steps", "filters")
         require(self.architecture in ARCHITECTURES, "architecture", self.architecture, f"one of {ARCHITECTURES}")
         require(0 <= self.max_offset < inf, "max_offset", self.max_offset, "a finite number of pixels, >= 0")

@@ -85,7 +85,7 @@ def stack_first(key: str, patterns: NDArray[Any], xcoords: NDArray[Any]) -> NDAr
 
     Where M is N, by the totals: those of whole patterns are far more even than those of a row or column of all.
     """
-    cubic = patterns.ndim == 3 and len({*patterns.shape, xcoords.size}) == 1 and len(patterns) in PATTERN_SIZES
+    cubic = patterns.ndim == 3 and len({*patterns.shape, xcoords.size}) == 1 and len(patterns) >= PATTERN_SIZES[0]
     if cubic and patterns.dtype.kind in "fiu":
         first, last = (np.abs(patterns).sum(axis=axes, dtype=np.float64) for axes in ((1, 2), (0, 1)))
         if first.any() and last.any() and last.std() / last.mean() < UNEVEN * first.std() / first.mean():

@@ -16,6 +16,7 @@ from ptycho.config import (
     OBJECTS,
     ORIENTATIONS,
     PATTERN_SIZES,
+    PATTERN_SIZES_TEXT,
     PHASE_LEARNING_RATES,
     PROBES,
     STAR,
@@ -87,7 +88,7 @@ class StudyConfig:
     """
 
     nepochs: int = _asked(5, "epochs that each arm is trained for")
-    N: int | None = _asked(64, "detector pixels along a side (with SCAN: those of the scan)", PATTERN_SIZES)
+    N: int | None = _asked(64, f"detector pixels along a side, {PATTERN_SIZES_TEXT} (with SCAN: the scan tells it)")
     gridsize: int = _asked(2, "each group holds GRIDSIZE**2 patterns")
     n_train: int = _asked(2000, "positions of the training scan")
     n_test: int = _asked(1000, "positions of the held-out scan")
@@ -126,7 +127,7 @@ class StudyConfig:
             value = getattr(self, name)
             require(isinstance(value, int) and 1 <= value <= most, name.upper(), value, f"1 to {most}")
         known = self.N in PATTERN_SIZES or (self.N is None and self.scan is not None)
-        require(known, "N", self.N, f"one of {PATTERN_SIZES}")
+        require(known, "N", self.N, PATTERN_SIZES_TEXT)
         least = self.gridsize**2
         for name, value in (("N_TRAIN", self.n_train), ("N_TEST", self.n_test)):
             require(value >= least, name, value, f"at least GRIDSIZE**2 = {least}")

@@ -18,7 +18,7 @@ from ptycho.study.config import Arm, StudyConfig
     ("config", "values"),
     [
         (ModelConfig, {"N": 63}),
-        (ModelConfig, {"N": 32}),
+        (ModelConfig, {"N": 24}),
         (ModelConfig, {"gridsize": 0}),
         (ModelConfig, {"gridsize": 1.5}),
         (ModelConfig, {"architecture": "unet"}),
@@ -56,11 +56,19 @@ def test_configurations_are_frozen_and_refuse_unknown_names():
         ModelConfig(probe_size=64)
 
 
-@given(N=st.sampled_from([64, 128, 256]), gridsize=st.integers(1, 6), blocks=st.integers(1, 9))
+@given(N=st.integers(4, 128).map(lambda k: 8 * k), gridsize=st.integers(1, 6), blocks=st.integers(1, 9))
 def test_what_is_accepted_is_kept(N, gridsize, blocks):
     config = ModelConfig(N=N, gridsize=gridsize, blocks=blocks)
     assert (config.N, config.gridsize, config.blocks) == (N, gridsize, blocks)
     assert config.channels == gridsize**2
+
+
+@pytest.mark.parametrize("N", [24, 68, 100, 1032])
+def test_other_sizes_are_refused_with_those_that_are_accepted(N):
+    with pytest.raises(ConfigError, match=f"^N={N} is not accepted: a multiple of 8 from 32 to 1024$"):
+        ModelConfig(N=N)
+    with pytest.raises(ConfigError, match=f"^N={N} is not accepted: a multiple of 8 from 32 to 1024$"):
+        StudyConfig(N=N)
 
 
 def test_update_legacy_dict_flattens_and_leaves_what_it_does_not_know():

@@ -16,6 +16,7 @@ from ptycho import params
 from ptycho.config import ModelConfig, TrainingConfig, update_legacy_dict
 from ptycho.errors import ConfigError
 from ptycho.physics import probes
+from ptycho.physics.losses import DiffractionLoss
 from ptycho.reconstruct.networks import model
 
 SMALL = {"blocks": 1, "steps": 1, "filters": 4, "filters_scale": 0.1}
@@ -66,6 +67,23 @@ def test_sizes_and_gridsizes_follow_one_another_in_one_process():
         np.testing.assert_array_equal(alone, obj)
         for tensor, expected in zip(autoencoder.outputs, [(None, N, N, 1)] + [(None, N, N, C)] * 2, strict=True):
             assert tensor.shape == expected
+
+
+@pytest.mark.parametrize("gridsize", [1, 2])
+@pytest.mark.parametrize("N", [32, 48, 96, 104])
+@pytest.mark.parametrize("architecture", ["unrolled", "cnn"])
+def test_any_multiple_of_8_is_trained_saved_and_loaded(architecture, N, gridsize, tmp_path):
+    config = ModelConfig(N=N, gridsize=gridsize, architecture=architecture, **SMALL)
+    autoencoder, _ = model.build(config)
+    autoencoder.compile(keras.optimizers.Adam(0.01), loss=[None, None, DiffractionLoss("nll", 10.0)], run_eagerly=True)
+    group = inputs(N, gridsize)
+    before = [weight.numpy() for weight in autoencoder.trainable_weights]
+    assert np.isfinite(autoencoder.train_on_batch(group, [None, None, group[0]]))
+    assert any((weight.numpy() != old).any() for weight, old in zip(autoencoder.trainable_weights, before, strict=True))
+    model.save(autoencoder, tmp_path / "model.keras")
+    loaded, _ = model.load(tmp_path / "model.keras")
+    for found, expected in zip(loaded(group), autoencoder(group), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_a_model_saved_by_version_0_1_0_still_loads_and_finds_the_same_object():
