@@ -16,7 +16,7 @@ from scipy import special
 from ptycho.errors import DataError
 from ptycho.physics.photons import ideal_amplitude, illuminated_area
 from ptycho.physics.probes import support_size
-from ptycho.scans.formats.scan import BATCH, Scan
+from ptycho.scans.formats.scan import Scan
 from ptycho.scans.rawdata import RawData, as_counts
 
 SAME_DOSE = 1.01
@@ -107,8 +107,8 @@ def mean_photons(scan: Scan) -> float | None:
     if scan.patterns is None or len(scan.patterns.shape) != 3 or not len(scan.patterns):
         return None
     total = 0.0
-    for start in range(0, len(scan.patterns), BATCH):
-        values = scan.intensity(slice(start, start + BATCH))
+    for start in range(0, len(scan.patterns), scan.batch):
+        values = scan.intensity(slice(start, start + scan.batch))
         valid = np.isfinite(values) & (values >= 0)
         if scan.mask is not None and scan.mask.shape == values.shape[1:]:
             valid &= scan.mask

@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass, replace
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -60,19 +59,30 @@ def inspect(path: str | os.PathLike[str], mapping: str | os.PathLike[str] | None
 
 
 def examine(scan: Scan, summary: dict[str, str]) -> Inspection:
-    """Examine a scan, reading its patterns once. Raises DataError for patterns that cannot be read."""
+    """Examine a scan, reading its patterns once, and once more on the frame of a study where they are of another size.
+
+    Raises DataError for patterns that cannot be read.
+    """
     found = faults.measure(scan)
     told = faults.examine(scan, found)
+    summary = summary | _of_patterns(scan, found)
+    if any(fault.about == faults.SIZE for fault in told) and all(fault.weight != faults.REFUSED for fault in told):
+        scan = faults.mended(scan, told)
+        found = faults.measure(scan)
+        told = [fault for fault in told if fault.mend] + faults.examine(scan, found)
+        placed = scan
+    else:
+        placed = faults.mended(scan, [fault for fault in told if fault.about == "probe"])
     lit = found is not None and found.lit
-    placed = reduce(lambda scan, mend: mend(scan), [f.mend for f in told if f.about == "probe" and f.mend], scan)
     probe = placed.probe
     if found is not None and lit and probe is None:
         H, W = found.mean.shape
         if H == W and H % 2 == 0 and H >= 16 and found.mean.min() >= 0:
             probe = probes.estimate(found.mean)
     refused = {fault.about for fault in told if fault.weight == faults.REFUSED}
-    summary = summary | _of_patterns(scan, found) | _of_positions(placed, found, probe, refused)
-    summary |= _of_geometry(scan, found, lit)
+    if refused:  # no study is made of it, which would mend the others
+        told = [fault for fault in told if fault.weight != faults.MENDED]
+    summary |= _of_positions(placed, found, probe, refused) | _of_geometry(scan, found, lit)
     missing = [] if scan.probe is not None else ["probe: it can be estimated from the mean pattern"]
     missing += [] if scan.object is not None else ["object: it is what a reconstruction finds"]
     if lacking := ", ".join(scan.lacking).replace("_", " "):

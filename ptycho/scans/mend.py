@@ -1,12 +1,27 @@
 """What a study corrects in a scan before it fits anything: pure functions from a scan to a scan. Counts stay whole."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.errors import DataError
 from ptycho.scans.formats.scan import Scan
+from ptycho.scans.formats.stack import Derived
+
+
+def changed(scan: Scan, change: Callable[[NDArray[Any]], NDArray[Any]], **others: Any) -> Scan:
+    """The scan whose patterns are `change` of what they were, a dark frame taken off; and with `others` of its fields.
+
+    They are changed when they are indexed: (m, H, W) -> (m, H', W').
+    """
+    assert scan.patterns is not None
+    none = change(scan.values(slice(0)))
+    patterns = Derived(scan.values, change, (len(scan.patterns), *none.shape[1:]), none.dtype)
+    return replace(scan, patterns=patterns, dark=None, **others)
 
 
 def without(scan: Scan, pixels: NDArray[np.bool_]) -> Scan:
@@ -16,22 +31,23 @@ def without(scan: Scan, pixels: NDArray[np.bool_]) -> Scan:
 
 def shifted(scan: Scan, dy: int, dx: int) -> Scan:
     """The scan with its patterns, and their mask, moved by whole pixels; those from beyond the edge are masked."""
-    H, W = scan.values(slice(0)).shape[1:]
+    assert scan.patterns is not None
+    H, W = scan.patterns.shape[1:]
     mask = np.roll(np.ones((H, W), bool) if scan.mask is None else scan.mask, (dy, dx), (0, 1))
     mask[slice(0, dy) if dy >= 0 else slice(dy, None)] = False
     mask[:, slice(0, dx) if dx >= 0 else slice(dx, None)] = False
-    return replace(scan, patterns=np.roll(scan.values(), (dy, dx), (1, 2)), mask=mask, dark=None)
+    return changed(scan, partial(np.roll, shift=(dy, dx), axis=(1, 2)), mask=mask)
 
 
 def without_dark(scan: Scan) -> Scan:
     """The scan whose patterns hold no dark frame."""
-    return replace(scan, patterns=scan.values(), dark=None)
+    return changed(scan, lambda values: values)
 
 
 def from_corners(scan: Scan) -> Scan:
     """The scan with the zero frequency of its patterns, and of their mask, moved from the corners to (H//2, W//2)."""
     mask = None if scan.mask is None else np.fft.fftshift(scan.mask)
-    return replace(scan, patterns=np.fft.fftshift(scan.values(), axes=(1, 2)), mask=mask, dark=None)
+    return changed(scan, partial(np.fft.fftshift, axes=(1, 2)), mask=mask)
 
 
 def probe_from_corners(scan: Scan) -> Scan:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho.scans.formats.scan import BATCH, Scan
+from ptycho.scans.formats.scan import Scan
 
 ALIKE = 0.99
 """Share of the values that have to be whole numbers for all of them to be taken for such."""
@@ -73,8 +73,8 @@ def statistics_of(scan: Scan) -> Statistics:
     divisor, first, known = 0, None, None  # type: int, int | None, NDArray[np.float64] | None
     bad = repeated = small = small_whole = 0
     ceiling = np.inf if scan.patterns.dtype.kind == "f" else float(np.iinfo(scan.patterns.dtype).max)
-    for start in range(0, M, BATCH):
-        values = scan.values(slice(start, start + BATCH))
+    for start in range(0, M, scan.batch):
+        values = scan.values(slice(start, start + scan.batch))
         if not valid.all():
             masked = values[:, ~valid].astype(np.float64)
             left_out += float(masked.sum(where=(masked > 0) & (masked < min(ceiling, 2**31))))
@@ -107,7 +107,7 @@ def statistics_of(scan: Scan) -> Statistics:
         here = (v[~again] == top).sum(0)
         at_high = np.where(top > high, here, at_high + np.where(top == high, here, 0))
         high = np.maximum(high, top)
-        totals[start : start + BATCH] = v.sum(axis=(1, 2))
+        totals[start : start + scan.batch] = v.sum(axis=(1, 2))
         unit = min(unit, float(v.min(initial=np.inf, where=v > 0)))
     mean = total / M
     variance = np.maximum(square / M - mean**2, 0)

@@ -105,10 +105,17 @@ FAULTS = {
     "blank frames": ({"counts": changed(slice(5, 8), 0, np.int64)}, "patterns: 3 of 12 are blank, without light"),
     "stuck detector": ({"counts": np.repeat(foreign.COUNTS[:1], M, 0)}, "the detector was stuck"),
     "beam-stop": ({"counts": beam_stop()}, "pixels: the centre is blank, 25 pixels: a beam-stop"),
-    "not square": ({"counts": foreign.COUNTS[:, :, 8:]}, "patterns: not square, 64 x 56 pixels; pad to 64"),
+    "not square, and one object pixel": (
+        {"counts": foreign.COUNTS[:, :, 8:], "probeGuess": None},
+        "object pixel: 2e-08 m along both axes; the object pixels of 64 x 56 patterns are not square",
+    ),
+    "too few pixels": (
+        {"counts": foreign.COUNTS[:, 20:44, 20:44], "probeGuess": None},
+        "patterns: 24 x 24 pixels; expected 32 or more along each side",
+    ),
     "another N": (
-        {"counts": np.pad(foreign.COUNTS, ((0, 0), (8, 8), (8, 8))), "probeGuess": None},
-        "patterns: 80 x 80 pixels, of no size the networks take; crop to 64 or pad to 128",
+        {"counts": np.pad(foreign.COUNTS, ((0, 0), (10, 10), (10, 10))), "probeGuess": None},
+        "size: 84 x 84 pixels, cropped to 80 x 80, which keeps all counts; a study mends it",
     ),
     "probe of another size": ({"probeGuess": foreign.PROBE[8:-8, 8:-8]}, "probe: (48, 48) pixels for patterns of"),
     "mask of another size": ({"mask": np.ones((9, 9), bool)}, "mask: (9, 9) pixels for patterns of (64, 64)"),

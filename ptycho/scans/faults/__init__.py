@@ -1,23 +1,27 @@
 """What looks wrong with a scan. `inspect` prints it; a study refuses, doubts or mends it, before anything is fitted."""
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
+from functools import partial, reduce
 
 import numpy as np
 
+from ptycho.config import PATTERN_SIZES
 from ptycho.errors import DataError
 from ptycho.physics import probes
-from ptycho.scans import mend
+from ptycho.scans import frame, mend
 from ptycho.scans.faults import counts, light, pixels, places
 from ptycho.scans.faults.fault import DOUBTFUL, MENDED, REFUSED, Fault
 from ptycho.scans.faults.places import in_pixels, overlap
 from ptycho.scans.formats.scan import Scan
 from ptycho.scans.statistics import Statistics, statistics_of
 
-__all__ = ["DOUBTFUL", "MENDED", "PLACES", "REFUSED", "Fault", "examine", "in_pixels", "measure", "overlap", "ready"]
+__all__ = ["DOUBTFUL", "MENDED", "PLACES", "REFUSED", "SIZE", "Fault"]
+__all__ += ["examine", "in_pixels", "measure", "mended", "overlap", "ready", "squared"]
 
-PLACES = frozenset({"positions", "probe", "energy", "voltage", "distance", "detector pixel"})
+PLACES = frozenset({"positions", "probe", "energy", "voltage", "distance", "detector pixel", "object pixel"})
 """What is wrong with them leaves no overlap and no fluence."""
+SIZE = "size"
+"""What a fault is about that a frame mends."""
 ROUNDS = 3
 """Most times that a scan is examined and mended."""
 
@@ -74,7 +78,9 @@ def _of_light(scan: Scan, found: Statistics | None, refused: set[str]) -> Iterat
     yield from everywhere
     if any(fault.weight == REFUSED for fault in everywhere):
         return
-    yield from light.of_patterns(scan, mean, seen)
+    off = list(light.of_patterns(scan, mean, seen))
+    yield from off
+    yield from of_size(scan, mended(Scan(patterns=mean[np.newaxis], mask=seen), off))
     yield from light.of_variety(found, seen)
     where = in_pixels(scan)
     if where is None or len(where[0]) < 2 or refused & PLACES:
@@ -83,13 +89,48 @@ def _of_light(scan: Scan, found: Statistics | None, refused: set[str]) -> Iterat
     yield from places.of_overlap(scan, where, scan.probe if scan.probe is not None else probes.estimate(mean))
 
 
+def of_size(scan: Scan, typical: Scan) -> Iterator[Fault]:
+    """Patterns (M, H, W) of no size the networks take; ``typical`` has their mean, (1, H, W), and a mask."""
+    mean, seen = typical.values()[0], typical.mask
+    H, W = mean.shape
+    if H == W and H in PATTERN_SIZES:
+        return
+    assert seen is not None
+    chosen = frame.chosen(mean, seen)
+    if scan.probe is not None and chosen.binning > 1 and not chosen.holds(scan.probe):
+        told = f"{chosen.told(H, W)}: the field of view that is left does not hold the probe"
+        yield Fault("patterns", f"{told}; take a smaller part of the detector")
+    else:
+        yield Fault(SIZE, chosen.told(H, W), MENDED, partial(frame.framed, frame=chosen))
+
+
+def mended(scan: Scan, told: Iterable[Fault]) -> Scan:
+    """The scan without those of the faults that are mended, one after the other."""
+    return reduce(lambda scan, fault: fault.mend(scan) if fault.mend else scan, told, scan)
+
+
+def squared(scan: Scan) -> tuple[Scan, list[str]]:
+    """The scan on the frame of a study where its patterns are no even square, and what was done.
+
+    Raises DataError, a line for each, for shapes that do not fit each other.
+    """
+    if scan.patterns is None or frame.even_square(scan.patterns.shape):
+        return scan, []
+    found, told = measure(scan), list(places.of_shapes(scan))
+    if found is not None and not told:
+        told = list(of_size(scan, Scan(patterns=found.mean[np.newaxis], mask=found.valid)))
+    if refused := [str(fault) for fault in told if fault.weight == REFUSED]:
+        raise DataError("\n".join(refused))
+    return mended(scan, told), [str(fault) for fault in told]
+
+
 def ready(scan: Scan) -> tuple[Scan, tuple[Fault, ...]]:
     """The scan with all that can be mended mended, and the faults that were found, doubtful and mended.
 
     A mended scan is examined again: one fault may hide another. Raises DataError, a line for each, for faults that
     forbid a study.
     """
-    mended: list[Fault] = []
+    done: list[Fault] = []
     for _ in range(ROUNDS):
         told = examine(scan, measure(scan))
         if refused := [str(fault) for fault in told if fault.weight == REFUSED]:
@@ -97,8 +138,6 @@ def ready(scan: Scan) -> tuple[Scan, tuple[Fault, ...]]:
         remaining = [fault for fault in told if fault.mend is None]
         if len(remaining) == len(told):
             break
-        for fault in told:
-            if fault.mend is not None:
-                scan = fault.mend(scan)
-                mended.append(fault)
-    return scan, (*mended, *remaining)
+        scan = mended(scan, told)
+        done += [fault for fault in told if fault.mend is not None]
+    return scan, (*done, *remaining)

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from ptycho.config import PATTERN_SIZES
 from ptycho.errors import DataError
 from ptycho.physics import photons
 from ptycho.physics.probes import total_intensity
+from ptycho.scans import frame
 from ptycho.scans.faults.fault import DOUBTFUL, MENDED, REFUSED, Fault
 from ptycho.scans.formats.scan import PLANCK_LIGHT, Scan
 from ptycho.scans.formats.units import ELECTRONVOLT
@@ -31,7 +31,7 @@ WITNESSES = 16
 
 
 def of_shapes(scan: Scan) -> Iterator[Fault]:
-    """Patterns, positions, probe and mask that do not fit each other or the networks."""
+    """Patterns, positions, probe and mask that do not fit each other."""
     if scan.patterns is None:
         yield Fault("patterns", "missing; there is nothing to reconstruct from")
     if scan.x is None or scan.y is None:
@@ -48,11 +48,11 @@ def of_shapes(scan: Scan) -> Iterator[Fault]:
     for name, line in (("x", scan.x), ("y", scan.y)):
         if line is not None and len(line) != M:
             yield Fault("positions", f"{len(line)} values of {name} for {M} patterns; expected one each")
-    if H != W:
-        yield Fault("patterns", f"not square, {H} x {W} pixels; {_fit(min(H, W))}")
-        return
-    if H not in PATTERN_SIZES:
-        yield Fault("patterns", f"{H} x {H} pixels, of no size the networks take; {_fit(H)}")
+    if min(H, W) < frame.LEAST:
+        yield Fault("patterns", f"{H} x {W} pixels; expected {frame.LEAST} or more along each side")
+    if H != W and scan.pixel_size is not None:
+        told = f"{scan.pixel_size:.6g} m along both axes; the object pixels of {H} x {W} patterns are not square"
+        yield Fault("object pixel", f"{told}: give energy, distance and detector pixel instead")
     if scan.probe is not None and scan.probe.shape[-2:] != (H, W):
         yield Fault("probe", f"{scan.probe.shape[-2:]} pixels for patterns of {(H, W)}; expected the same")
     for name, array in (("mask", scan.mask), ("dark frame", scan.dark)):
@@ -60,11 +60,6 @@ def of_shapes(scan: Scan) -> Iterator[Fault]:
             yield Fault(name, f"of each frame, {shape}; expected one for all, {(H, W)}: where all frames are valid")
         elif array is not None and array.shape != (H, W):
             yield Fault(name, f"{array.shape} pixels for patterns of {(H, W)}; expected the same")
-
-
-def _fit(N: int) -> str:
-    smaller, larger = [n for n in PATTERN_SIZES if n <= N], [n for n in PATTERN_SIZES if n > N]
-    return " or ".join([f"crop to {n}" for n in smaller[-1:]] + [f"pad to {n}" for n in larger[:1]])
 
 
 def of_geometry(scan: Scan) -> Iterator[Fault]:
@@ -154,7 +149,12 @@ def _of_extent(scan: Scan, x: NDArray[np.float64], y: NDArray[np.float64]) -> It
 
 
 def in_pixels(scan: Scan) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """The positions x, y (M,) in object pixels; None where there are none, or some are no numbers."""
+    """The positions x, y (M,) in object pixels; None where there are none, or some are no numbers.
+
+    None, too, before a frame makes patterns square and even: only then are object pixels as wide as they are high.
+    """
+    if scan.patterns is not None and not frame.even_square(scan.patterns.shape):
+        return None
     with suppress(DataError):
         placed = scan.in_pixels()
         x, y = placed.x, placed.y

@@ -130,7 +130,8 @@ def convert(
 ) -> list[str]:
     """Read `source`, write `target` in the format `to` or that of its suffix, and return what was left aside.
 
-    What the target cannot hold is refused unless `drop` names it (of CONTENTS). `pixel_size`, metres, is for a source
+    What the target cannot hold is refused unless `drop` names it (of CONTENTS). NPZ holds square patterns: others are
+    cropped, padded or binned, as a study does it. `pixel_size`, metres, is for a source
     without its own. An arm's reconstruction.npz needs the scan `of` which it is, and which `part` of it is wanted.
     `mapping` is a map of the source. The target is there whole or not at all. Raises DataError.
     """
@@ -150,12 +151,18 @@ def convert(
     scan = replace(scan, pixel_size=scan.pixel_size if pixel_size is None else pixel_size, **changes)
     if lost := [n for n, (field, *_) in CONTENTS.items() if getattr(scan, field) is not None and n not in kind.HOLDS]:
         raise DataError(f"{target}: {kind.NAME} cannot hold {', '.join(lost)}; name them after --drop to go without")
+    framed: list[str] = []
+    if kind is contract:
+        from ptycho.scans import faults  # late: faults are found in what formats read
+
+        with naming(source):
+            scan, framed = faults.squared(scan)
     with naming(target):
         kind.write(target, scan)
     settings = [name.replace("_", " ") for name in ELECTRONS if getattr(scan, name) is not None]
     left = [f"{', '.join(settings)}: only the object pixel that follows from them is kept"] if settings else []
     left += ["the dark frame, which is taken off the patterns"] if scan.dark is not None else []
-    return [*scan.notes, *left]
+    return [*scan.notes, *left, *framed]
 
 
 def _reconstructed(path: Path, data: RawData, part: str) -> Scan:

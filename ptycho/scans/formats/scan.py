@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho.config import PATTERN_SIZES
 from ptycho.errors import DataError
 from ptycho.physics import probes, samples
-from ptycho.scans.formats.stack import Frames, Stack
+from ptycho.scans.formats.stack import Derived, Frames, Stack
 from ptycho.scans.formats.units import ELECTRONVOLT
 from ptycho.scans.rawdata import RawData, as_counts
 
@@ -21,8 +21,8 @@ PLANCK_LIGHT = PLANCK * LIGHT
 """h c in joule metres."""
 ELECTRONS = ("voltage", "semi_angle", "defocus", "step", "detector_angle", "detector_frequency")
 """The fields of a Scan that only an electron microscope has."""
-BATCH = 64
-"""Patterns read at a time."""
+BATCH, BATCH_PIXELS = 64, 2**22
+"""Patterns read at a time, at most, and their pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Scan:
 
     Positions become float64 and frame numbers int64. Other arrays keep the file's types, so that nothing is rounded.
 
-    patterns        (M, H, W), perhaps unread (Stack, Frames), zero frequency at H//2, W//2: intensity, or with
+    patterns        (M, H, W), perhaps unread (Stack, Frames, Derived), zero frequency at H//2, W//2: intensity, or with
                     `amplitude` its square root
     x, y            (M,) where patch index N//2 lies: metres, or with `metres` False object pixels. x grows with the
                     column of an object array, y with its row
@@ -54,7 +54,7 @@ class Scan:
     notes           what was in the file and is left aside, one line each
     """
 
-    patterns: Stack | Frames | NDArray[Any] | None = None
+    patterns: Stack | Frames | Derived | NDArray[Any] | None = None
     amplitude: bool = False
     dark: NDArray[Any] | None = None
     x: NDArray[np.float64] | None = None
@@ -112,6 +112,12 @@ class Scan:
         if not frequency and angle and self.wavelength:
             frequency = angle / self.wavelength
         return 1 / (self.patterns.shape[-1] * frequency) if frequency else None
+
+    @property
+    def batch(self) -> int:
+        """Patterns to read at a time."""
+        pixels = 0 if self.patterns is None else math.prod(self.patterns.shape[1:])
+        return min(BATCH, max(1, BATCH_PIXELS // max(1, pixels)))
 
     @property
     def lacking(self) -> list[str]:
@@ -197,7 +203,7 @@ class Scan:
             raise DataError(f"{lacking} missing; expected patterns and positions")
         shape = self.patterns.shape
         if len(shape) != 3 or shape[1] != shape[2]:
-            raise DataError(f"the patterns have shape {shape}; expected (M, N, N), N of {PATTERN_SIZES}")
+            raise DataError(f"the patterns have shape {shape}; expected (M, N, N), square ones")
         values, scale = self.values(), self.intensity_scale
         if self.mask is not None and self.mask.shape == shape[1:]:
             # a dead pixel may hold -1, NaN, or the largest number there is

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,3 +106,23 @@ class Frames:
             return np.asarray(self.array[wanted].compute(scheduler="synchronous"), self.dtype)
         except (OSError, ValueError) as error:
             raise DataError(f"{self.path}: the frames cannot be read ({error}); expected whole patterns") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Derived:
+    """Patterns made from others when they are indexed: `read` gives those selected, `change` makes (m, H, W) of them.
+
+    shape  (M, H, W)
+    """
+
+    read: Callable[[slice | NDArray[Any]], NDArray[Any]]
+    change: Callable[[NDArray[Any]], NDArray[Any]]
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, frames: slice | NDArray[Any]) -> NDArray[Any]:
+        """Make the patterns selected by a slice, a boolean mask or indices. DataError for a damaged file."""
+        return self.change(self.read(frames))

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ptycho.errors import DataError
 from ptycho.scans.archive import naming, too_dense
-from ptycho.scans.formats.scan import BATCH, Scan
+from ptycho.scans.formats.scan import Scan
 from ptycho.scans.formats.stack import Stack
 
 TOLD = {
@@ -194,8 +194,8 @@ def put_patterns(group: h5py.Group, name: str, scan: Scan) -> h5py.Dataset:
     assert scan.patterns is not None
     M, *frame = scan.patterns.shape
     item = group.create_dataset(name, (M, *frame), dtype, chunks=(1, *frame) if M else None)
-    for start in range(0, M, BATCH):
-        item[start : start + BATCH] = scan.intensity(slice(start, start + BATCH))
+    for start in range(0, M, scan.batch):
+        item[start : start + scan.batch] = scan.intensity(slice(start, start + scan.batch))
     return item
 
 
