@@ -25,9 +25,9 @@ TARGETS = (
 )
 
 
-def make(*words: str, cwd: Path = ROOT, **more: str) -> subprocess.CompletedProcess[str]:
+def make(*words: str, cwd: Path = ROOT, seconds: float = 300, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["make", *words], cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=300, check=False
+        ["make", *words], cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=seconds, check=False
     )
 
 
