@@ -76,7 +76,7 @@ class Frame:
         """The probe (..., H, W) on the object pixels of the frame (..., N, N): its far field is cropped or padded.
 
         Its unit is that in which sum |P|^2 is the light of a pattern. What a frame of binned pixels has no room for is
-        lost. The middle of an even number of pixels lies half a pixel before that of the first: the probe is tilted.
+        lost. The middle of an even bin lies between two pixels, half a pixel from the zero frequency: that is a tilt.
         """
         axes, S = (-2, -1), self.side
         far = fft.fftshift(fft.fft2(fft.ifftshift(probe.astype(np.complex128), axes=axes), norm="ortho"), axes=axes)
