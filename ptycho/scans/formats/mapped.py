@@ -10,7 +10,8 @@ VARIABLE or STRUCTURE/FIELD.
                         (M,), (A, B), or a column or a row of a table; y likewise. With `sign` 1, as without it, x grows
                         with the column of an object and y with its row. `unit: pixels` for object pixels
     step: 20 nm         of a raster, instead of x and y; or [20 nm, 25 nm], between rows and between columns
-    raster: [100, 80]   its shape, slow first, where the axes of the patterns do not tell it and it is not square
+    raster: [100, 80]   its shape, slow first, where neither the file nor the axes of the patterns tell it and it is not
+                        square
     energy: 8.8 keV     a number and its unit, or {from: entry/energy, unit: keV}. Likewise wavelength, distance,
                         detector_pixel, pixel_size, voltage, semi_angle, defocus, detector_angle, detector_frequency
     probe: entry/probe  complex, (N, N) or (L, N, N). Likewise object, (H, W), whose place is unknown, and dark, (H, W)
@@ -97,11 +98,11 @@ def read(path: Path, told: Map, known: Scan | None) -> Scan:
     """The scan in `path` as the map has it, or `known`, completed by it. Raises DataError, naming the file."""
     with naming(path):
         changes: dict[str, Any] = {}
-        shape: tuple[int, ...] | None = None
         if "patterns" in told:
             known = Scan()
             words = _words("patterns", told["patterns"])
             changes["patterns"], shape = contents.stack(path, words["from"], str(words.get("axes", "")).split())
+            changes["raster"] = shape if len(shape) == 2 else None
             if (kind := words.get("kind", "intensity")) not in ("intensity", "amplitude"):
                 raise DataError(f"the kind of patterns is {kind!r}; expected intensity or amplitude")
             changes["amplitude"] = kind == "amplitude"
@@ -119,14 +120,14 @@ def read(path: Path, told: Map, known: Scan | None) -> Scan:
             values = contents.array(path, words["from"])
             changes["mask"] = values == words["valid"] if "valid" in words else values != 0
         patterns = changes.get("patterns", known.patterns)
-        changes |= _places(path, told, 0 if patterns is None else len(patterns), shape)
+        changes |= _places(path, told, 0 if patterns is None else len(patterns), changes.get("raster", known.raster))
         if changes.get("metres", known.metres) != known.metres:  # the others are in the old unit
             changes |= dict.fromkeys(("object_center", "x_start", "y_start"))
         return replace(known, **changes)
 
 
-def _places(path: Path, told: Map, M: int, shape: tuple[int, ...] | None) -> dict[str, Any]:
-    """x, y, their unit and the step of M patterns: from arrays of the file, or from the step of a raster."""
+def _places(path: Path, told: Map, M: int, shape: tuple[int, int] | None) -> dict[str, Any]:
+    """x, y, their unit and the step of M patterns: from arrays of the file, or from the step of a raster of `shape`."""
     if ("x" in told) != ("y" in told):
         raise DataError("the map names one of x and y; expected both")
     if "x" in told:
@@ -137,8 +138,7 @@ def _places(path: Path, told: Map, M: int, shape: tuple[int, ...] | None) -> dic
     if "step" not in told:
         return {}
     side = int(np.sqrt(M))
-    shape = shape if shape is not None and len(shape) == 2 else (side, side)
-    shape = tuple(told["raster"]) if "raster" in told else shape
+    shape = tuple(told["raster"]) if "raster" in told else shape or (side, side)
     if len(shape) != 2 or not all(isinstance(n, int) for n in shape) or shape[0] * shape[1] != M:
         raise DataError(f"a raster {list(shape)} has not {M} patterns; expected `raster: [slow, fast]` of that product")
     steps = told["step"] if isinstance(told["step"], list) else [told["step"]] * 2

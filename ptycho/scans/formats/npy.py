@@ -29,4 +29,5 @@ def read(path: Path) -> Scan:
         if values.ndim not in (3, 4) or values.dtype.kind not in "fiu":
             found = f"an array {values.dtype} {values.shape}"
             raise DataError(f"{found}; expected real numbers (M, N, N), or a raster (A, B, N, N)")
-        return Scan(patterns=values.reshape(-1, *values.shape[-2:]))
+        raster = (values.shape[0], values.shape[1]) if values.ndim == 4 else None
+        return Scan(patterns=values.reshape(-1, *values.shape[-2:]), raster=raster)

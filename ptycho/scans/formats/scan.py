@@ -37,6 +37,7 @@ class Scan:
                     column of an object array, y with its row
     metres          the unit of x, y, object_center
     x_start, y_start  nominal positions, in the same unit
+    raster          (A, B) of the patterns, slow axis first, where the file tells it
     indices         (M,) int, the frame number of each pattern or position, where a file pairs them by number
     scan_index      (M,) int, which scan each pattern belongs to
     probe           (N, N) or (L, N, N) complex
@@ -62,6 +63,7 @@ class Scan:
     metres: bool = True
     x_start: NDArray[np.float64] | None = None
     y_start: NDArray[np.float64] | None = None
+    raster: tuple[int, int] | None = None
     indices: NDArray[np.int64] | None = None
     scan_index: NDArray[np.int64] | None = None
     probe: NDArray[np.complexfloating] | None = None

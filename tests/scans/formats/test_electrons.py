@@ -16,17 +16,19 @@ from ptycho.errors import DataError
 from ptycho.scans import formats
 from ptycho.scans.formats.scan import Scan
 
-A, B, N = 3, 4, foreign.N
-RASTER = foreign.COUNTS.reshape(A, B, N, N)
-STEP, MRAD, VOLTAGE = (0.5e-9, 0.4e-9), 0.25, 300e3
+N = foreign.N
+A, B = foreign.SCAN.raster
+STEP, MRAD, VOLTAGE = foreign.SCAN.step, 0.25, 300e3
 WAVELENGTH = 1.9687e-12  # of 300 kV, the tables' 1.97 pm
 PIXEL = WAVELENGTH / (N * MRAD * 1e-3)
 Y, X = (np.indices((A, B)) * np.array(STEP)[:, None, None]).reshape(2, -1)
 
 
-def signal(unit="mrad", scale=MRAD, length="nm"):
+def signal(scan, unit="mrad", scale=MRAD, length="nm"):
     """What HyperSpy hands to RosettaSciIO's writers."""
-    told = [("y", 0.5, length, True), ("x", 0.4, length, True), ("ky", scale, unit, False), ("kx", scale, unit, False)]
+    dy, dx = (step * 1e9 for step in scan.step)
+    told = [("y", dy, length, True), ("x", dx, length, True), ("ky", scale, unit, False), ("kx", scale, unit, False)]
+    raster = scan.in_raster(scan.counts)
     axes = [
         {
             "_type": "UniformDataAxis",
@@ -38,11 +40,11 @@ def signal(unit="mrad", scale=MRAD, length="nm"):
             "navigate": navigate,
             "index_in_array": k,
         }
-        for k, (size, (name, step, units, navigate)) in enumerate(zip(RASTER.shape, told, strict=True))
+        for k, (size, (name, step, units, navigate)) in enumerate(zip(raster.shape, told, strict=True))
     ]
     microscope = {"TEM": {"beam_energy": VOLTAGE / 1e3, "convergence_angle": 21.0, "camera_length": 100.0}}
     return {
-        "data": RASTER,
+        "data": raster,
         "axes": axes,
         "metadata": {
             "General": {"title": "4D scan"},
@@ -59,23 +61,24 @@ def signal(unit="mrad", scale=MRAD, length="nm"):
     }
 
 
-def hspy(folder, **how):
-    rsciio.hspy.file_writer(str(folder / "scan.hspy"), signal(**how))
+def hspy(folder, scan=foreign.SCAN, **how):
+    rsciio.hspy.file_writer(str(folder / "scan.hspy"), signal(scan, **how))
     return folder / "scan.hspy"
 
 
-def ncem(folder, **how):
+def ncem(folder, scan=foreign.SCAN, **how):
     """EMD 0.2 as HyperSpy writes it: all axes the other way round."""
-    rsciio.emd.file_writer(str(folder / "scan.emd"), signal(**how))
+    rsciio.emd.file_writer(str(folder / "scan.emd"), signal(scan, **how))
     return folder / "scan.emd"
 
 
-def py4dstem(folder, voltage=VOLTAGE, length="nm", unit="mrad"):
+def py4dstem(folder, scan=foreign.SCAN, voltage=VOLTAGE, length="nm", unit="mrad"):
     """EMD 1.0 as py4DSTEM saves a data cube: its axes are Rx, Ry, Qx, Qy, of which Rx is the slow one."""
+    dy, dx = (step * 1e9 for step in scan.step)
     cube = emdfile.Array(
-        RASTER,
+        scan.in_raster(scan.counts),
         name="datacube",
-        dims=[[0, 0.5], [0, 0.4], [0, MRAD], [0, MRAD]],
+        dims=[[0, dy], [0, dx], [0, MRAD], [0, MRAD]],
         dim_units=[length, length, unit, unit],
         dim_names=["Rx", "Ry", "Qx", "Qy"],
     )
@@ -90,11 +93,11 @@ def py4dstem(folder, voltage=VOLTAGE, length="nm", unit="mrad"):
     return folder / "scan.h5"
 
 
-def arina(folder, step=(0.5, 0.4), M=foreign.M - 3):
+def arina(folder, scan=foreign.SCAN, step=(0.5, 0.4), M=foreign.M - 3):
     """DECTRIS's master file, its links, bitshuffle-LZ4 and the file with the step that lies beside it."""
     for k, part in enumerate((slice(0, 5), slice(5, M))):
         with h5py.File(folder / f"scan_data_{k + 1:06d}.h5", "w") as file:
-            frames = foreign.COUNTS[part].astype(np.uint32)
+            frames = scan.counts[part].astype(np.uint32)
             file.create_dataset("entry/data/data", data=frames, chunks=(1, N, N), **hdf5plugin.Bitshuffle())
     with h5py.File(folder / "scan_master.h5", "w") as file:
         file.create_group("entry").attrs["NX_class"] = "NXentry"
@@ -112,28 +115,29 @@ def arina(folder, step=(0.5, 0.4), M=foreign.M - 3):
     return folder / "scan_master.h5"
 
 
-def mib(folder, counts=foreign.COUNTS):
+def mib(folder, scan=foreign.SCAN):
     """Merlin's frames, as the headers that RosettaSciIO reads say: a clock that waits at the end of each line."""
     with open(folder / "scan.mib", "wb") as file:
-        for k, frame in enumerate(counts):
-            time = f"2026-01-01T00:00:{k * 0.001 + k // B * 0.01:09.6f}"
+        for k, frame in enumerate(scan.counts):
+            time = f"2026-01-01T00:00:{k * 0.001 + k // scan.raster[1] * 0.01:09.6f}"
             head = f"MQ1,{k + 1:06d},00384,01,{N:04d},{N:04d},U16,   1x1,01,{time}Z,0.001,{time}000Z,1000000ns,12,"
             file.write(head.ljust(384).encode())
             file.write(frame[::-1].astype(">u2").tobytes())  # row 0 of a file is at the bottom
     return folder / "scan.mib"
 
 
-def empad(folder):
+def empad(folder, scan=foreign.SCAN):
     """128 x 128 float32 and two lines of footer for each frame, beside an XML."""
-    frames = np.zeros((A * B, 130, 128), "<f4")
-    frames[:, :64, :64] = foreign.COUNTS
-    frames.tofile(folder / "scan_x4_y3.raw")
+    (A, B), (M, H, W), (height, width) = scan.raster, scan.counts.shape, np.multiply(scan.raster, scan.step)
+    frames = np.zeros((M, 130, 128), "<f4")
+    frames[:, :H, :W] = scan.counts
+    frames.tofile(folder / f"scan_x{B}_y{A}.raw")
     (folder / "scan.xml").write_text(
         f"""<?xml version="1.0" encoding="UTF-8"?>
-<root><raw_file filename="scan_x4_y3.raw"/><pix_x value="{B}">{B}</pix_x><pix_y value="{A}">{A}</pix_y>
+<root><raw_file filename="scan_x{B}_y{A}.raw"/><pix_x value="{B}">{B}</pix_x><pix_y value="{A}">{A}</pix_y>
 <timestamp isoformat="2026-01-01T00:00:00"/><scan_parameters mode="acquire"/>
 <iom_measurements><calibrated_pixelsize>2.0e-10</calibrated_pixelsize>
-<optics><get_full_scan_field_of_view>[1.5e-9, 2.0e-9]</get_full_scan_field_of_view></optics></iom_measurements>
+<optics><get_full_scan_field_of_view>[{height}, {width}]</get_full_scan_field_of_view></optics></iom_measurements>
 </root>"""
     )
     return folder / "scan.xml"
@@ -246,7 +250,7 @@ def test_empad_is_read_through_rosettasciio(tmp_path, capsys):
     scan = formats.read(path)
     assert scan.patterns.shape == (12, 128, 128)
     assert np.array_equal(scan.patterns[3:7][:, :64, :64], foreign.COUNTS[3:7].astype(np.float32))
-    np.testing.assert_allclose(scan.step, (0.5e-9, 0.5e-9))
+    np.testing.assert_allclose(scan.step, STEP)
     assert scan.detector_frequency == pytest.approx(2e8)
     assert formats.files_of(path) == [path, tmp_path / "scan_x4_y3.raw"]
     main(["inspect", str(path)])
@@ -323,14 +327,14 @@ def test_arrays_of_other_axes_are_listed(tmp_path):
 
 def test_an_older_py4dstem_file_in_pixels_gives_its_patterns(tmp_path):
     """Version 0.12: a group of type 1, axes of which nobody measured the pixels, and another cube beside it."""
-    path = tmp_path / "scan.h5"
+    path, raster = tmp_path / "scan.h5", foreign.SCAN.in_raster(foreign.COUNTS)
     with h5py.File(path, "w") as file:
         for name in ("datacube_0", "datacube_1"):
             cube = file.create_group(f"4DSTEM_experiment/data/datacubes/{name}")
             cube.attrs["emd_group_type"] = 1
-            cube["data"] = RASTER
+            cube["data"] = raster
             for k, axis in enumerate(("R_x", "R_y", "Q_x", "Q_y")):
-                cube[f"dim{k + 1}"] = np.arange(RASTER.shape[k])
+                cube[f"dim{k + 1}"] = np.arange(raster.shape[k])
                 cube[f"dim{k + 1}"].attrs.update(name=axis, units="[pix]")
     scan = formats.read(path)
     assert np.array_equal(scan.intensity(), foreign.COUNTS) and scan.x is None and scan.pixel is None

@@ -18,25 +18,25 @@ KEV = foreign.ENERGY / foreign.EV / 1e3
 RASTER = foreign.COUNTS.reshape(3, 4, N, N)
 
 
-def hdf5(path):
+def hdf5(path, scan=foreign.SCAN):
     with h5py.File(path, "w") as file:
-        file["scan/frames"] = foreign.COUNTS
-        file["scan/motors/stage_x"], file["scan/motors/stage_y"] = foreign.X_M * 1e6, foreign.Y_M * 1e6
+        file["scan/frames"] = scan.counts
+        file["scan/motors/stage_x"], file["scan/motors/stage_y"] = scan.x_m * 1e6, scan.y_m * 1e6
         for name in ("stage_x", "stage_y"):
             file[f"scan/motors/{name}"].attrs["units"] = "um"
         file["scan/photon_energy"], file["scan/photon_energy"].attrs["units"] = KEV, "keV"
         file["scan/camera_distance"], file["scan/camera_distance"].attrs["units"] = foreign.DISTANCE * 1e3, "mm"
         file["scan/pixel_size"], file["scan/pixel_size"].attrs["units"] = foreign.DETECTOR * 1e6, "um"
         file["scan/bad_pixels"] = foreign.BAD.astype(np.uint8)
-        file["scan/probe"] = foreign.PROBE
+        file["scan/probe"] = scan.probe
     return path
 
 
-def npz(path):
+def npz(path, scan=foreign.SCAN):
     np.savez(
         path,
-        frames=np.moveaxis(foreign.COUNTS, 0, -1),
-        places=np.stack([foreign.X_M, foreign.Y_M], 1) * 1e6,
+        frames=np.moveaxis(scan.counts, 0, -1),
+        places=np.stack([scan.x_m, scan.y_m], 1) * 1e6,
         energy=KEV,
         distance=foreign.DISTANCE,
         pixel=foreign.DETECTOR,
@@ -44,9 +44,10 @@ def npz(path):
     return path
 
 
-def mat(path):
-    scan = {"frames": np.moveaxis(RASTER, (0, 1), (-2, -1)), "ppX": foreign.X_M, "ppY": foreign.Y_M, "energy": KEV}
-    savemat(path, {"scan": {**scan, "distance": foreign.DISTANCE, "pixel_size": foreign.DETECTOR}})
+def mat(path, scan=foreign.SCAN):
+    frames = np.moveaxis(scan.in_raster(scan.counts), (0, 1), (-2, -1))
+    told = {"frames": frames, "ppX": scan.x_m, "ppY": scan.y_m, "energy": KEV}
+    savemat(path, {"scan": {**told, "distance": foreign.DISTANCE, "pixel_size": foreign.DETECTOR}})
     return path
 
 

@@ -10,10 +10,8 @@ from ptycho.__main__ import main
 from ptycho.errors import DataError
 from ptycho.scans import formats
 
-A, B = 3, 4
-RASTER = foreign.COUNTS.reshape(A, B, foreign.N, foreign.N)
+A, B = foreign.SCAN.raster
 KEV = foreign.ENERGY / foreign.EV / 1e3
-Y, X = foreign.Y_M.reshape(A, B), foreign.X_M.reshape(A, B)
 
 
 def group(parent, name, kind, **attributes):
@@ -39,8 +37,9 @@ def detector(parent, name, kind="NXdetector"):
     return found
 
 
-def nxcxi_ptycho(path):
+def nxcxi_ptycho(path, scan=foreign.SCAN):
     """By contributed_definitions/NXcxi_ptycho.nxdl.xml: a raster, and a virtual dataset that lists it for CXI."""
+    A, B = scan.raster
     with h5py.File(path, "w") as file:
         file["cxi_version"] = 160
         entry = group(file, "entry_1", "NXentry", default="data")
@@ -52,11 +51,11 @@ def nxcxi_ptycho(path):
         put(beam, "incident_beam_energy", KEV, "keV")
         camera = detector(instrument, "detector_1")
         camera.attrs.update(signal="data", axes=["translation", "data"])
-        put(camera, "data", RASTER, **hdf5plugin.Bitshuffle())
-        translation = np.stack([foreign.X_M, foreign.Y_M, 0 * foreign.X_M], 1)
+        put(camera, "data", scan.in_raster(scan.counts), **hdf5plugin.Bitshuffle())
+        translation = np.stack([scan.x_m, scan.y_m, 0 * scan.x_m], 1)
         put(camera, "translation", translation * 1e6, "um")
-        layout = h5py.VirtualLayout(foreign.COUNTS.shape, foreign.COUNTS.dtype)
-        source = h5py.VirtualSource(".", camera["data"].name, RASTER.shape)
+        layout = h5py.VirtualLayout(scan.counts.shape, scan.counts.dtype)
+        source = h5py.VirtualSource(".", camera["data"].name, camera["data"].shape)
         for k in range(A):
             layout[k * B : (k + 1) * B] = source[k]
         listed = group(entry, "data_1", "NXcollection")
@@ -64,17 +63,18 @@ def nxcxi_ptycho(path):
         sample = group(entry, "sample_1", "NXsample")
         group(sample, "geometry_1", "NXcollection")["translation"] = camera["translation"]
         moved = group(sample, "transformations", "NXtransformations")
-        put(moved, "x", X * 1e3, "mm"), put(moved, "y", Y * 1e3, "mm")
+        put(moved, "x", scan.in_raster(scan.x_m) * 1e3, "mm"), put(moved, "y", scan.in_raster(scan.y_m) * 1e3, "mm")
         shown = group(entry, "data", "NXdata", signal="data", axes=["y", "x", ".", "."])
         for name, item in (("data", camera["data"]), ("x", moved["x"]), ("y", moved["y"])):
             shown[name] = item
     return path
 
 
-def diamond_mapping(path):
+def diamond_mapping(path, scan=foreign.SCAN):
     """As Diamond's mapping scans lie (I14, J08): axes that were set, positions that were read back, linked frames."""
+    A, B = scan.raster
     with h5py.File(path.with_name("merlin.h5"), "w") as file:
-        put(file, "data", RASTER)
+        put(file, "data", scan.in_raster(scan.counts))
     with h5py.File(path, "w") as file:
         file.attrs["default"] = "entry"
         entry = group(file, "entry", "NXentry")
@@ -85,22 +85,25 @@ def diamond_mapping(path):
         shown = group(entry, "merlin", "NXdata", signal="data")
         shown.attrs.update(axes=["SampleY_value_set", "SampleX_value_set", ".", "."])
         shown["data"] = h5py.ExternalLink("merlin.h5", "data")
-        put(shown, "SampleY", Y * 1e3, "mm"), put(shown, "SampleX", X * 1e3, "mm")
+        (
+            put(shown, "SampleY", scan.in_raster(scan.y_m) * 1e3, "mm"),
+            put(shown, "SampleX", scan.in_raster(scan.x_m) * 1e3, "mm"),
+        )
         put(shown, "SampleY_value_set", np.arange(A) * 1e-3, "mm")
         put(shown, "SampleX_value_set", np.arange(B) * 1e-3, "mm")
     return path
 
 
-def diamond_gda(path):
+def diamond_gda(path, scan=foreign.SCAN):
     """As GDA wrote them (I13): entry1, motors in a group of their own, one list of frames."""
     with h5py.File(path, "w") as file:
         entry = group(file, "entry1", "NXentry")
         instrument = group(entry, "instrument", "NXinstrument")
         detector(instrument, "merlin_sw_hdf")
         stage = group(instrument, "lab_sxy", "NXpositioner")
-        put(stage, "lab_sx", foreign.X_M * 1e6, "micron"), put(stage, "lab_sy", foreign.Y_M * 1e6, "micron")
+        put(stage, "lab_sx", scan.x_m * 1e6, "micron"), put(stage, "lab_sy", scan.y_m * 1e6, "micron")
         put(group(instrument, "monochromator", "NXmonochromator"), "energy", KEV * 1e3, "eV")
-        put(group(entry, "merlin_sw_hdf", "NXdata"), "data", foreign.COUNTS)
+        put(group(entry, "merlin_sw_hdf", "NXdata"), "data", scan.counts)
     return path
 
 
@@ -166,7 +169,10 @@ def without_unit(key):
 DIAMOND = "entry/merlin/SampleX"
 WRONG = [
     (without_unit(DIAMOND), r"SampleX has no attribute units; expected a unit of length: m, mm, um, nm, A, pm"),
-    (replaced(DIAMOND, X, "furlong"), r"SampleX has the unit 'furlong'; expected a unit of length: m"),
+    (
+        replaced(DIAMOND, foreign.SCAN.in_raster(foreign.X_M), "furlong"),
+        r"SampleX has the unit 'furlong'; expected a unit of length: m",
+    ),
     (
         replaced("entry/instrument/dcm/energy", KEV, "mm"),
         r"energy has the unit 'mm'; expected a unit of energy: J, eV, keV",

@@ -11,22 +11,25 @@ from ptycho.errors import DataError
 from ptycho.physics import photons
 from ptycho.scans import formats
 
-M, N, H, W = foreign.M, foreign.N, foreign.H, foreign.W
-# find_reconstruction_ROI: first pixel, counted from 1, = position + ceil(object / 2 - probe / 2)
-POSITIONS = np.stack([foreign.LEFT + 1 - np.ceil((W - N) / 2), foreign.TOP + 1 - np.ceil((H - N) / 2)], 1)
+M, N = foreign.M, foreign.N
 LAMBDA = 6.62607015e-34 * 299792458.0 / foreign.ENERGY
-CONTENT = {
-    "dp": np.moveaxis(foreign.COUNTS, 0, -1),
-    "object": foreign.OBJECT,
-    "probe": foreign.PROBE[:, :, None, None],
-    "outputs": {"probe_positions": POSITIONS},
-    "p": {
-        "lambda": LAMBDA,
-        "dx_spec": np.full((1, 2), foreign.PIXEL),
-        "z": foreign.DISTANCE,
-        "ds": foreign.DETECTOR,
-    },
-}
+
+
+def content(scan):
+    H, W = scan.object.shape
+    # find_reconstruction_ROI: first pixel, counted from 1, = position + ceil(object / 2 - probe / 2)
+    positions = np.stack([scan.left + 1 - np.ceil((W - N) / 2), scan.top + 1 - np.ceil((H - N) / 2)], 1)
+    p = {"lambda": LAMBDA, "dx_spec": np.full((1, 2), foreign.PIXEL), "z": foreign.DISTANCE, "ds": foreign.DETECTOR}
+    return {
+        "dp": np.moveaxis(scan.counts, 0, -1),
+        "object": scan.object,
+        "probe": scan.probe[:, :, None, None],
+        "outputs": {"probe_positions": positions},
+        "p": p,
+    }
+
+
+CONTENT = content(foreign.SCAN)
 
 
 def version_5(path, content):

@@ -21,9 +21,9 @@ PIXELS = {"angle": "detector_angle", "frequency": "detector_frequency", "length"
 
 
 def places(shape: tuple[int, int], step: tuple[float, float]) -> dict[str, Any]:
-    """x and y (A B,) in metres, and the step, of a raster (A, B) with steps (dy, dx) in metres: fields of a Scan."""
+    """x and y (A B,) in metres, shape and step of a raster (A, B) with steps (dy, dx) in metres: fields of a Scan."""
     y, x = (index * side for index, side in zip(np.indices(shape).reshape(2, -1), step, strict=True))
-    return {"x": x, "y": y, "step": step}
+    return {"x": x, "y": y, "raster": shape, "step": step}
 
 
 def calibrated(shape: tuple[int, ...], scanned: list[Axis], detected: list[Axis], what: str) -> dict[str, Any]:
@@ -38,6 +38,7 @@ def calibrated(shape: tuple[int, ...], scanned: list[Axis], detected: list[Axis]
     if len(steps) == len(shape) == 2:
         fields |= places((shape[0], shape[1]), (steps[0], steps[1]))
     elif len(shape) == 2:
+        fields["raster"] = shape
         notes.append("the raster, whose step is not calibrated: state `step` in a map")
     if all(_known(unit) for _, unit in detected):
         kind = units.kind_of(detected[0][1])
