@@ -444,11 +444,6 @@ def test_products_have_the_layout_that_ptychodus_reads(tmp_path):
         )
 
 
-def test_formats_need_no_tensorflow():
-    code = "import ptycho.scans.formats, sys; sys.exit('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
 @pytest.mark.parametrize("key", ["counts", "diff3d"])
 def test_a_cubic_stack_is_read_by_its_totals(key, tmp_path):
     """Of (N, N, N), the axis along which the totals are most even is that of the patterns."""

@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from ptycho.errors import DataError
@@ -76,6 +75,8 @@ def beside(path: Path) -> Path:
 
 def load(path: Path) -> Map:
     """The map in a YAML file. Raises DataError for one that cannot be read, and for a name that no map has."""
+    import yaml  # here, for a file with a map alone
+
     with naming(path):
         try:
             told = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -8,8 +8,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import yaml
-
 from ptycho.errors import DataError
 from ptycho.scans.formats import mapped, units
 from ptycho.scans.formats.containers import contents, h5, npz
@@ -90,6 +88,8 @@ def _alike(wanted: str, last: str, name: str) -> float:
 
 def propose(path: Path) -> str:
     """The text of a map for the file, to be checked; empty where nothing in it can be patterns."""
+    import yaml  # here, for a file that needs a map alone
+
     held = contents.listing(path)
     patterns = {key: entry for key, entry in held.items() if _is_stack(entry)}
     if not patterns:

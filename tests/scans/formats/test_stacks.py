@@ -9,6 +9,8 @@ import h5py
 import hdf5plugin
 import numpy as np
 import pytest
+import test_electrons as electrons
+import test_ptychoshelves as ptychoshelves
 
 from ptycho.__main__ import main
 from ptycho.errors import DataError
@@ -42,20 +44,26 @@ def test_what_a_detector_compressed_is_read_exactly(filters, tmp_path, capsys):
     assert np.array_equal(formats.read(tmp_path / "out.cxi").intensity(), foreign.COUNTS)
 
 
-def test_plugins_are_loaded_for_what_is_compressed_alone(tmp_path):
-    """Opening costs nothing where no filter is needed."""
-    plain = foreign.cxi(tmp_path / "plain.cxi")
-    packed = with_patterns(tmp_path / "packed.cxi", data=foreign.COUNTS, **hdf5plugin.Bitshuffle())
+def test_a_library_is_loaded_for_the_files_that_need_it_alone(tmp_path):
+    """And TensorFlow for none."""
+    files = {
+        "": foreign.cxi(tmp_path / "plain.cxi"),
+        "hdf5plugin": with_patterns(tmp_path / "packed.cxi", data=foreign.COUNTS, **hdf5plugin.Bitshuffle()),
+        "scipy.io": ptychoshelves.version_5(tmp_path / "scan.mat", ptychoshelves.CONTENT),
+        "yaml": foreign.cxi(tmp_path / "mapped.cxi"),
+        "rsciio": electrons.mib(tmp_path),  # the last: it loads yaml too
+    }
+    (tmp_path / "mapped.cxi.map.yaml").write_text("defocus: 0 um")
+    watched = ["tensorflow", *filter(None, files)]
     code = f"""
 import sys
 from ptycho.scans import formats
-formats.read({str(plain)!r}).intensity()
-print("hdf5plugin" in sys.modules, "rsciio" in sys.modules)
-formats.read({str(packed)!r}).intensity()
-print("hdf5plugin" in sys.modules)
+for path in {list(map(str, files.values()))}:
+    formats.read(path).intensity()
+    print(*(name for name in {watched} if name in sys.modules), sep=",")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "False", "True"]
+    assert done.stdout.splitlines() == [",".join(watched[1 : k + 1]) for k in range(len(files))]
 
 
 def test_a_filter_that_nobody_knows_is_named(tmp_path):
