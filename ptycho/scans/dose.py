@@ -139,7 +139,9 @@ def normalise(
         raise DataError(f"probeGuess: {error}") from error
     s = float(np.sqrt(nphotons) / n)
     scaled = (probe * (n / np.sqrt(energy))).astype(np.complex64)
-    amplitude = (np.sqrt(counts) / s).astype(np.float32)
+    amplitude = np.empty(counts.shape, np.float32)
+    for start in range(0, len(counts), BATCH):
+        amplitude[start : start + BATCH] = np.sqrt(counts[start : start + BATCH]) / s
     return RawData(amplitude, x, y, scaled, nphotons=nphotons, intensity_scale=s)
 
 

@@ -130,12 +130,14 @@ class RawData:
                 "intensity_scale is missing, so the amplitudes cannot be turned into photon counts; expected a scalar "
                 "s with counts = (s * diff3d)^2, or a file that holds the integer counts themselves"
             )
-        counts = self.diff3d.astype(np.float64)  # float64 before squaring: neither float32 nor uint16 would do
-        if self.mask is not None:
-            counts *= self.mask
-        counts *= self.intensity_scale
-        np.square(counts, out=counts)
-        return np.rint(counts, out=counts).astype(np.int64)
+        counts = np.empty(self.diff3d.shape, np.int64)
+        for start in range(0, len(self), BATCH):
+            # float64 before squaring: neither float32 nor uint16 would do
+            amplitude = self.diff3d[start : start + BATCH].astype(np.float64)
+            if self.mask is not None:
+                amplitude *= self.mask
+            counts[start : start + BATCH] = np.rint(np.square(amplitude * self.intensity_scale))
+        return counts
 
     def subset(self, indices: Sequence[int] | NDArray[Any] | slice) -> RawData:
         """Return the scan of the patterns selected by `indices` (integers, a boolean mask, or a slice)."""
@@ -185,7 +187,7 @@ def as_counts(values: NDArray[Any], name: str = "counts") -> NDArray[np.int64]:
         raise DataError(f"{name} holds negative values (as low as {low:.6g}); expected photon counts >= 0")
     if high > 2**53:
         raise DataError(f"{name} holds {high:.6g}; expected photon counts below 2^53")
-    return values.astype(np.int64)
+    return values.astype(np.int64, copy=False)
 
 
 def _interpret(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:

@@ -197,8 +197,7 @@ class Scan:
         """The scan by the NPZ contract: amplitude, positions in object pixels, a probe (estimated where there is none).
 
         An object whose place is unknown is left out; without one, metres become pixels from the corner of the scan.
-        What cannot be a count is zero where the mask leaves it out.
-        Raises DataError for what RawData does not take, and for what is missing and cannot be made up for.
+        What is no count is zero where masked. Raises DataError for what RawData does not take, and for what is missing.
         """
         if self.patterns is None or self.x is None or self.y is None:
             lacking = "the diffraction patterns are" if self.patterns is None else "the positions are"
@@ -206,17 +205,7 @@ class Scan:
         shape = self.patterns.shape
         if len(shape) != 3 or shape[1] != shape[2]:
             raise DataError(f"the patterns have shape {shape}; expected (M, N, N), square ones")
-        values, scale = self.values(), self.intensity_scale
-        if self.mask is not None and self.mask.shape == shape[1:]:
-            # a dead pixel may hold -1, NaN, or the largest number there is
-            values = np.where(self.mask | ((values >= 0) & (values <= 2**53)), values, 0)
-        if not self.amplitude:
-            whole = bool(values.dtype.kind in "iu" or (values == np.rint(values)).all())
-            if whole:
-                values = as_counts(values, "the patterns")
-            elif values.min() < 0:
-                raise DataError(f"the patterns hold negative intensity (as low as {values.min():.6g}); expected >= 0")
-            scale, values = (1.0 if whole else None), np.sqrt(values.astype(np.float64)).astype(np.float32)
+        amplitude, scale = (self._believed(), self.intensity_scale) if self.amplitude else self._root(shape)
         scan = self.in_pixels()
         guess = scan.object if scan.object_center is not None else None
         x, y = scan.x, scan.y
@@ -225,11 +214,12 @@ class Scan:
             x, y = samples.to_frame(x, y, shape[-1])
         probe = self.probe
         if probe is None:
-            mean = np.square(values, dtype=np.float64).mean(0)
+            # one after another: the squares of all would take many times the memory of the patterns
+            mean = sum((np.square(one, dtype=np.float64) for one in amplitude), np.zeros(shape[1:])) / max(1, shape[0])
             probe = probes.estimate(mean if self.mask is None else np.where(self.mask, mean, 0))
         framed = guess is not None or not self.metres
         return RawData(
-            diff3d=values,
+            diff3d=amplitude,
             xcoords=x,
             ycoords=y,
             probeGuess=probe.astype(np.complex64),
@@ -242,3 +232,25 @@ class Scan:
             mask=self.mask,
             pixel_size=self.pixel,
         )
+
+    def _believed(self, frames: slice = slice(None)) -> NDArray[Any]:
+        """The patterns selected, zero where the mask leaves out what is no count: -1, NaN, the largest there is."""
+        values = self.values(frames)
+        if self.mask is not None and self.mask.shape == values.shape[1:]:
+            values = np.where(self.mask | ((values >= 0) & (values <= 2**53)), values, 0)
+        return values
+
+    def _root(self, shape: tuple[int, ...]) -> tuple[NDArray[np.float32], float | None]:
+        """The root of the intensity, read in batches, and its scale: 1 where all is whole, as counts are. DataError."""
+        as_counts(self.values(slice(0)), "the patterns")  # refuses another type
+        found, whole, low, high = np.empty(shape, np.float32), True, 0.0, 0.0
+        for start in range(0, len(found), BATCH):
+            values = self._believed(slice(start, start + BATCH))
+            whole = whole and bool(values.dtype.kind in "iu" or (values == np.rint(values)).all())
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+            found[start : start + BATCH] = np.sqrt(np.abs(values.astype(np.float64)))
+        if whole:
+            as_counts(np.array([low, high]), "the patterns")
+        elif low < 0:
+            raise DataError(f"the patterns hold negative intensity (as low as {low:.6g}); expected >= 0")
+        return found, 1.0 if whole else None

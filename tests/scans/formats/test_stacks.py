@@ -122,19 +122,62 @@ def test_axes_in_another_order_are_put_in_order(tmp_path):
                 assert np.array_equal(found[frames], foreign.COUNTS[frames])
 
 
-def test_twenty_thousand_compressed_patterns_need_the_memory_of_a_batch(tmp_path):
-    M, frame = 20_000, foreign.COUNTS[0]
-    path, out = tmp_path / "long.cxi", tmp_path / "out.cxi"
-    with h5py.File(path, "w") as file:
-        item = file.create_dataset(PLACE, (M, 64, 64), "u2", chunks=(1, 64, 64), **hdf5plugin.Bitshuffle())
-        item[0] = frame
-        _, packed = item.id.read_direct_chunk((0, 0, 0))
-        for k in range(1, M):  # the same bytes again: compressing them would take the test's time
-            item.id.write_direct_chunk((k, 0, 0), packed)
+LONG = 20_000
+"""Patterns."""
+
+
+@pytest.fixture(scope="module")
+def long_scan(tmp_path_factory):
+    """A raster of as many, which repeats the 63 of `foreign.raster`."""
+    path, scan = tmp_path_factory.mktemp("long") / "scan.cxi", foreign.raster(1e-10)
+    counts, (y, x) = scan.counts, np.indices((100, 200)).reshape(2, -1) * 6 * foreign.PIXEL
+    foreign.cxi(path, scan)
+    with h5py.File(path, "r+") as file:
+        for name in (PLACE, "entry_1/sample_1/geometry_1/translation", "entry_1/image_1", "entry_1/image_2"):
+            del file[name]
+        file["entry_1/sample_1/geometry_1/translation"] = np.stack([x, y], 1)
+        item = file.create_dataset(PLACE, (LONG, 64, 64), "u2", chunks=(1, 64, 64), **hdf5plugin.Bitshuffle())
+        item[: len(counts)] = counts
+        for k in range(len(counts), LONG):  # the same bytes again: compressing them would take the test's time
+            item.id.write_direct_chunk((k, 0, 0), item.id.read_direct_chunk((k % len(counts), 0, 0))[1])
+    return path
+
+
+def test_a_long_compressed_scan_is_converted_with_the_memory_of_a_batch(long_scan, tmp_path):
+    nbytes = 2 * 64**2
     tracemalloc.start()
-    formats.convert(path, out)
+    formats.convert(long_scan, tmp_path / "out.cxi")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 12 * BATCH * frame.nbytes + 5e6 < M * frame.nbytes / 10
-    with h5py.File(out) as file:
-        assert np.array_equal(file[PLACE][M - 1], frame)
+    assert peak < 12 * BATCH * nbytes + 5e6 < LONG * nbytes / 10
+    with h5py.File(tmp_path / "out.cxi") as file:
+        assert np.array_equal(file[PLACE][LONG - 1], foreign.raster(1e-10).counts[(LONG - 1) % 63])
+
+
+@pytest.mark.slow
+def test_a_long_compressed_scan_is_inspected_and_planned_with_flat_memory(long_scan):
+    """In MiB beyond the imports; 35 were measured. A study then holds the amplitudes, 312, and for a moment their
+    counts, 625, and the amplitudes in its own units: 1280 were measured."""
+    code = f"""
+import resource
+from pathlib import Path
+import hdf5plugin, yaml
+from ptycho.reconstruct import reference
+from ptycho.scans import inspect
+from ptycho.study import plan
+from ptycho.study.config import StudyConfig
+
+path = Path({str(long_scan)!r})
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+imported = peak()
+inspect.inspect(path)
+print(peak() - imported)
+plan.write_plan(path.with_name("study"), StudyConfig(scan=str(path), N=None, doses=("full",)))
+print(peak() - imported)
+reference._load(path.name, path.parent)
+print(peak() - imported)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    inspected, planned, read = map(float, done.stdout.split())
+    assert inspected < 100 and planned < 100 and read < 1400
