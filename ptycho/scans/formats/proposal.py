@@ -137,12 +137,14 @@ def _axes(shape: tuple[int, ...]) -> list[str]:
 
 
 def _places(held: dict[str, Entry], M: int) -> dict[str, Any]:
-    """x and y: arrays of M numbers that are called so, or two columns or rows of one table."""
+    """x and y: two arrays of M numbers whose names differ in that letter, or two columns or rows of one table."""
     real = {k: v for k, v in held.items() if v.dtype.kind in "fiu"}
     lists = {k: v for k, v in real.items() if math.prod(v.shape) == M > 1}
-    named = {axis: next((k for k in lists if contents.axis_of(k.rpartition("/")[2]) == axis), None) for axis in "xy"}
-    if all(named.values()):
-        return {axis: {"from": key, "unit": _unit(held[key])} for axis, key in named.items() if key}
+    places = ((k, n) for k in lists for n, letter in enumerate(k) if letter in "xX")
+    pairs = ((k, f"{k[:n]}{chr(ord(k[n]) + 1)}{k[n + 1 :]}") for k, n in places)
+    for pair in pairs:
+        if pair[1] in lists:
+            return {axis: {"from": key, "unit": _unit(held[key])} for axis, key in zip("xy", pair, strict=True)}
     for key, entry in real.items():
         if len(entry.shape) == 2 and M in entry.shape and min(entry.shape) in (2, 3) and M > 3:
             across = "column" if entry.shape[0] == M else "row"

@@ -112,9 +112,22 @@ def test_json_holds_the_map_too(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    "names", [("samx", "samy"), ("posX", "posY"), ("x/value", "y/value"), ("max_x_mm", "max_y_mm")]
+)
+def test_positions_are_two_arrays_whose_names_differ_in_the_axis(names, tmp_path, capsys):
+    path = tmp_path / "scan.h5"
+    with h5py.File(path, "w") as file:
+        file["frames"], file["index"], file["energy"] = foreign.COUNTS, np.arange(M), np.arange(M)
+        file[names[0]], file[names[1]] = foreign.X_M, foreign.Y_M
+    main(["inspect", str(path)])
+    told = yaml.safe_load(capsys.readouterr().out.partition("a map to start from:\n")[2])
+    assert tuple(told[axis]["from"] for axis in "xy") == names
+
+
+@pytest.mark.parametrize(
     ("text", "places"),
     [
-        ("step: 2 nm\nraster: [3, 4]", np.indices((3, 4)).reshape(2, -1) * 2e-9),
+        ("step: 2 nm", np.indices((3, 4)).reshape(2, -1) * 2e-9),
         ("step: [2 nm, 3 nm]\nraster: [3, 4]", np.indices((3, 4)).reshape(2, -1) * np.array([[2e-9], [3e-9]])),
     ],
 )

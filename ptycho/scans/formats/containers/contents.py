@@ -3,7 +3,6 @@
 MATLAB's names and axes are MATLAB's (see mat); the one array of a NumPy file is called `array`.
 """
 
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +24,6 @@ MOST = 2000
 """Arrays listed of one file."""
 RASTER, FRAMES = ("slow", "fast", "row", "column"), ("frame", "row", "column")
 """What the axes of patterns are called."""
-AXIS = re.compile(r"(?:.*[^A-Za-z])?[A-Za-z]?([xy])|.*[a-z]([XY])")
 
 
 @dataclass(frozen=True)
@@ -38,12 +36,6 @@ class Entry:
 
     def __str__(self) -> str:
         return f"{self.shape} {self.dtype}"
-
-
-def axis_of(name: str) -> str | None:
-    """The axis, "x" or "y", that a name stands for: x, stage_x, lab_sx, SampleX; None for energy, index, max ..."""
-    match = AXIS.fullmatch(name)
-    return next(letter.lower() for letter in match.groups() if letter) if match else None
 
 
 def listing(path: Path) -> dict[str, Entry]:

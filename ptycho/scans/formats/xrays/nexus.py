@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ptycho.errors import DataError
 from ptycho.scans.formats import units
-from ptycho.scans.formats.containers import contents, h5
+from ptycho.scans.formats.containers import h5
 from ptycho.scans.formats.scan import Scan
 from ptycho.scans.formats.xrays import cxi
 
@@ -36,6 +36,7 @@ ARRAYS = (
     *("entry/instrument/detector/distance", "entry/instrument/detector/x_pixel_size"),
 )
 DEFINITIONS = ("NXptycho", "NXcxi_ptycho")
+AXIS = re.compile(r"(?:.*[^A-Za-z])?[A-Za-z]?([xy])|.*[a-z]([XY])")
 SET = re.compile(r"(_value)?_(set|demand|target)$|_rbv$|_value$")
 Groups = dict[str, h5py.Group]
 
@@ -151,7 +152,7 @@ def _positions(
     for path, group in groups.items():
         for name in (name for name in group if isinstance(name, str)):
             told = path.rpartition("/")[2] if name in ("value", "data") else name
-            axis, item = contents.axis_of(SET.sub("", told)), group.get(name)
+            axis, item = _axis_of(SET.sub("", told)), group.get(name)
             if axis is None or not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiu" or item.size < 2:
                 continue
             full = _full(item.shape, shape)
@@ -172,6 +173,12 @@ def _positions(
             held = np.broadcast_to(held.reshape([-1 if k == along else 1 for k in range(len(shape))]), shape)
         values.append(held.reshape(-1))
     return values[0], values[1]
+
+
+def _axis_of(name: str) -> str | None:
+    """The axis, "x" or "y", that a name stands for: x, stage_x, lab_sx, SampleX; None for energy, index, max ..."""
+    match = AXIS.fullmatch(name)
+    return next(letter.lower() for letter in match.groups() if letter) if match else None
 
 
 def _full(own: tuple[int, ...], shape: tuple[int, ...]) -> bool:
