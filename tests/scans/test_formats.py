@@ -427,6 +427,30 @@ def test_ptychodus_opens_our_patterns(tmp_path, ptychodus):
     assert np.array_equal(dataset.get_bad_pixels(), foreign.BAD)
 
 
+@pytest.mark.parametrize("suffix", [".h5", ".npz"])
+def test_we_open_what_ptychodus_writes(suffix, tmp_path, ptychodus):
+    from ptychodus.plugins.npz_diffraction_file import NPZDiffractionFileIO
+    from ptychodus.plugins.npz_product_file import NPZProductFileIO
+
+    (tmp_path / "theirs").mkdir()
+    product, patterns = (tmp_path / "theirs" / f"{name}{suffix}" for name in ("product", "diffraction"))
+    if suffix == ".h5":
+        ptychodus.save_product(product, ptychodus.load_product(foreign.product_h5(tmp_path / product.name)))
+        data = ptychodus.load_diffraction_data(foreign.ptychodus_h5(tmp_path / patterns.name))
+        ptychodus.save_diffraction_data(patterns, data)
+    else:
+        NPZProductFileIO().write(product, NPZProductFileIO().read(foreign.product_npz(tmp_path / product.name)))
+        data = NPZDiffractionFileIO().read(foreign.ptychodus_npz(tmp_path / patterns.name))
+        NPZDiffractionFileIO().write(patterns, data)
+    scan = formats.read(patterns)
+    order = np.argsort(scan.indices)
+    assert np.array_equal(scan.intensity()[order], foreign.COUNTS) and np.array_equal(scan.mask, ~foreign.BAD)
+    np.testing.assert_allclose(scan.x[order], foreign.X_M, rtol=1e-12)
+    np.testing.assert_allclose(scan.y[order], foreign.Y_M, rtol=1e-12)
+    assert scan.pixel == pytest.approx(foreign.PIXEL) and scan.energy == pytest.approx(foreign.ENERGY)
+    assert np.array_equal(scan.probe, foreign.PROBE) and np.array_equal(scan.object, foreign.OBJECT)
+
+
 def test_products_have_the_layout_that_ptychodus_reads(tmp_path):
     """The same without ptychodus, by h5py alone."""
     path = exported(tmp_path, "product.h5")
