@@ -3,12 +3,16 @@
 A cell can be made to go wrong with the environment variable ``FAIL``: "<arm or notebook> <stage> <how>".
 """
 
+import atexit
+import compileall
 import json
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -171,9 +175,11 @@ def notebook(cells: dict[str, str], path: Path) -> Path:
     return path
 
 
-def checkout(folder: Path) -> Path:
-    """Make a copy of the project in `folder` whose notebooks are stand-ins."""
-    folder.mkdir(parents=True)
+@cache
+def _template() -> Path:
+    """The copy that every checkout is one of, with its bytecode: what runs in them need not compile it again."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy2(ROOT / name, folder / name)
     shutil.copytree(ROOT / "ptycho", folder / "ptycho", ignore=shutil.ignore_patterns("__pycache__"))
@@ -185,7 +191,13 @@ def checkout(folder: Path) -> Path:
         notebook(cells, folder / "notebooks" / f"{name}.ipynb")
     shutil.copy2(ROOT / "notebooks" / "learning-rates.ipynb", folder / "notebooks")
     (folder / "ptycho" / "study" / "bounds.py").write_text(BOUNDS)
+    compileall.compile_dir(folder / "ptycho", quiet=1)
     return folder
+
+
+def checkout(folder: Path) -> Path:
+    """Make a copy of the project in `folder` whose notebooks are stand-ins."""
+    return Path(shutil.copytree(_template(), folder))
 
 
 def environment(**more: str) -> dict[str, str]:

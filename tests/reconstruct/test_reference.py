@@ -28,9 +28,13 @@ def measured_file(tmp_path_factory):
     return path, scan, counts
 
 
-def test_a_measured_scan_is_cut_and_thinned(measured_file):
-    path, scan, counts = measured_file
-    parts = measure(path)
+@pytest.fixture(scope="module")
+def parts(measured_file):
+    return measure(measured_file[0])
+
+
+def test_a_measured_scan_is_cut_and_thinned(measured_file, parts):
+    _, scan, counts = measured_file
     train, heldout = parts["train"], parts["heldout"]
     assert len(train.x) + len(heldout.x) == len(scan)
     assert len(heldout.x) == pytest.approx(len(scan) / 4, abs=1)
@@ -47,9 +51,8 @@ def test_a_measured_scan_is_cut_and_thinned(measured_file):
     assert 0 < train.x.min() < heldout.x.max() < W
 
 
-def test_the_reference_explains_the_measured_counts(measured_file):
-    path, _, _ = measured_file
-    train = measure(path)["train"].expose("full")
+def test_the_reference_explains_the_measured_counts(parts):
+    train = parts["train"].expose("full")
     flat = deviance(train, np.ones_like(train.objectGuess), np.zeros(2))
     found = deviance(train, train.objectGuess, np.zeros(2))
     assert found < flat / 10
@@ -199,9 +202,8 @@ def test_refined_positions_and_modes_reach_the_arms(tmp_path):
     assert all(part.probe.shape == (2, 64, 64) for part in found.splits(1).values())
 
 
-def test_the_ladder_is_poisson_and_a_ladder_that_is_not_is_seen(measured_file):
-    path, _, _ = measured_file
-    whole = measure(path)["train"].expose("full")
+def test_the_ladder_is_poisson_and_a_ladder_that_is_not_is_seen(parts):
+    whole = parts["train"].expose("full")
     rng = np.random.default_rng(0)
     thinned = thin_to_dose(whole, 1e4, rng)
     found = dispersion(thinned, whole)
@@ -225,9 +227,8 @@ def test_the_ladder_is_poisson_and_a_ladder_that_is_not_is_seen(measured_file):
     assert dispersion(uneven, whole).thinning > 1 + 5 * found.error
 
 
-def test_the_standard_error_of_a_thinning_is_that_of_many(measured_file):
-    path, _, _ = measured_file
-    whole = measure(path)["train"].expose("full").subset(slice(0, 4))
+def test_the_standard_error_of_a_thinning_is_that_of_many(parts):
+    whole = parts["train"].expose("full").subset(slice(0, 4))
     found = [dispersion(thin_to_dose(whole, 2e3, np.random.default_rng(k)), whole) for k in range(200)]
     values = np.array([one.thinning for one in found])
     error = found[0].error

@@ -25,7 +25,7 @@ from ptycho.reconstruct.networks import model
 from ptycho.scans.rawdata import RawData
 
 NETWORK = ModelConfig(N=64, gridsize=2, max_offset=10.0, blocks=1, steps=1, filters=4)
-CONFIG = TrainingConfig(model=NETWORK, nphotons=1e6, nepochs=4, batch_size=16, seed=3)
+CONFIG = TrainingConfig(model=NETWORK, nphotons=1e6, nepochs=4, batch_size=4, seed=3)
 
 
 class Interrupted(Exception):

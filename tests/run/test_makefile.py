@@ -14,6 +14,7 @@ import papermill
 import pytest
 from standins import ROOT, checkout, environment
 
+from ptycho.__main__ import main
 from ptycho.study.campaigns import CAMPAIGNS, HOW, ask
 from ptycho.study.config import PARAMETERS, StudyConfig
 
@@ -75,18 +76,33 @@ def test_the_makefile_repeats_no_default_and_stays_short():
     [
         (("NEPOCS=5",), "unknown parameter NEPOCS: the parameters are NEPOCHS N GRIDSIZE"),
         (("nepochs=5",), "unknown parameter nepochs"),
+        (("DOSES=1e9 ../x",), "DOSES='../x' is not accepted"),
+        (("ARCH=it's",), 'ARCH="it\'s" is not accepted'),
+        (("SEEDS=1 2",), "SEEDS is a parameter of `make sweep`"),
+        (("OUT=",), "OUT='' is not accepted"),
+        (("OUT=.",), "OUT='.' is not accepted"),
+        (("OUT=a b",), "OUT='a b' is not accepted"),
+        (("OUT=a:b",), "OUT='a:b' is not accepted"),
+        (("OUT=a'b",), "is not accepted: a path without"),
+        (("OUT=Makefile/x",), "OUT='Makefile/x' cannot be written"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_before_anything_is_made(root, words, message):
+    refuses(root, "study", words, message)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
         (("NEPOCHS=five",), "NEPOCHS='five' is not accepted: an integer"),
         (("NEPOCHS=0",), "NEPOCHS=0 is not accepted"),
         (("N=100",), "N=100 is not accepted"),
         (("DOSES=10000",), "DOSES='10000' is not accepted: photons per pattern written like 1e4"),
         (("DOSES=1e9 full",), "DOSES='full' is not accepted"),
-        (("DOSES=1e9 ../x",), "DOSES='../x' is not accepted"),
         (("LOSSES=nll l2",), "LOSSES='l2' is not accepted"),
         (("ARCH=foo",), "ARCH='foo' is not accepted: one of"),
-        (("ARCH=it's",), 'ARCH="it\'s" is not accepted'),
         (("PHASE=9",), "PHASE=9.0 is not accepted"),
         (("SEED=-1",), "SEED=-1 is not accepted"),
-        (("SEEDS=1 2",), "SEEDS is a parameter of `make sweep`"),
         (("METHODS=direct",), "METHODS is a parameter of `make sweep`"),
         (("SCAN=none.npz",), "SCAN='none.npz': there is no such file"),
         (("POSITIONS=refine",), "POSITIONS='refine' is not accepted: it is of a measured scan, which SCAN names"),
@@ -98,16 +114,13 @@ def test_the_makefile_repeats_no_default_and_stays_short():
         (("PROBE=free",), "PROBE='free' is not accepted: fixed or trainable"),
         (("JOBS=0",), "JOBS='0' is not accepted"),
         (("JOBS=two",), "JOBS='two' is not accepted"),
-        (("OUT=",), "OUT='' is not accepted"),
-        (("OUT=.",), "OUT='.' is not accepted"),
-        (("OUT=a b",), "OUT='a b' is not accepted"),
-        (("OUT=a:b",), "OUT='a:b' is not accepted"),
-        (("OUT=a'b",), "is not accepted: a path without"),
-        (("OUT=Makefile/x",), "OUT='Makefile/x' cannot be written"),
     ],
 )
-def test_a_wrong_parameter_is_refused_before_anything_is_made(root, words, message):
-    refuses(root, "study", words, message)
+def test_so_are_others_by_the_command_that_make_calls(root, words, message, monkeypatch, capsys):
+    monkeypatch.chdir(root)
+    before = snapshot(root)
+    assert main(["study", *words]) == 2
+    assert message in capsys.readouterr().err and snapshot(root) == before
 
 
 def refuses(root: Path, target: str, words: tuple[str, ...], message: str) -> None:
@@ -214,21 +227,6 @@ def test_a_study_from_beginning_to_end_and_what_is_done_again(root):
     assert re.search(r"^low_nll +done", done.stdout, re.MULTILINE)
     done = make("clean", cwd=root)
     assert done.returncode == 0 and not out.exists()
-
-
-def test_a_measured_scan_has_its_resolution_in_the_report(root):
-    out = root / "out"
-    words = ("study", "SCAN=siemens-star", "DOSES=full", "LOSSES=nll", "OUT=out")
-    done = make(*words, "RESOLUTION=4.5", cwd=root)
-    assert done.returncode == 0, done.stdout + done.stderr
-    page = (out / "index.html").read_text()
-    assert "so many photons for 4.5" in page and 'href="resolution.html"' in page and (out / "resolution.html").exists()
-    assert re.search(r"^resolution +done", make("status", "OUT=out", cwd=root).stdout, re.MULTILINE)
-
-    done = make(*words, "RESOLUTION=6", cwd=root)  # another question: nothing is trained anew
-    assert done.returncode == 0 and "so many photons for 6" in (out / "index.html").read_text()
-    assert ran(out) == {"full_nll": 1}
-    assert make("clean", "OUT=out", cwd=root).returncode == 0 and not out.exists()
 
 
 def test_a_failed_arm_stops_no_other_and_is_resumed(root, tmp_path):
@@ -364,18 +362,27 @@ def test_a_touched_or_saved_notebook_makes_nothing_and_a_changed_line_does(root)
     assert ran(out) == {"low_nll": 2} and snapshot(out)["data/low_train.npz"] == before["data/low_train.npz"]
 
 
-def test_a_scan_replaced_by_an_older_one_is_simulated_again(root):
-    scan, words = root / "scan.npz", ("study", "SCAN=scan.npz", "DOSES=1e4", "LOSSES=nll", "OUT=out")
+def test_a_measured_scan_has_its_resolution_in_the_report_and_one_replaced_by_an_older_is_simulated_again(root):
+    scan, out = root / "scan.npz", root / "out"
+    words = ("study", "SCAN=scan.npz", "DOSES=full", "LOSSES=nll", "OUT=out")
     scan.write_text("a scan")
-    assert make(*words, cwd=root).returncode == 0
+    done = make(*words, "RESOLUTION=4.5", cwd=root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (out / "index.html").read_text()
+    assert "so many photons for 4.5" in page and 'href="resolution.html"' in page and (out / "resolution.html").exists()
+    assert re.search(r"^resolution +done", make("status", "OUT=out", cwd=root).stdout, re.MULTILINE)
+
     os.utime(scan)
-    before = snapshot(root / "out" / "data")
-    assert make(*words, cwd=root).returncode == 0 and snapshot(root / "out" / "data") == before
+    before, made = snapshot(out / "data"), (out / "simulate.ipynb").stat().st_mtime
+    done = make(*words, "RESOLUTION=6", cwd=root)  # another question: nothing is trained anew
+    assert done.returncode == 0 and "so many photons for 6" in (out / "index.html").read_text()
+    assert ran(out) == {"full_nll": 1} and snapshot(out / "data") == before
+
     scan.write_text("b scan")
     os.utime(scan, (1000, 1000))
-    made = (root / "out" / "simulate.ipynb").stat().st_mtime
-    assert make(*words, cwd=root).returncode == 0
-    assert (root / "out" / "simulate.ipynb").stat().st_mtime > made
+    assert make(*words, "RESOLUTION=6", cwd=root).returncode == 0
+    assert (out / "simulate.ipynb").stat().st_mtime > made
+    assert make("clean", "OUT=out", cwd=root).returncode == 0 and not out.exists()
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks processes up in /proc")
