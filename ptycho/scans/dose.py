@@ -17,7 +17,7 @@ from ptycho.errors import DataError
 from ptycho.physics.photons import ideal_amplitude, illuminated_area
 from ptycho.physics.probes import support_size
 from ptycho.scans.formats.scan import Scan
-from ptycho.scans.rawdata import RawData, as_counts
+from ptycho.scans.rawdata import BATCH, RawData, as_counts
 
 SAME_DOSE = 1.01
 """A dose up to this times what was measured is the measured one."""

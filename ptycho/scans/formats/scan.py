@@ -244,11 +244,11 @@ class Scan:
         """The root of the intensity, read in batches, and its scale: 1 where all is whole, as counts are. DataError."""
         as_counts(self.values(slice(0)), "the patterns")  # refuses another type
         found, whole, low, high = np.empty(shape, np.float32), True, 0.0, 0.0
-        for start in range(0, len(found), BATCH):
-            values = self._believed(slice(start, start + BATCH))
+        for start in range(0, len(found), self.batch):
+            values = self._believed(slice(start, start + self.batch))
             whole = whole and bool(values.dtype.kind in "iu" or (values == np.rint(values)).all())
             low, high = min(low, float(values.min())), max(high, float(values.max()))
-            found[start : start + BATCH] = np.sqrt(np.abs(values.astype(np.float64)))
+            found[start : start + self.batch] = np.sqrt(np.abs(values.astype(np.float64)))
         if whole:
             as_counts(np.array([low, high]), "the patterns")
         elif low < 0:
