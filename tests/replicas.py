@@ -13,8 +13,6 @@ from ptycho.reconstruct import groups, training
 from ptycho.reconstruct.networks import model
 from ptycho.scans import simulated
 
-training.STEPS_PER_EPOCH = 20
-
 
 def losses(grouped: groups.Groups, devices: list[str]) -> list[float]:
     """The loss of each epoch of a training on these devices."""
