@@ -13,8 +13,8 @@ from ptycho.physics import photons
 from ptycho.physics.probes import total_intensity
 from ptycho.scans import frame
 from ptycho.scans.faults.fault import DOUBTFUL, MENDED, REFUSED, Fault
-from ptycho.scans.formats.scan import PLANCK_LIGHT, Scan
-from ptycho.scans.formats.units import ELECTRONVOLT
+from ptycho.scans.formats.scan import Scan
+from ptycho.scans.formats.units import ELECTRONVOLT, PLANCK_LIGHT
 from ptycho.scans.rawdata import outside
 
 LEAST_OVERLAP = 0.5

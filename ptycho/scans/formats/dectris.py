@@ -27,7 +27,7 @@ from ptycho.errors import DataError
 from ptycho.scans.formats import units
 from ptycho.scans.formats.containers import h5
 from ptycho.scans.formats.electrons import raster
-from ptycho.scans.formats.scan import PLANCK_LIGHT, Scan
+from ptycho.scans.formats.scan import Scan
 
 NAME = "dectris"
 DATA, DETECTOR, BEAM = "entry/data", "entry/instrument/detector", "entry/instrument/beam"
@@ -53,7 +53,7 @@ def read(path: Path) -> Scan:
         keys = (f"{BEAM}/incident_energy", f"{DETECTOR}/detectorSpecific/photon_energy")
         energy = next((v for key in keys if (v := _quantity(file, key, "energy", "eV"))), None)
         if step is None and wavelength:
-            energy = PLANCK_LIGHT / wavelength
+            energy = units.PLANCK_LIGHT / wavelength
         names = (f"{DETECTOR}/{name}" for name in ("detector_distance", "distance"))
         scan = Scan(
             patterns=patterns,

@@ -37,7 +37,7 @@ from ptycho.scans.archive import naming
 from ptycho.scans.formats import units
 from ptycho.scans.formats.containers import contents
 from ptycho.scans.formats.electrons import raster
-from ptycho.scans.formats.scan import PLANCK_LIGHT, Scan
+from ptycho.scans.formats.scan import Scan
 
 SUFFIX = ".map.yaml"
 QUANTITIES = {
@@ -112,7 +112,7 @@ def read(path: Path, told: Map, known: Scan | None) -> Scan:
             if name in told:
                 changes[name] = _number(path, name, told[name], kind)
         if (wavelength := changes.pop("wavelength", None)) is not None:
-            changes["energy"] = PLANCK_LIGHT / wavelength
+            changes["energy"] = units.PLANCK_LIGHT / wavelength
         for name in ARRAYS:
             if name in told:
                 changes[name] = np.squeeze(contents.array(path, _words(name, told[name])["from"]))

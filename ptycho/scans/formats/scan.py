@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,13 +11,9 @@ from numpy.typing import NDArray
 from ptycho.errors import DataError
 from ptycho.physics import probes, samples
 from ptycho.scans.formats.stack import Derived, Frames, Stack
-from ptycho.scans.formats.units import ELECTRONVOLT
+from ptycho.scans.formats.units import ELECTRON_MASS, ELECTRONVOLT, LIGHT, PLANCK, PLANCK_LIGHT
 from ptycho.scans.rawdata import RawData, as_counts
 
-PLANCK, LIGHT, ELECTRON_MASS = 6.62607015e-34, 299792458.0, 9.1093837139e-31
-"""J s and m/s, exact since the SI of 2019; kg (CODATA 2022)."""
-PLANCK_LIGHT = PLANCK * LIGHT
-"""h c in joule metres."""
 ELECTRONS = ("voltage", "semi_angle", "defocus", "step", "detector_angle", "detector_frequency")
 """The fields of a Scan that only an electron microscope has."""
 BATCH, BATCH_PIXELS = 64, 2**22
@@ -118,7 +113,7 @@ class Scan:
     @property
     def batch(self) -> int:
         """Patterns to read at a time."""
-        pixels = 0 if self.patterns is None else math.prod(self.patterns.shape[1:])
+        pixels = 0 if self.patterns is None else int(np.prod(self.patterns.shape[1:]))
         return min(BATCH, max(1, BATCH_PIXELS // max(1, pixels)))
 
     @property
@@ -212,8 +207,7 @@ class Scan:
         assert x is not None and y is not None
         if self.metres and guess is None and len(x):
             x, y = samples.to_frame(x, y, shape[-1])
-        probe = self.probe
-        if probe is None:
+        if (probe := self.probe) is None:
             # one after another: the squares of all would take many times the memory of the patterns
             mean = sum((np.square(one, dtype=np.float64) for one in amplitude), np.zeros(shape[1:])) / max(1, shape[0])
             probe = probes.estimate(mean if self.mask is None else np.where(self.mask, mean, 0))

@@ -25,7 +25,8 @@ import numpy as np
 from ptycho.errors import DataError
 from ptycho.scans.archive import written
 from ptycho.scans.formats.containers import h5
-from ptycho.scans.formats.scan import PLANCK_LIGHT, Scan
+from ptycho.scans.formats.scan import Scan
+from ptycho.scans.formats.units import PLANCK_LIGHT
 
 NAME, SUFFIXES = "cxi", (".cxi",)
 HOLDS = frozenset({"patterns", "positions", "probe", "object", "mask"})

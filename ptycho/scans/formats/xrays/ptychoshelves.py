@@ -29,7 +29,7 @@ from ptycho.scans.archive import naming
 from ptycho.scans.formats import units
 from ptycho.scans.formats.containers import h5, mat
 from ptycho.scans.formats.electrons import raster
-from ptycho.scans.formats.scan import PLANCK_LIGHT, Scan
+from ptycho.scans.formats.scan import Scan
 from ptycho.scans.formats.stack import Stack
 
 NAME = "ptychoshelves"
@@ -75,7 +75,7 @@ def read(path: Path) -> Scan:
             probe=_probe(found.get("probe"), notes),
             object=None if guess is None else guess.reshape(guess.shape[:2]),
             object_center=None if guess is None else h5.center(*(n / 2 - np.ceil(n / 2) + 1 for n in guess.shape[:2])),
-            energy=PLANCK_LIGHT / wavelength if wavelength and metre == 1 else None,
+            energy=units.PLANCK_LIGHT / wavelength if wavelength and metre == 1 else None,
             distance=one.get("p/z", 0) * metre or None,
             detector_pixel=one.get("p/ds", 0) * metre or None,
             pixel_size=h5.side(sides, f"p/dx_spec is {sides} metres; expected square pixels"),
