@@ -86,7 +86,7 @@ def _inspect(options: argparse.Namespace) -> int:
     from ptycho.figures import images, output
     from ptycho.scans import inspect
 
-    found = inspect.inspect(options.file, options.mapping)
+    found = inspect.inspect(options.file, options.mapping, options.material)
     print(json.dumps(found.as_dict(), indent=2) if options.json else found)
     if found.seen is not None and (options.png or not options.json):
         png = options.png or options.file.with_name(f"{options.file.name}.inspect.png")
@@ -160,6 +160,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("file", type=Path, metavar="FILE")
     command.add_argument("--png", type=Path, help="where its picture goes (default: FILE.inspect.png)")
     command.add_argument("--json", action="store_true", help="print it as JSON, and draw only where --png asks for it")
+    command.add_argument("--material", metavar="FORMULA", help="of the sample, like H50C30N9O10S1: tells gray")
     mapping = "a YAML that tells how to read it (default: FILE.map.yaml, where there is one)"
     command.add_argument("--map", type=Path, dest="mapping", metavar="MAP", help=mapping)
 

@@ -46,6 +46,49 @@ def zone_plate(N: int, defocus: float | None = None) -> NDArray[np.complex64]:
     return (wave / np.abs(wave).max()).astype(np.complex64)
 
 
+def electron(
+    N: int,
+    pixel: float,
+    wavelength: float,
+    semi_angle: float,
+    defocus: float,
+    *,
+    spherical: float = 0.0,
+    astigmatism: float = 0.0,
+    axis: float = 0.0,
+) -> NDArray[np.complex64]:
+    """Return the probe of an electron microscope: the image of a round aperture through an aberrated lens.
+
+    In the aperture, an angle alpha below `semi_angle` at the azimuth phi, the wave is exp(-i chi) with::
+
+        chi = pi / lambda * alpha^2 (C1,0 + C1,2 cos 2(phi - phi1,2) + C3,0 alpha^2 / 2),    C1,0 = -defocus
+
+    The signs are Kirkland's (Advanced Computing in Electron Microscopy, 2nd ed., 2010, chapter 2): a positive
+    defocus is underfocus, the crossover lies behind the sample. The names are Krivanek's (Ultramicroscopy 78 (1999) 1).
+    The rim of the aperture is as wide as a detector pixel.
+
+    pixel       of the object, and `wavelength`: metres. The detector reaches to wavelength / (2 pixel) radians
+    semi_angle  of the cone that meets the sample, radians
+    defocus     metres; `spherical` is C3,0, metres; `astigmatism` is C1,2, metres, twofold, with its `axis` phi1,2,
+                radians from x towards y
+    Raises ValueError for an N that is odd or below 16, for a pixel, wavelength or angle that is not a finite number
+    > 0, and for an aperture that the detector does not hold.
+    """
+    for name, value in (("pixel", pixel), ("wavelength", wavelength), ("semi-angle", semi_angle)):
+        _positive(name, value)
+    edge = wavelength / (2 * pixel)
+    told = f"semi-angle is {semi_angle * 1e3:.4g} mrad, and the detector reaches to {edge * 1e3:.4g}"
+    expect(semi_angle < edge, f"{told}; expected a larger detector, or a smaller aperture")
+    step = 2 * edge / N  # radians of a detector pixel
+    alpha = _distance(N) * step
+    index = np.arange(N) - N // 2
+    phi = np.arctan2(index[:, None], index)
+    stretch = -defocus + astigmatism * np.cos(2 * (phi - axis)) + 0.5 * spherical * alpha**2
+    aperture = np.clip((semi_angle - alpha) / step + 0.5, 0, 1)
+    wave = fft.fftshift(fft.ifft2(fft.ifftshift(aperture * np.exp(-1j * np.pi / wavelength * alpha**2 * stretch))))
+    return (wave / np.abs(wave).max()).astype(np.complex64)
+
+
 def total_intensity(probe: NDArray[np.complexfloating]) -> NDArray[np.float64]:
     """Return sum_l |P_l|^2 (N, N) of a probe (N, N), or of L incoherent modes (L, N, N)."""
     return (np.abs(probe.astype(np.complex128)) ** 2).reshape(-1, *probe.shape[-2:]).sum(axis=0)

@@ -10,6 +10,7 @@ from skimage import draw
 
 from ptycho.config import OBJECTS
 from ptycho.errors import expect
+from ptycho.physics.beam import electron_wavelength, relativistic_mass
 
 Positions = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -93,6 +94,52 @@ def siemens_star(
     return 1 - np.clip(into_spoke + 0.5, 0, 1)
 
 
+BOND = 1.42
+"""Between neighbouring atoms of graphene, angstrom (Castro Neto et al., Rev. Mod. Phys. 81 (2009) 109)."""
+CONTAMINATION = 0.3
+"""Atoms per square angstrom of the amorphous carbon on graphene: 0.3 nm of it at 2 g/cm^3."""
+CARBON = (0.0893, 0.2563, 0.7570, 1.0487, 0.3575), (0.2465, 1.7100, 6.4094, 18.6113, 50.2523)
+"""a, angstrom, and b, angstrom^2, of the electron scattering factor f(s) = sum a exp(-b s^2) of a carbon atom, s half a
+spatial frequency (Peng, Ren, Dudarev & Whelan, Acta Cryst. A 52 (1996) 257)."""
+
+
+def graphene(size: int, pixel: float, voltage: float, seed: int) -> NDArray[np.complex64]:
+    """Return a sheet of graphene under amorphous carbon, as electrons see it: complex64 (size, size), exp(i phase).
+
+    Graphene is never clean. Its lattice, turned and shifted at random, fills the frame; atoms of the contamination lie
+    at random. With every atom at r_j the phase, in radians, is the projected potential times the interaction constant
+    (Kirkland, Advanced Computing in Electron Microscopy, 2nd ed., 2010, chapter 5), which is in spatial frequency q::
+
+        gamma lambda sum_j f(|q| / 2) exp(-2 pi i q r_j)
+
+    `pixel` in metres, `voltage` in volts. Raises ValueError for a pixel or voltage that is not a finite number > 0.
+    """
+    for name, value in (("pixel", pixel), ("voltage", voltage)):
+        expect(0 < value < np.inf, f"{name} of graphene is {value}; expected a finite number > 0")
+    side, rng = pixel * 1e10, np.random.default_rng(seed)  # angstrom, as the tables are
+    width = size * side
+    atoms = np.concatenate([_honeycomb(width, rng), rng.uniform(0, width, (rng.poisson(CONTAMINATION * width**2), 2))])
+    q = fft.fftfreq(size, side)
+    rows, columns = (np.exp(-2j * np.pi * np.outer(q, line)) for line in atoms.T)
+    s2 = (q[:, None] ** 2 + q**2) / 4
+    f = sum(a * np.exp(-b * s2) for a, b in zip(*CARBON, strict=True))
+    strength = relativistic_mass(voltage) * electron_wavelength(voltage) * 1e10
+    phase = fft.ifft2(strength * f * (rows @ columns.T)).real / side**2
+    return np.exp(1j * phase).astype(np.complex64)
+
+
+def _honeycomb(width: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """The places (n, 2) of graphene's atoms in a square of `width` angstrom, turned and shifted at random."""
+    turn = np.exp(1j * rng.uniform(0, 2 * np.pi))  # places as complex numbers
+    first, second = (np.sqrt(3) * BOND * np.exp(1j * angle) for angle in (0, np.pi / 3))
+    reach = np.arange(-int(width / BOND) - 2, int(width / BOND) + 3)
+    cells = (reach[:, None] * first + reach * second).ravel()
+    places = turn * np.concatenate([cells, cells + (first + second) / 3])
+    places += (1 + 1j) * width / 2 + rng.uniform(0, BOND) + 1j * rng.uniform(0, BOND)
+    inside = (np.abs(places.real / width - 0.5) < 0.5) & (np.abs(places.imag / width - 0.5) < 0.5)
+    return np.stack([places.real, places.imag], axis=1)[inside]
+
+
 def _unit(image: NDArray[np.float64]) -> NDArray[np.float64]:
     """Map an image linearly to [0, 1]."""
     return (image - image.min()) / np.ptp(image)
@@ -107,6 +154,19 @@ def random_positions(n: int, size: int, N: int, rng: np.random.Generator) -> Pos
     expect(size > N, f"object size is {size} pixels; expected at least N + 1 = {N + 1} for a patch to fit")
     x, y = rng.uniform(N / 2, size - N / 2 - 1, (2, n))
     return x, y
+
+
+def raster(n: int, step: float, N: int, margin: float = 2.0) -> tuple[Positions, int]:
+    """Return the first `n` positions, row by row, of a square raster of `step` pixels, and the side of an object that
+    holds their patches of N pixels. The first patch starts `margin` pixels inside.
+
+    Raises ValueError for n below 1, or a step that is not a finite number > 0.
+    """
+    expect(n >= 1, f"number of positions is {n}; expected 1 or more")
+    expect(0 < step < np.inf, f"step of the raster is {step} pixels; expected a finite number > 0")
+    side = int(np.ceil(np.sqrt(n)))
+    y, x = step * np.indices((side, side)).reshape(2, -1)[:, :n]
+    return to_frame(x, y, N, margin), int(np.ceil(step * (side - 1) + N + 2 * margin))
 
 
 def to_frame(x: NDArray[np.floating], y: NDArray[np.floating], N: int, margin: float = 2.0) -> Positions:

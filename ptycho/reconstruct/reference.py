@@ -12,7 +12,7 @@ from ptycho import seeds
 from ptycho.config import HELD_OUT, STAR
 from ptycho.errors import DataError
 from ptycho.files import user_cache
-from ptycho.scans import formats, star
+from ptycho.scans import exposure, formats, star
 from ptycho.scans.archive import naming
 from ptycho.scans.dose import deviance, normalise, thin_to_dose
 from ptycho.scans.faults import DOUBTFUL, Fault, ready
@@ -34,7 +34,9 @@ class Measured(Acquisition):
     scan: RawData
 
     def _expose(self, dose: str, rng: np.random.Generator) -> RawData:
-        return self.scan if dose == "full" else thin_to_dose(self.scan, float(dose), rng)
+        if dose == "full":
+            return self.scan
+        return thin_to_dose(self.scan, exposure.of(self.scan).nphotons(float(dose)), rng)
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,5 +240,6 @@ def _load(scan: str, folder: Path) -> tuple[RawData, tuple[Fault, ...], bool]:
         counts = data.counts()
     # only now is the scale of probe and object known to be of order one
     normal = normalise(counts, data.xcoords, data.ycoords, data.probeGuess)
-    whole = replace(normal, objectGuess=data.objectGuess, mask=data.mask, pixel_size=data.pixel_size)
+    known = {name: getattr(data, name) for name in ("objectGuess", "mask", "pixel_size", "energy", "voltage", "step")}
+    whole = replace(normal, **known)
     return whole, told, found.probe is None

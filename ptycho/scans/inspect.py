@@ -9,14 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.errors import DataError
-from ptycho.physics import photons, probes
-from ptycho.scans import faults, formats
+from ptycho.physics import photons
+from ptycho.physics.beam import ELECTRONVOLT
+from ptycho.scans import exposure, faults, formats
 from ptycho.scans.formats import proposal
 from ptycho.scans.formats.scan import Scan
-from ptycho.scans.formats.units import ELECTRONVOLT
 from ptycho.scans.statistics import Statistics
 
 COLUMNS, ROWS = 48, 16
+BEGINNING = {
+    "probe of semi-angle and defocus": "a fit begins with that of the semi-angle and the defocus",
+    "estimated probe": "it can be estimated from the mean pattern",
+}
+"""What is said of a scan without a probe, by what ``Scan.first_probe`` gives."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,23 +50,25 @@ class Inspection:
         return "\n".join(lines)
 
 
-def inspect(path: str | os.PathLike[str], mapping: str | os.PathLike[str] | None = None) -> Inspection:
+def inspect(
+    path: str | os.PathLike[str], mapping: str | os.PathLike[str] | None = None, material: str | None = None
+) -> Inspection:
     """Examine a file of any format, or as the map `mapping` has it. One that cannot be read is an Inspection too, with
-    the one thing that is wrong."""
+    the one thing that is wrong. material: a formula, for a dose in gray."""
     path = Path(path)
     try:
         scan, kind = formats.opened(path, mapping)
-        found = examine(scan, {"file": path.name, "format": kind})
+        found = examine(scan, {"file": path.name, "format": kind}, material)
     except DataError as error:
         return Inspection({"file": path.name}, [], [str(error)], proposed=proposal.propose(path))
     complete = scan.patterns is not None and scan.x is not None
     return found if complete else replace(found, proposed=proposal.propose(path))
 
 
-def examine(scan: Scan, summary: dict[str, str]) -> Inspection:
+def examine(scan: Scan, summary: dict[str, str], material: str | None = None) -> Inspection:
     """Examine a scan, reading its patterns once, and once more on the frame of a study where they are of another size.
 
-    Raises DataError for patterns that cannot be read.
+    Raises DataError for patterns that cannot be read, and as ``exposure.of_known`` does for a material.
     """
     found = faults.measure(scan)
     told = faults.examine(scan, found)
@@ -74,16 +81,16 @@ def examine(scan: Scan, summary: dict[str, str]) -> Inspection:
     else:
         placed = faults.mended(scan, [fault for fault in told if fault.about == "probe"])
     lit = found is not None and found.lit
-    probe = placed.probe
+    probe, whose = placed.probe, "probe"
     if found is not None and lit and probe is None:
         H, W = found.mean.shape
         if H == W and H % 2 == 0 and H >= 16 and found.mean.min() >= 0:
-            probe = probes.estimate(found.mean)
+            probe, whose = placed.first_probe(found.mean)
     refused = {fault.about for fault in told if fault.weight == faults.REFUSED}
     if refused:  # no study is made of it, which would mend the others
         told = [fault for fault in told if fault.weight != faults.MENDED]
-    summary |= _of_positions(placed, found, probe, refused) | _of_geometry(scan, found, lit)
-    missing = [] if scan.probe is not None else ["probe: it can be estimated from the mean pattern"]
+    summary |= _of_positions(placed, found, probe, whose, refused, material) | _of_geometry(scan, found, lit)
+    missing = [] if scan.probe is not None else [f"probe: {BEGINNING[whose]}"]
     missing += [] if scan.object is not None else ["object: it is what a reconstruction finds"]
     if lacking := ", ".join(scan.lacking).replace("_", " "):
         missing.append(f"{lacking}: the size of an object pixel is unknown")
@@ -112,7 +119,8 @@ def _of_patterns(scan: Scan, found: Statistics | None) -> dict[str, str]:
     if scan.patterns is None:
         return {"patterns": "none"}
     counted = found is not None and (found.whole or scan.intensity_scale is not None)
-    kind = f"{'amplitude' if scan.amplitude else 'intensity'}, {'photon counts' if counted else 'of unknown scale'}"
+    scale = f"{scan.particle[:-1]} counts" if counted else "of unknown scale"
+    kind = f"{'amplitude' if scan.amplitude else 'intensity'}, {scale}"
     values = {"patterns": f"{scan.patterns.shape} {scan.patterns.dtype}, {kind}"}
     if found is not None and found.bad == 0:
         values["brightest"] = f"{found.high.max():.4g} in a pixel, {found.totals.mean():.4g} per pattern"
@@ -120,7 +128,12 @@ def _of_patterns(scan: Scan, found: Statistics | None) -> dict[str, str]:
 
 
 def _of_positions(
-    scan: Scan, found: Statistics | None, probe: NDArray[np.complexfloating] | None, refused: set[str]
+    scan: Scan,
+    found: Statistics | None,
+    probe: NDArray[np.complexfloating] | None,
+    whose: str,
+    refused: set[str],
+    material: str | None,
 ) -> dict[str, str]:
     """Positions; overlap and dose where nothing that they follow from is refused."""
     if scan.x is None or scan.y is None:
@@ -135,13 +148,15 @@ def _of_positions(
     if places is None or len(scan.x) < 2:
         return values
     share, step, diameter = faults.overlap(*places, probe)
-    whose = "probe" if scan.probe is not None else "estimated probe"
     values["overlap"] = f"{share:.0%}: step {step:.3g}, {whose} {diameter:.3g} object pixels across"
     counted = found is not None and (found.whole or scan.intensity_scale is not None)
     if found is not None and counted and not refused & {"patterns", "mask"}:
-        each, fluence = found.totals.mean(), found.totals.sum() / photons.illuminated_area(*places, probe)
+        each, lit = found.totals.mean(), photons.illuminated_area(*places, probe) / len(scan.x)
         words = f"{each:.4g} per pattern, {each / found.valid.sum():.4g} per detector pixel"
-        values["dose"] = f"photons: {words}, {fluence:.4g} per object pixel"
+        values["dose"] = f"{scan.particle}: {words}, {each / lit:.4g} per object pixel"
+        felt = exposure.of_known(scan, scan.pixel, lit, material)
+        if (dose := felt.on_sample(each)) is not None:
+            values["sample"] = f"{dose:.4g} {felt.sample_unit}"
     return values
 
 
@@ -159,6 +174,7 @@ def _of_geometry(scan: Scan, found: Statistics | None, lit: bool) -> dict[str, s
         "object": scan.pixel and f"pixels of {scan.pixel:.5g} m",
         "probe": scan.probe is not None and f"{scan.probe.shape} {scan.probe.dtype}",
         "guess": scan.object is not None and f"an object {scan.object.shape} {scan.object.dtype}",
+        "gain": scan.gain and f"{scan.gain:.5g} detector units for one of the {scan.particle}",
         "mask": scan.mask is not None and f"{1 - scan.mask.mean():.2%} of the pixels left out",
         "zeros": found is not None and lit and f"{np.mean(found.high <= 0):.2%} of the pixels never lit",
     }

@@ -12,16 +12,19 @@ from ptycho.errors import DataError
 from ptycho.scans.formats.scan import Scan
 from ptycho.scans.formats.stack import Derived
 
+MENDED: dict[str, Any] = {"dark": None, "gain": None}
+"""Of a scan whose patterns are ``values``: neither dark frame nor gain is left to take out."""
+
 
 def changed(scan: Scan, change: Callable[[NDArray[Any]], NDArray[Any]], **others: Any) -> Scan:
-    """The scan whose patterns are `change` of what they were, a dark frame taken off; and with `others` of its fields.
+    """The scan whose patterns, free of dark frame and gain, are `change` of what they were; and `others` of its fields.
 
     They are changed when they are indexed: (m, H, W) -> (m, H', W').
     """
     assert scan.patterns is not None
     none = change(scan.values(slice(0)))
     patterns = Derived(scan.values, change, (len(scan.patterns), *none.shape[1:]), none.dtype)
-    return replace(scan, patterns=patterns, dark=None, **others)
+    return replace(scan, patterns=patterns, **MENDED, **others)
 
 
 def without(scan: Scan, pixels: NDArray[np.bool_]) -> Scan:
@@ -75,4 +78,4 @@ def only(scan: Scan, kept: NDArray[np.bool_]) -> Scan:
     """The scan of the patterns kept, (M,), with their positions."""
     each = ("x", "y", "x_start", "y_start", "indices", "scan_index")
     chosen = {name: line[kept] for name in each if (line := getattr(scan, name)) is not None}
-    return replace(scan, patterns=scan.values(kept), dark=None, **chosen)
+    return replace(scan, patterns=scan.values(kept), **MENDED, **chosen)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from ptycho.errors import DataError
 from ptycho.scans.archive import naming, read_npz, stack_first, written
+from ptycho.scans.exposure import ELECTRONS, PHOTONS
 
 PATTERN_KEYS = ("diff3d", "diffraction", "counts")  # the contract's name, its alias, and photon counts
-SCALARS = ("nphotons", "intensity_scale", "pixel_size")
+SCALARS = ("nphotons", "intensity_scale", "pixel_size", "energy", "voltage")
 BATCH = 1024
 """Patterns, or positions, looked at together."""
 COMPLEX = (np.complex64, "fc", "complex numbers")
@@ -22,7 +23,7 @@ REAL = (np.float64, "fiu", "real numbers")
 ARRAYS: dict[str, tuple[Any, str, str, tuple[int, ...]]] = {
     "diff3d": (np.float32, "f", "an amplitude of floats", (3,)),
     "probeGuess": (*COMPLEX, (2, 3)),
-    **dict.fromkeys(("xcoords", "ycoords", "xcoords_start", "ycoords_start"), (*REAL, (1,))),
+    **dict.fromkeys(("xcoords", "ycoords", "xcoords_start", "ycoords_start", "step"), (*REAL, (1,))),
     "scan_index": (np.int64, "iu", "integers", (1,)),
     "objectGuess": (*COMPLEX, (2,)),
 }
@@ -47,6 +48,8 @@ class RawData:
     mask             (N, N) bool, True where the detector is to be believed
     guard            (N, N) bool, True for pixels that no fit sees: how well they are predicted tells of overfitting
     pixel_size       side of an object pixel, metres
+    energy           of the photons, joules
+    voltage, step    of electrons: volts; (2,) float64, metres (dy, dx) from one row and column of a raster to the next
 
     Wider and narrower floats are converted to these types. Arrays of these types are not copied: patterns mapped from a
     file stay there. Raises DataError, naming the field, for anything else.
@@ -65,6 +68,9 @@ class RawData:
     mask: NDArray[np.bool_] | None = None
     guard: NDArray[np.bool_] | None = None
     pixel_size: float | None = None
+    energy: float | None = None
+    voltage: float | None = None
+    step: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         for name in (*ARRAYS, *SCALARS):
@@ -83,6 +89,8 @@ class RawData:
         for name in EACH:
             if (values := getattr(self, name)) is not None and len(values) != M:
                 raise DataError(f"{name} has {len(values)} values; expected {M}, one a pattern of diff3d")
+        if self.step is not None and (self.step.shape != (2,) or not (self.step > 0).all()):
+            raise DataError(f"step is {self.step}; expected two lengths > 0, metres (dy, dx)")
         if (self.xcoords_start is None) != (self.ycoords_start is None):
             raise DataError("only one of xcoords_start and ycoords_start is there; expected both or neither")
         if self.objectGuess is not None:
@@ -115,6 +123,11 @@ class RawData:
             return self.mask
         return ~self.guard if self.mask is None else self.mask & ~self.guard
 
+    @property
+    def particle(self) -> str:
+        """What is counted: 'electrons' where their voltage or their raster is known, else 'photons'."""
+        return PHOTONS if self.voltage is None and self.step is None else ELECTRONS
+
     def __len__(self) -> int:
         """Number of patterns M."""
         return len(self.diff3d)
@@ -128,7 +141,8 @@ class RawData:
         if self.intensity_scale is None:
             raise DataError(
                 "intensity_scale is missing, so the amplitudes cannot be turned into photon counts; expected a scalar "
-                "s with counts = (s * diff3d)^2, or a file that holds the integer counts themselves"
+                "s with counts = (s * diff3d)^2, or a file that holds the integer counts themselves, or a map beside "
+                f"it with `gain`, the detector units for one of the {self.particle}"
             )
         counts = np.empty(self.diff3d.shape, np.int64)
         for start in range(0, len(self), BATCH):

@@ -7,14 +7,17 @@ of a dose sees the same photons.
 import filecmp
 import shutil
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ptycho import files, seeds
-from ptycho.physics import photons, probes, samples
+from ptycho.physics import beam, photons, probes, samples
+from ptycho.scans.exposure import OF_PHOTONS, Exposure, of_raster
 from ptycho.scans.rawdata import RawData
 
 
@@ -30,7 +33,7 @@ class Acquisition(ABC):
     seed: int
 
     def expose(self, dose: str) -> RawData:
-        """The scan at ``dose``: photons per pattern as a word, e.g. '1e4', or 'full' for all that were measured."""
+        """The scan at ``dose``: a word like '1e4', in the unit of its exposure, or 'full' for all that was measured."""
         return self._expose(dose, np.random.default_rng(seeds.derive(self.seed, "noise", self.split, dose)))
 
     @abstractmethod
@@ -39,14 +42,18 @@ class Acquisition(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Simulated(Acquisition):
-    """Ideal amplitudes (M, N, N), exposed with Poisson noise."""
+    """Ideal amplitudes (M, N, N), exposed with Poisson noise. exposure: what a dose is. known: further fields of the
+    scan, as RawData has them."""
 
     ideal: NDArray[np.float32]
+    exposure: Exposure = OF_PHOTONS
+    known: Mapping[str, Any] = field(default_factory=dict)
 
     def _expose(self, dose: str, rng: np.random.Generator) -> RawData:
-        nphotons = float(dose)
+        nphotons = self.exposure.nphotons(float(dose))
         diff3d, s = photons.expose(self.ideal, nphotons, rng)
-        return RawData(diff3d, self.x, self.y, self.probe, self.object, nphotons=nphotons, intensity_scale=s)
+        told = {"nphotons": nphotons, "intensity_scale": s, **self.known}
+        return RawData(diff3d, self.x, self.y, self.probe, self.object, **told)
 
 
 def simulate(
@@ -75,6 +82,31 @@ def simulate(
         rng = np.random.default_rng(seeds.derive(seed, "scan", split))
         x, y = samples.random_positions(n, size, N, rng)
         splits[split] = Simulated(split, O, P, x, y, seed, ideal=photons.ideal_amplitude(O, P, x, y))
+    return splits
+
+
+def simulate_electrons(
+    N: int, n_train: int, n_test: int, seed: int, voltage: float, semi_angle: float, defocus: float, step: float
+) -> dict[str, Simulated]:
+    """Two sheets of graphene (``samples.graphene``), each scanned on a square raster by one probe of electrons.
+
+    N                detector pixels, which reach to ``beam.REACH`` semi-angles
+    n_train, n_test  positions of the training and of the held-out scan, row by row
+    voltage          kilovolts
+    semi_angle       milliradians
+    defocus          nanometres, as :func:`ptycho.physics.probes.electron` has it
+    step             angstrom
+    """
+    volts, radians, metres = voltage * 1e3, semi_angle * 1e-3, step * 1e-10
+    pixel = beam.simulated_pixel(volts, radians)
+    P = probes.electron(N, pixel, beam.electron_wavelength(volts), radians, defocus * 1e-9)
+    known = {"pixel_size": pixel, "voltage": volts, "step": np.array([metres, metres])}
+    splits = {}
+    for split, n in (("train", n_train), ("heldout", n_test)):
+        (x, y), size = samples.raster(n, metres / pixel, N)
+        O = samples.graphene(size, pixel, volts, seeds.derive(seed, "object", split))
+        ideal = photons.ideal_amplitude(O, P, x, y)
+        splits[split] = Simulated(split, O, P, x, y, seed, ideal, of_raster(step), known)
     return splits
 
 

@@ -7,7 +7,6 @@ import numpy as np
 
 from ptycho.config import PATTERN_SIZES
 from ptycho.errors import DataError
-from ptycho.physics import probes
 from ptycho.scans import frame, mend
 from ptycho.scans.faults import counts, light, pixels, places
 from ptycho.scans.faults.fault import DOUBTFUL, MENDED, REFUSED, Fault
@@ -72,7 +71,7 @@ def _of_light(scan: Scan, found: Statistics | None, refused: set[str]) -> Iterat
     if not mean.any():
         return
     yield from counts.of_saturation(found, seen)
-    everywhere = list(counts.of_background(found, seen))
+    everywhere = list(counts.of_background(scan, found, seen))
     if not everywhere and not light.at_corners(mean):
         everywhere = list(light.of_edges(mean, seen))
     yield from everywhere
@@ -81,12 +80,12 @@ def _of_light(scan: Scan, found: Statistics | None, refused: set[str]) -> Iterat
     off = list(light.of_patterns(scan, mean, seen))
     yield from off
     yield from of_size(scan, mended(Scan(patterns=mean[np.newaxis], mask=seen), off))
-    yield from light.of_variety(found, seen)
+    yield from light.of_variety(scan, found, seen)
     where = in_pixels(scan)
     if where is None or len(where[0]) < 2 or refused & PLACES:
         return
     yield from counts.of_totals(found, where)
-    yield from places.of_overlap(scan, where, scan.probe if scan.probe is not None else probes.estimate(mean))
+    yield from places.of_overlap(scan, where, scan.probe if scan.probe is not None else scan.first_probe(mean)[0])
 
 
 def of_size(scan: Scan, typical: Scan) -> Iterator[Fault]:

@@ -66,15 +66,19 @@ def counted(scan: Scan, found: Statistics) -> bool:
 def of_gain(scan: Scan, found: Statistics) -> Iterator[Fault]:
     """Values that are multiples of a number above one: a detector's units, several to a photon."""
     if found.multiples and not found.whole and not scan.amplitude:
-        told = f"every value is a multiple of {found.unit:.6g}: detector units, not photons"
-        yield Fault("patterns", f"{told}; divide by {found.unit:.6g}")
+        told = f"every value is a multiple of {found.unit:.6g}: detector units, not {scan.particle}"
+        yield Fault("patterns", f"{told}; {_divide(found.unit)}")
         return
     exact = not scan.amplitude or found.high.max() < EXACT
     if (counted(scan, found) or found.squares_whole) and found.divisor > 1 and exact:
         told = f"every value is a multiple of {found.divisor}"
         if found.least > 0:
             told = f"the values differ by multiples of {found.divisor}"
-        yield Fault("patterns", f"{told}: detector units, not photons; divide by {found.divisor}")
+        yield Fault("patterns", f"{told}: detector units, not {scan.particle}; {_divide(found.divisor)}")
+
+
+def _divide(gain: float) -> str:
+    return f"divide by {gain:.6g}, or state `gain: {gain:.6g}` in a map beside the file"
 
 
 SEVERAL = 5
@@ -97,7 +101,7 @@ EVEN, LITTLE = 0.05, 0.02
 """Relative scatter of a background over the dimmest pixels, at most, and its share of the light, at least."""
 
 
-def of_background(found: Statistics, seen: NDArray[np.bool_]) -> Iterator[Fault]:
+def of_background(scan: Scan, found: Statistics, seen: NDArray[np.bool_]) -> Iterator[Fault]:
     """Light that lies evenly over the dimmest third of the pixels."""
     mean, M = found.mean[seen], len(found.totals)
     dimmest = mean[mean <= np.quantile(mean, 0.3)]
@@ -112,7 +116,8 @@ def of_background(found: Statistics, seen: NDArray[np.bool_]) -> Iterator[Fault]
         yield Fault("patterns", told)
     else:
         share = level * mean.size / mean.sum()
-        told = f"{level / found.unit:.3g} photons a pixel lie evenly where the least light is, {share:.0%} of all"
+        told = f"{level / found.unit:.3g} {scan.particle} a pixel lie evenly where the least light is"
+        told += f", {share:.0%} of all"
         yield Fault("patterns", f"{told}: background; take it off, or record less", DOUBTFUL)
 
 

@@ -113,7 +113,7 @@ SURE, SHARP = 4.0, 5e-4
 """Standard errors by which patterns must differ beyond counting, where the error is small: relative to mean^2."""
 
 
-def of_variety(found: Statistics, seen: NDArray[np.bool_]) -> Iterator[Fault]:
+def of_variety(scan: Scan, found: Statistics, seen: NDArray[np.bool_]) -> Iterator[Fault]:
     """Patterns that are alike but for counting: what is scanned does not show."""
     mean, M = found.mean[seen], len(found.totals)
     if M < 2:
@@ -122,7 +122,7 @@ def of_variety(found: Statistics, seen: NDArray[np.bool_]) -> Iterator[Fault]:
     beyond = np.sum(found.variance[seen] * M / (M - 1) - counting)
     error = np.sqrt(np.sum(2 * mean**2 + counting * found.unit) / (M - 1))
     if beyond < SURE * error < SURE * SHARP * np.sum(mean**2):
-        told = "all are alike but for counting: no object, too few photons, or a lattice in step with the scan"
+        told = f"all are alike but for counting: no object, too few {scan.particle}, or a lattice in step with the scan"
         yield Fault("patterns", told)
 
 

@@ -10,11 +10,11 @@ from scipy.spatial import cKDTree
 
 from ptycho.errors import DataError
 from ptycho.physics import photons
+from ptycho.physics.beam import ELECTRONVOLT, PLANCK_LIGHT
 from ptycho.physics.probes import total_intensity
 from ptycho.scans import frame
 from ptycho.scans.faults.fault import DOUBTFUL, MENDED, REFUSED, Fault
 from ptycho.scans.formats.scan import Scan
-from ptycho.scans.formats.units import ELECTRONVOLT, PLANCK_LIGHT
 from ptycho.scans.rawdata import outside
 
 LEAST_OVERLAP = 0.5

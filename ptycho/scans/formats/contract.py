@@ -41,6 +41,7 @@ def read(path: Path) -> Scan:
         for key, kinds in KINDS.items():
             if key in arrays and arrays[key].dtype.kind not in kinds:
                 raise DataError(f"{key} has type {arrays[key].dtype}; expected numbers of kind {kinds!r}")
+    step = _real(arrays, "step")
     patterns, guess, mask = (arrays.get(key) for key in (given[0] if given else "", "objectGuess", "mask"))
     if patterns is not None:
         found["amplitude"] = given[0] != "counts" and patterns.dtype.kind not in "iu"
@@ -57,6 +58,7 @@ def read(path: Path) -> Scan:
         object=guess,
         object_center=(guess.shape[0] / 2, guess.shape[1] / 2) if guess is not None and guess.ndim == 2 else None,
         mask=None if mask is None else mask.astype(bool),
+        step=None if step is None else tuple(step.tolist()),
         **found,
     )
 

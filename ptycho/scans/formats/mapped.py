@@ -14,6 +14,8 @@ VARIABLE or STRUCTURE/FIELD.
                         square
     energy: 8.8 keV     a number and its unit, or {from: entry/energy, unit: keV}. Likewise wavelength, distance,
                         detector_pixel, pixel_size, voltage, semi_angle, defocus, detector_angle, detector_frequency
+    gain: 12.5          detector units for one photon or electron, or {from: entry/gain}. Intensities are divided by it
+                        and rounded to counts
     probe: entry/probe  complex, (N, N) or (L, N, N). Likewise object, (H, W), whose place is unknown, and dark, (H, W)
     mask: {from: entry/mask, valid: 0}
                         (H, W). Without `valid`, what is not 0 is valid
@@ -51,6 +53,7 @@ QUANTITIES = {
     "defocus": "length",
     "detector_angle": "angle",
     "detector_frequency": "frequency",
+    "gain": "number",
 }
 """The numbers of a map, and the kinds of their units."""
 ARRAYS = ("probe", "object", "dark")
@@ -111,6 +114,8 @@ def read(path: Path, told: Map, known: Scan | None) -> Scan:
         for name, kind in QUANTITIES.items():
             if name in told:
                 changes[name] = _number(path, name, told[name], kind)
+        if not changes.get("gain", 1) > 0 or ("gain" in changes and changes.get("amplitude", known.amplitude)):
+            raise DataError(f"gain is {changes['gain']:g}; expected a number > 0, of patterns that are intensity")
         if (wavelength := changes.pop("wavelength", None)) is not None:
             changes["energy"] = units.PLANCK_LIGHT / wavelength
         for name in ARRAYS:
@@ -180,10 +185,12 @@ def _number(path: Path, name: str, told: Any, kind: str) -> float:
         if values.size != 1 or values.dtype.kind not in "fiu":
             raise DataError(f"{name} is {told['from']}, {values.dtype} {values.shape}; expected one number")
         return float(values.item()) * units.scale(str(told.get("unit", "")), kind, name)
-    match = re.fullmatch(r"\s*([-+0-9.eE]+)\s+(\S+)\s*", str(told))
+    match = re.fullmatch(r"\s*([-+0-9.eE]+)(\s+\S+)?\s*", str(told))
     try:
-        number, unit = float(match[1]), match[2]  # type: ignore[index]
+        number, unit = float(match[1]), (match[2] or "").strip()  # type: ignore[index]
+        if bool(unit) == (kind == "number"):
+            raise ValueError
     except (TypeError, ValueError):
-        known = f"a number and a unit of {kind}: {', '.join(units.UNITS[kind])}"
+        known = f"a number and a unit of {kind}: {', '.join(units.UNITS[kind])}" if kind != "number" else "a number"
         raise DataError(f"{name} is {told!r}; expected {{from, unit}}, or {known}") from None
     return number * units.scale(unit, kind, name)

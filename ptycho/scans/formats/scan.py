@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.errors import DataError
-from ptycho.physics import probes, samples
+from ptycho.physics import beam, probes, samples
+from ptycho.scans import exposure
 from ptycho.scans.formats.stack import Derived, Frames, Stack
-from ptycho.scans.formats.units import ELECTRON_MASS, ELECTRONVOLT, LIGHT, PLANCK, PLANCK_LIGHT
 from ptycho.scans.rawdata import RawData, as_counts
 
 ELECTRONS = ("voltage", "semi_angle", "defocus", "step", "detector_angle", "detector_frequency")
@@ -39,6 +39,7 @@ class Scan:
     object          (H, W) complex
     object_center   the position (y, x) that lies on object pixel (H/2, W/2); None if the file does not tell
     dark            (H, W) what the detector reads without light, still in the patterns; ``values`` takes it off
+    gain            detector units for one photon or electron; ``values`` divides by it, and rounds
     mask            (H, W) bool, True where valid. Equal masks (M, H, W) of all frames become one
     energy          of the photons, joules; None for electrons. distance, detector_pixel: metres
     pixel_size      object pixel, metres, where the file states it
@@ -53,6 +54,7 @@ class Scan:
     patterns: Stack | Frames | Derived | NDArray[Any] | None = None
     amplitude: bool = False
     dark: NDArray[Any] | None = None
+    gain: float | None = None
     x: NDArray[np.float64] | None = None
     y: NDArray[np.float64] | None = None
     metres: bool = True
@@ -89,13 +91,10 @@ class Scan:
 
     @property
     def wavelength(self) -> float | None:
-        """Metres: h c / energy of photons, or h / sqrt(2 m e V (1 + e V / (2 m c^2))) of electrons."""
+        """Metres, of the photons or of the electrons; None where neither energy nor voltage is known."""
         if self.energy:
-            return PLANCK_LIGHT / self.energy
-        if not self.voltage:
-            return None
-        kinetic = self.voltage * ELECTRONVOLT  # the relativistic momentum of that kinetic energy
-        return PLANCK / np.sqrt(2 * ELECTRON_MASS * kinetic * (1 + kinetic / (2 * ELECTRON_MASS * LIGHT**2))).item()
+            return beam.photon_wavelength(self.energy)
+        return beam.electron_wavelength(self.voltage) if self.voltage else None
 
     @property
     def pixel(self) -> float | None:
@@ -122,14 +121,24 @@ class Scan:
         if self.pixel is not None:
             return []
         wanted = ["energy", "distance", "detector_pixel"]
-        if self.electrons:
+        if self.particle == exposure.ELECTRONS:
             wanted = ["detector_angle"] if self.voltage else ["voltage", "detector_angle"]
         return [name for name in wanted if not getattr(self, name)] or ["patterns"]
 
     @property
-    def electrons(self) -> bool:
-        """Whether the file tells of electrons: whether it has any of ELECTRONS."""
-        return any(getattr(self, name) is not None for name in ELECTRONS)
+    def particle(self) -> str:
+        """What is counted: 'electrons' where the file has any of ELECTRONS, else 'photons'."""
+        return exposure.ELECTRONS if any(getattr(self, name) is not None for name in ELECTRONS) else exposure.PHOTONS
+
+    def first_probe(self, mean: NDArray[np.floating]) -> tuple[NDArray[np.complexfloating], str]:
+        """Of a scan without one, the probe (N, N) that a fit begins with for a mean pattern (N, N), and its name: that
+        of a microscope of known semi-angle and defocus, else an estimate."""
+        wavelength, pixel, angle = self.wavelength, self.pixel, self.semi_angle
+        if wavelength and pixel and angle and self.defocus is not None and 2 * pixel * angle < wavelength:
+            probe = probes.electron(len(mean), pixel, wavelength, angle, self.defocus)
+            light = np.sqrt(mean.sum() / np.square(np.abs(probe), dtype=np.float64).sum())
+            return probe * np.float32(light), "probe of semi-angle and defocus"
+        return probes.estimate(mean), "estimated probe"
 
     def in_metres(self) -> Scan:
         """The scan with its positions in metres. DataError if they are in pixels of unknown size."""
@@ -147,7 +156,8 @@ class Scan:
 
     def _known_pixel(self) -> float:
         if self.pixel is None:
-            wanted = "voltage and detector angle" if self.electrons else "energy, distance and detector pixel"
+            electrons = self.particle == exposure.ELECTRONS
+            wanted = "voltage and detector angle" if electrons else "energy, distance and detector pixel"
             raise DataError(
                 f"the object pixel is unknown ({', '.join(self.lacking)} missing), so metres cannot become "
                 f"pixels, nor pixels metres; expected pixel_size, or {wanted}"
@@ -163,18 +173,19 @@ class Scan:
         return replace(self, **changes)
 
     def values(self, frames: slice | NDArray[Any] = slice(None)) -> NDArray[Any]:
-        """The patterns selected, as the file has them but for a dark frame, which is taken off.
+        """The patterns selected, as the file has them but for a dark frame, which is taken off, and a gain.
 
-        Whole numbers stay whole where the dark frame's are. Raises DataError for a scan without patterns.
+        Whole numbers stay whole where the dark frame's are. Divided by a gain, intensities are rounded to counts.
+        Raises DataError for a scan without patterns.
         """
         if self.patterns is None:
             raise DataError("the diffraction patterns are missing; expected a scan with patterns")
         values = np.asarray(self.patterns[frames])
-        if self.dark is None:
-            return values
-        whole = values.dtype.kind in "iu" and bool((self.dark == np.rint(self.dark)).all())
-        dtype = np.int64 if whole else np.float64
-        return values.astype(dtype) - self.dark.astype(dtype)
+        if self.dark is not None:
+            whole = values.dtype.kind in "iu" and bool((self.dark == np.rint(self.dark)).all())
+            dtype = np.int64 if whole else np.float64
+            values = values.astype(dtype) - self.dark.astype(dtype)
+        return values if self.gain is None else np.rint(values / self.gain)
 
     def intensity(self, frames: slice | NDArray[Any] = slice(None)) -> NDArray[Any]:
         """The patterns selected as intensity: counts where the file has them, exactly.
@@ -189,7 +200,7 @@ class Scan:
         return squared if self.intensity_scale is None else np.rint(squared).astype(np.int64)
 
     def rawdata(self) -> RawData:
-        """The scan by the NPZ contract: amplitude, positions in object pixels, a probe (estimated where there is none).
+        """The scan by the NPZ contract: amplitude, positions in object pixels, a probe (``first_probe``).
 
         An object whose place is unknown is left out; without one, metres become pixels from the corner of the scan.
         What is no count is zero where masked. Raises DataError for what RawData does not take, and for what is missing.
@@ -210,7 +221,7 @@ class Scan:
         if (probe := self.probe) is None:
             # one after another: the squares of all would take many times the memory of the patterns
             mean = sum((np.square(one, dtype=np.float64) for one in amplitude), np.zeros(shape[1:])) / max(1, shape[0])
-            probe = probes.estimate(mean if self.mask is None else np.where(self.mask, mean, 0))
+            probe, _ = self.first_probe(mean if self.mask is None else np.where(self.mask, mean, 0))
         framed = guess is not None or not self.metres
         return RawData(
             diff3d=amplitude,
@@ -225,6 +236,9 @@ class Scan:
             intensity_scale=scale,
             mask=self.mask,
             pixel_size=self.pixel,
+            energy=self.energy,
+            voltage=self.voltage,
+            step=None if self.step is None else np.array(self.step),
         )
 
     def _believed(self, frames: slice = slice(None)) -> NDArray[Any]:

@@ -1,19 +1,15 @@
 """Units as files write them, and their size in SI; constants of nature."""
 
 from ptycho.errors import DataError
+from ptycho.physics.beam import ELECTRONVOLT
 
-ELECTRONVOLT = 1.602176634e-19
-"""Joules."""
-PLANCK, LIGHT, ELECTRON_MASS = 6.62607015e-34, 299792458.0, 9.1093837139e-31
-"""J s and m/s, exact since the SI of 2019; kg (CODATA 2022)."""
-PLANCK_LIGHT = PLANCK * LIGHT
-"""h c in joule metres."""
 UNITS: dict[str, dict[str, float]] = {
     "length": {"m": 1.0, "mm": 1e-3, "um": 1e-6, "nm": 1e-9, "A": 1e-10, "pm": 1e-12},
     "frequency": {"1/m": 1.0, "1/um": 1e6, "1/nm": 1e9, "1/A": 1e10},
     "angle": {"rad": 1.0, "mrad": 1e-3, "urad": 1e-6, "deg": 0.017453292519943295},
     "energy": {"J": 1.0, "eV": ELECTRONVOLT, "keV": 1e3 * ELECTRONVOLT},
     "voltage": {"V": 1.0, "kV": 1e3},
+    "number": {"": 1.0},
 }
 """The kinds of quantity, and of each the units that are accepted, in metres, 1/m, radians, joules, volts."""
 ALIASES = {

@@ -23,10 +23,10 @@ import h5py
 import numpy as np
 
 from ptycho.errors import DataError
+from ptycho.physics.beam import PLANCK_LIGHT
 from ptycho.scans.archive import written
 from ptycho.scans.formats.containers import h5
 from ptycho.scans.formats.scan import Scan
-from ptycho.scans.formats.units import PLANCK_LIGHT
 
 NAME, SUFFIXES = "cxi", (".cxi",)
 HOLDS = frozenset({"patterns", "positions", "probe", "object", "mask"})
@@ -88,7 +88,7 @@ def write(path: Path, scan: Scan) -> None:
         f"{DETECTOR}/x_pixel_size": scan.detector_pixel,
         f"{DETECTOR}/y_pixel_size": scan.detector_pixel,
         # what electrons' pixel follows from, CXI has no place for
-        **dict.fromkeys(pixels, scan.pixel if scan.electrons else scan.pixel_size),
+        **dict.fromkeys(pixels, scan.pixel_size if scan.energy else scan.pixel),
         f"{EXTRA}/object_center_y_m": y,
         f"{EXTRA}/object_center_x_m": x,
         f"{EXTRA}/probe_position_indexes": scan.indices,

@@ -16,10 +16,10 @@ import h5py
 import numpy as np
 
 from ptycho.errors import DataError
+from ptycho.physics.beam import ELECTRONVOLT
 from ptycho.scans.archive import naming, read_npz, written
 from ptycho.scans.formats.containers import h5, npz
 from ptycho.scans.formats.scan import Scan
-from ptycho.scans.formats.units import ELECTRONVOLT
 
 NAME, SUFFIXES = "ptychodus-product", (".h5", ".hdf5", "product.npz")
 HOLDS = frozenset({"positions", "probe", "object"})

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.errors import DataError
+from ptycho.physics.beam import ELECTRONVOLT
 from ptycho.scans.archive import written
 from ptycho.scans.formats.containers import h5
 from ptycho.scans.formats.scan import Scan
-from ptycho.scans.formats.units import ELECTRONVOLT
 
 NAME, SUFFIXES = "ptyd", (".ptyd",)
 HOLDS = frozenset({"patterns", "positions", "mask"})
