@@ -7,13 +7,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ptycho.figures.style import COLOURS, dose_label, error_bars, legend_beside, line, panels, styled
+from ptycho.figures.style import COLOURS, dose_label, error_bars, legend_beside, line, panels, sample_axis, styled
 from ptycho.findings.arm_table import Curves
 from ptycho.findings.dose_response import Curve, DoseResponse, method_label, methods_of
 from ptycho.findings.dose_verdict import CLAIMED
+from ptycho.scans.exposure import OF_PHOTONS, Exposure
 
 APART = 0.06  # decades between the marks of two losses at one dose
-DOSE = "photons per pattern"
 
 
 def _by_method(methods: Sequence[tuple[str, str]], rows: int = 1) -> tuple[Figure, np.ndarray]:
@@ -28,10 +28,10 @@ def _losses(curves: Sequence[Any]) -> list[str]:
     return list(dict.fromkeys(curve.loss for curve in curves))
 
 
-def _draw_curve(axes: Axes, curve: Curve, number: int, count: int) -> None:
+def _draw_curve(axes: Axes, curve: Curve, number: int, count: int, exposure: Exposure) -> None:
     """Means joined by a line, their intervals as bars, and every seed as a faint dot, or a cross where collapsed."""
     colour, shift = COLOURS[number], 10 ** (APART * (number - (count - 1) / 2))
-    doses = [point.nphotons * shift for point in curve.points]
+    doses = [exposure.dose(point.nphotons) * shift for point in curve.points]
     error_bars(axes, doses, [point.interval for point in curve.points], color=colour, label=curve.loss)
     for x, point in zip(doses, curve.points, strict=True):
         if point.interval.mean is not None:
@@ -47,12 +47,13 @@ def resolution_response(study: DoseResponse) -> Figure:
     for cell, method in zip(axes[0], methods, strict=True):
         for curve in (one for one in study.curves if one.method == method):
             number = losses.index(curve.loss)
-            _draw_curve(cell, curve, number, len(losses))
+            _draw_curve(cell, curve, number, len(losses), study.exposure)
             for point in curve.points:
                 if lost := point.n_collapsed + point.n_failed + point.n_missing:
-                    at = (point.nphotons, 1.02 + 0.055 * number)
+                    at = (study.exposure.dose(point.nphotons), 1.02 + 0.055 * number)
                     cell.annotate(str(lost), at, color=COLOURS[number], fontsize=6, ha="center", annotation_clip=False)
-        cell.set(xscale="log", xlabel=DOSE, ylim=(-0.03, 1.02 + 0.06 * len(losses)))
+        cell.set(xscale="log", xlabel=study.exposure.unit, ylim=(-0.03, 1.02 + 0.06 * len(losses)))
+        sample_axis(cell, study.exposure)
         cell.axhline(1.0, color="0.8", linewidth=0.6, zorder=0)
     axes[0, 0].set_ylabel(f"{study.quantity.partition('_')[0]} FRC50 (fraction of Nyquist)")
     legend_beside(axes[0, -1], title="loss\n(above: arms\ncollapsed or lost)")
@@ -71,13 +72,14 @@ def error_response(study: DoseResponse) -> Figure:
     for (upper, lower), method in zip(axes.T, methods, strict=True):
         for cell, curves in ((upper, study.errors), (lower, shares)):
             for curve in (one for one in curves if one.method == method):
-                _draw_curve(cell, curve, losses.index(curve.loss), len(losses))
+                _draw_curve(cell, curve, losses.index(curve.loss), len(losses), study.exposure)
         limits = [limit for limit in study.limits if limit.method == method]
         for name, style, field in (("Cramér-Rao", "--", "information"), ("M/n", ":", "counting")):
             least = [getattr(limit, field) for limit in limits]
-            line(upper, [limit.nphotons for limit in limits], least, style, color="0.35", linewidth=1.1, label=name)
+            doses = [study.exposure.dose(limit.nphotons) for limit in limits]
+            line(upper, doses, least, style, color="0.35", linewidth=1.1, label=name)
         upper.set(xscale="log", yscale="log")
-        lower.set(xscale="log", yscale="log", xlabel=DOSE)
+        lower.set(xscale="log", yscale="log", xlabel=study.exposure.unit)
         lower.axhline(1, color="0.35", linestyle="--" if known else ":", linewidth=1)
     axes[0, 0].set_ylabel("relative mean-square error")
     axes[1, 0].set_ylabel(f"{'Cramér-Rao' if known else 'M/n'} limit / error")
@@ -86,7 +88,7 @@ def error_response(study: DoseResponse) -> Figure:
 
 
 @styled
-def frc_response(found: Curves) -> Figure:
+def frc_response(found: Curves, exposure: Exposure = OF_PHOTONS) -> Figure:
     """Fourier ring correlation with the truth, a row a method and a column a dose: means over seeds, 95 % intervals."""
     if not found.curves:
         raise ValueError("no data: no FRC curve to draw")
@@ -106,7 +108,7 @@ def frc_response(found: Curves) -> Figure:
         cell.axhline(0.5, color="0.6", linestyle="--", linewidth=0.7, zorder=0)
         cell.set(xlim=(0, 1), ylim=(-0.15, 1.05), xticks=(0, 0.5, 1))
     for cell, dose in zip(axes[0], doses, strict=True):
-        cell.set_title(f"{dose_label(dose)} photons", fontsize=8)
+        cell.set_title(f"{dose_label(exposure.dose(dose))} {exposure.short}", fontsize=8)
     figure.supxlabel("spatial frequency (fraction of Nyquist)", fontsize=9)
     legend_beside(axes[0, -1])
     return figure
@@ -128,7 +130,7 @@ def factor_response(study: DoseResponse) -> Figure:
         for value, style in ((1, "-"), (CLAIMED, ":")):
             cell.axhline(value, color="0.5", linestyle=style, linewidth=0.8, zorder=0)
         cell.set(yscale="log", xlim=(0, 1), xlabel="FRC50 (fraction of Nyquist)")
-    axes[0, 0].set_ylabel("times the photons needed")
+    axes[0, 0].set_ylabel(f"times the {study.exposure.particle} needed")
     drawn = [pair for cell in axes[0] for pair in zip(*cell.get_legend_handles_labels(), strict=True)]
     if handles := {label: handle for handle, label in drawn}:
         legend_beside(axes[0, -1], handles.values(), handles)

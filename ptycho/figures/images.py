@@ -13,6 +13,7 @@ from ptycho.figures import style
 from ptycho.findings.comparison import DoseRow
 from ptycho.judge.frc import FRCCurve, running_median, threshold
 from ptycho.judge.metrics import Evaluation
+from ptycho.scans.exposure import PHOTONS
 from ptycho.scans.formats.scan import Scan
 from ptycho.scans.statistics import Statistics
 
@@ -65,7 +66,7 @@ def dose_comparison(rows: Sequence[DoseRow], phase: bool = False) -> Figure:
     figure, axes = style.panels(2.25 * (1 + len(losses)) + 0.35, 2.6 * len(rows) + 0.5, len(rows), 1 + len(losses))
     norm, grey = style.counts_norm([row.counts for row in rows]), Normalize(*limits, clip=True)
     for row, line in zip(rows, axes, strict=True):
-        dose = f"{style.dose_label(row.nphotons)} photons"
+        dose = f"{style.dose_label(row.exposure.dose(row.nphotons))} {row.exposure.short}"
         patterns = style.show_image(line[0], row.counts, f"{dose}\none diffraction pattern", norm, style.COUNTS)
         for panel, cell in zip(row.panels, line[1:], strict=True):
             e = panel.evaluation
@@ -73,7 +74,8 @@ def dose_comparison(rows: Sequence[DoseRow], phase: bool = False) -> Figure:
             images = style.show_image(cell, e.phase if phase else np.abs(e.aligned.object), title, grey)
             style.scale_bar(cell, e.phase.shape)
     bars: dict[str, Any] = {"location": "bottom", "pad": 0.02, "aspect": 20}
-    figure.colorbar(patterns, ax=list(axes[:, 0]), label="photons per detector pixel", shrink=0.9, **bars)
+    counted = f"{rows[0].exposure.particle} per detector pixel"
+    figure.colorbar(patterns, ax=list(axes[:, 0]), label=counted, shrink=0.9, **bars)
     label, shrink = "phase (rad)" if phase else "amplitude (relative)", 0.9 / len(losses)  # both bars of one length
     figure.colorbar(images, ax=list(axes[:, 1:].ravel()), label=label, extend="both", shrink=shrink, **bars)
     return figure
@@ -167,8 +169,8 @@ def reconstruction_vs_truth(evaluation: Evaluation) -> Figure:
 
 
 @style.styled
-def diffraction_gallery(counts: np.ndarray, labels: Sequence[str]) -> Figure:
-    """Diffraction patterns side by side on one log scale. counts: (k, N, N) photons; labels: k titles, the doses."""
+def diffraction_gallery(counts: np.ndarray, labels: Sequence[str], particle: str = PHOTONS) -> Figure:
+    """Diffraction patterns side by side on one log scale. counts: (k, N, N), of the `particle`; labels: k titles."""
     if len(counts) == 0 or len(counts) != len(labels):
         raise ValueError(f"no data: a gallery needs a label for each pattern; found {len(counts)} and {len(labels)}")
     for label, pattern in zip(labels, counts, strict=True):
@@ -181,7 +183,7 @@ def diffraction_gallery(counts: np.ndarray, labels: Sequence[str]) -> Figure:
         cell.remove()
     for cell, label, pattern in zip(shown, labels, counts, strict=True):
         drawn = style.show_image(cell, pattern, label, norm, style.COUNTS)
-    figure.colorbar(drawn, ax=shown, label="photons per detector pixel", shrink=0.9)
+    figure.colorbar(drawn, ax=shown, label=f"{particle} per detector pixel", shrink=0.9)
     return figure
 
 
@@ -227,7 +229,7 @@ def inspection(scan: Scan, found: Statistics, probe: NDArray[np.complexfloating]
         axes[2].invert_yaxis()
     if probe is not None and probe.ndim in (2, 3):
         modulus = np.abs(probe.reshape(-1, *probe.shape[-2:])[0])
-        title = "probe" if scan.probe is not None else "probe, estimated"
+        title = "probe" if scan.probe is not None else "probe, to begin with"
         style.show_image(axes[3], modulus, title, Normalize(0, modulus.max() or 1))
     else:
         axes[3].axis("off")

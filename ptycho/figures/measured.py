@@ -17,6 +17,7 @@ from ptycho.judge.frc import period_px, running_median
 from ptycho.judge.halves import Thinning
 from ptycho.judge.metrics import evaluate
 from ptycho.judge.spokes import Star
+from ptycho.scans.exposure import OF_PHOTONS, Exposure
 from ptycho.scans.rawdata import RawData
 
 
@@ -33,7 +34,7 @@ class Spokes(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Image:
-    """A reconstruction at one dose, photons per pattern: (h, w) real values in the mask, what they are, and the full
+    """A reconstruction at one dose, particles per pattern: (h, w) real values in the mask, what they are, and the full
     period in pixels that its halves agree on; where it shows a star, also how strong its spokes are."""
 
     nphotons: float
@@ -81,13 +82,13 @@ def spoke_rows(images: Sequence[Image]) -> list[dict[str, float | None]]:
 
 
 @style.styled
-def against_dose(levels: Sequence[Level], asked: Needed | None) -> Figure:
+def against_dose(levels: Sequence[Level], asked: Needed | None, exposure: Exposure = OF_PHOTONS) -> Figure:
     """FRC50 and half-bit frequency of the halves, and FRC50 by the reference, with 95 % intervals, against the dose.
     With what was asked for: its frequency, and the dose that reaches it with the interval."""
     if not levels:
         raise ValueError("no data: no dose to draw")
     figure, [[axes]] = style.panels(5.8, 3.6)
-    doses = [level.nphotons for level in levels]
+    doses = [exposure.dose(level.nphotons) for level in levels]
     halves = [level.frc50 for level in levels], [level.half_bit for level in levels]
     for found, form, label in zip(halves, ("o-", "s--"), ("FRC50 expected", "half a bit"), strict=True):
         style.error_bars(axes, doses, found, form, markersize=4, capsize=3, label=f"halves, {label}")
@@ -96,11 +97,12 @@ def against_dose(levels: Sequence[Level], asked: Needed | None) -> Figure:
     if asked is not None:
         axes.axhline(asked.frequency, color="0.45", linewidth=1, linestyle="-.", label="asked for")
         if asked.nphotons is not None:
-            axes.axvline(asked.nphotons, color="0.45", linewidth=1, label="dose needed")
+            axes.axvline(exposure.dose(asked.nphotons), color="0.45", linewidth=1, label="dose needed")
             if asked.n > 1:
-                ends = asked.low or doses[0], asked.high or doses[-1]
-                axes.axvspan(*ends, color="0.85", label="its 95 % interval")
-    axes.set(xscale="log", ylim=(0, 1.03), xlabel="photons per pattern", ylabel="frequency (fraction of Nyquist)")
+                ends = asked.low or levels[0].nphotons, asked.high or levels[-1].nphotons
+                axes.axvspan(*map(exposure.dose, ends), color="0.85", label="its 95 % interval")
+    axes.set(xscale="log", ylim=(0, 1.03), xlabel=exposure.unit, ylabel="frequency (fraction of Nyquist)")
+    style.sample_axis(axes, exposure)
     figure.legend(frameon=False, loc="outside right center")
     right = axes.twinx()
     right.set(ylim=axes.get_ylim(), ylabel="full period (pixels)")
@@ -109,7 +111,7 @@ def against_dose(levels: Sequence[Level], asked: Needed | None) -> Figure:
 
 
 @style.styled
-def by_dose(images: Sequence[Image]) -> Figure:
+def by_dose(images: Sequence[Image], exposure: Exposure = OF_PHOTONS) -> Figure:
     """The reconstructions side by side on one grey scale, that of the first; on a star the ring on which its spokes
     have the period that the halves agree on."""
     if not images:
@@ -119,7 +121,8 @@ def by_dose(images: Sequence[Image]) -> Figure:
     figure, [axes] = style.panels(2.6 * len(images) + 0.8, 3.1, columns=len(images))
     for cell, image in zip(axes, images, strict=True):
         style.require_image(f"{image.nphotons:g} photons", image.values)
-        title = f"{style.dose_label(image.nphotons)} photons\nhalves agree to {image.period:.3g} px"
+        dose = f"{style.dose_label(exposure.dose(image.nphotons))} {exposure.short}"
+        title = f"{dose}\nhalves agree to {image.period:.3g} px"
         drawn = style.show_image(cell, np.where(image.mask, image.values, np.nan), title, grey)
         if image.star is not None:
             star = image.star.where

@@ -14,6 +14,7 @@ from matplotlib.rcsetup import cycler
 
 from ptycho.findings.intervals import Interval, reach
 from ptycho.judge.frc import period_px
+from ptycho.scans.exposure import Exposure
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 """Okabe and Ito (2008): told apart with every kind of colour vision."""
@@ -63,8 +64,16 @@ def legend_beside(axes: Axes, *entries: Any, **more: Any) -> None:
     axes.legend(*entries, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), **more)
 
 
+def sample_axis(axes: Axes, exposure: Exposure) -> None:
+    """A second axis of doses above the first, in what the sample feels, where that is known and another unit."""
+    at_one, unit = exposure.on_sample(1.0), exposure.sample_unit
+    if at_one is not None and unit is not None and unit != exposure.unit:
+        top = axes.secondary_xaxis("top", functions=(lambda x: np.multiply(x, at_one), lambda x: np.divide(x, at_one)))
+        top.set_xlabel(unit)
+
+
 def dose_label(nphotons: float) -> str:
-    """'10⁹', '4.6×10⁵': photons per pattern in two significant digits."""
+    """'10⁹', '4.6×10⁵': a dose in two significant digits."""
     digits, exponent = f"{nphotons:.1e}".split("e")
     power = f"10$^{{{int(exponent)}}}$"
     return power if digits == "1.0" else f"{digits.removesuffix('.0')}×{power}"

@@ -12,9 +12,12 @@ from ptycho.files import text_table
 from ptycho.judge.frc import FRCCurve
 from ptycho.judge.metrics import Evaluation
 from ptycho.judge.parts import judge_object
+from ptycho.scans import exposure
+from ptycho.scans.exposure import OF_PHOTONS, Exposure
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import PARTS, SPLITS, load_reconstructions
 from ptycho.study import layout
+from ptycho.study.arms import exposure_of
 from ptycho.study.config import Arm
 from ptycho.study.status import unclaimed
 
@@ -46,6 +49,7 @@ class DoseRow:
     nphotons: float
     counts: np.ndarray
     panels: tuple[ReconstructionPanel, ...]
+    exposure: Exposure = OF_PHOTONS
 
 
 def read_compared(out: Path, arm: Arm) -> Compared:
@@ -84,17 +88,17 @@ COLUMNS = {
 
 def arms_table(metrics: Mapping[str, Any]) -> str:
     """The arms' numbers as text, one line an arm and part; without a resolution where the reference is doubtful."""
-    rows, shown = [], [*COLUMNS]
+    rows, shown, told = [], [*COLUMNS], exposure_of(metrics["arms"])
     if metrics.get("doubts"):
         shown = [name for name in COLUMNS if not name.endswith("frc50")]
     for arm, part in product(metrics["arms"], PARTS):
         if numbers := arm.get(part):
             status = arm["status"] if part in SPLITS else "no network"
             cells = [_claimed(numbers, name, metrics) for name in shown]
-            rows.append([arm["name"], part, arm["nphotons"], *cells, f" {status}"])
+            rows.append([arm["name"], part, told.dose(arm["nphotons"]), *cells, f" {status}"])
         else:
             rows.append([arm["name"], part, "", f"no numbers: {arm['status']}"])
-    columns = [("arm", "<12", ""), ("scan", "<8", ""), ("photons", ">8", ".3g"), *(COLUMNS[name] for name in shown)]
+    columns = [("arm", "<12", ""), ("scan", "<8", ""), (told.short, ">8", ".3g"), *(COLUMNS[name] for name in shown)]
     columns.append((" status", "", ""))
     return text_table(columns, rows)
 
@@ -110,18 +114,18 @@ def comparison_in_words(metrics: Mapping[str, Any], contrast: str) -> list[str]:
     these where the reference is doubtful."""
     if doubtful := unclaimed(metrics.get("doubts", ())):
         return doubtful
-    sentences = []
+    sentences, told = [], exposure_of(metrics["arms"])
     for nphotons in dict.fromkeys(arm["nphotons"] for arm in metrics["arms"]):
         members = [arm for arm in metrics["arms"] if arm["nphotons"] == nphotons]
         for split, words in SPLITS.items():
             reached = {arm["loss"]: _claimed(arm.get(split), f"{contrast}_frc50", metrics) for arm in members}
-            sentences.append(f"At {nphotons:.3g} photons per pattern, {words}: {_ranking(reached, contrast)}")
+            sentences.append(f"At {told.words(nphotons)}, {words}: {_ranking(reached, contrast)}")
     return [
         *sentences,
         *(f"The arm {arm['name']} {arm['status']}." for arm in metrics["arms"] if arm["status"] != "ok"),
         *_overfit(metrics["arms"]),
         "These are single trainings from one seed: they carry no interval, and two doses do not fix by what factor one "
-        "loss saves photons over another.",
+        f"loss saves {told.particle} over another.",
         *metrics.get("resolution", {}).get("recommendation", ()),
     ]
 
@@ -182,5 +186,6 @@ def dose_rows(compared: Mapping[str, Compared]) -> list[DoseRow]:
         photons = counts.sum(axis=(1, 2))
         members = sorted(members, key=lambda one: one.arm.loss == "nll")
         panels = tuple(ReconstructionPanel(one.arm.loss, one.network) for one in members)
-        found.append(DoseRow(float(photons.mean()), counts[photons.argmax()], panels))
+        told = exposure.of(members[0].scan)
+        found.append(DoseRow(float(photons.mean()), counts[photons.argmax()], panels, told))
     return found

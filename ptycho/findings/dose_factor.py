@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.findings.intervals import DRAWS, crossing, dose_ends, isotonic, mean_draws
+from ptycho.scans.exposure import OF_PHOTONS, Exposure
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ def factors(
     tables: tuple[NDArray[np.float64], NDArray[np.float64]],
     resolutions: Sequence[float],
     rng: np.random.Generator,
+    exposure: Exposure = OF_PHOTONS,
 ) -> list[Factor]:
     """The factors of one pair: isotonic mean curves over log10 dose, crossed at each resolution, the draws like them.
 
@@ -63,7 +65,8 @@ def factors(
     for value in resolutions:
         spans = [crossing(x[k], means[k], value, leaps[k]) for k in (0, 1)]
         reference, other = (float(10**low) if low == high else None for low, high in spans)
-        reasons = [_unknown(loss, value, *span) for loss, span in zip(losses, spans, strict=True) if span[0] != span[1]]
+        open_ends = [(loss, *span) for loss, span in zip(losses, spans, strict=True) if span[0] != span[1]]
+        reasons = [_unknown(loss, value, low, high, exposure) for loss, low, high in open_ends]
         factor = None if reference is None or other is None else other / reference
         ends: tuple[float | None, float | None] = (None, None)
         if drawn is None:
@@ -75,13 +78,15 @@ def factors(
     return found
 
 
-def _unknown(loss: str, resolution: float, low: NDArray[np.float64], high: NDArray[np.float64]) -> str:
+def _unknown(
+    loss: str, resolution: float, low: NDArray[np.float64], high: NDArray[np.float64], exposure: Exposure
+) -> str:
     """Why nobody knows where, between the bounds of log10 dose, a curve reaches the resolution."""
     if np.isinf(high):
-        return f"{loss} does not reach {resolution:.2f} of Nyquist at any dose up to {10**low:.3g} photons per pattern"
+        return f"{loss} does not reach {resolution:.2f} of Nyquist at any dose up to {exposure.words(float(10**low))}"
     if np.isinf(low):
-        return f"{loss} resolves more than {resolution:.2f} of Nyquist already at {10**high:.3g} photons per pattern"
+        return f"{loss} resolves more than {resolution:.2f} of Nyquist already at {exposure.words(float(10**high))}"
     return (
-        f"{loss} reaches {resolution:.2f} of Nyquist anywhere between {10**low:.3g} photons per pattern, where a seed "
-        f"resolves nothing, and {10**high:.3g}"
+        f"{loss} reaches {resolution:.2f} of Nyquist anywhere between {exposure.words(float(10**low))}, where a seed "
+        f"resolves nothing, and {exposure.dose(float(10**high)):.3g}"
     )

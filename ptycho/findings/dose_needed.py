@@ -12,11 +12,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ptycho.files import text_table
 from ptycho.findings.intervals import DRAWS, Interval, crossing, dose_ends, isotonic, mean_draws, mean_interval
 from ptycho.judge.frc import period_px
 from ptycho.judge.halves import Thinning
+from ptycho.scans.exposure import OF_PHOTONS, Exposure
 from ptycho.study.config import period
 from ptycho.study.status import unclaimed
 
@@ -103,18 +105,24 @@ def resolution_record(found: Sequence[Level], asked: Needed | None, sentences: S
     return {"levels": levels, "needed": needed, "recommendation": list(sentences)}
 
 
-def levels_table(found: Sequence[Level], pixel_size: float | None, claimed: bool = True) -> str:
+def levels_table(
+    found: Sequence[Level], pixel_size: float | None, claimed: bool = True, told: Exposure = OF_PHOTONS
+) -> str:
     """The levels as text: frequencies as fractions of Nyquist with their intervals, periods in pixels or nanometres.
-    The doses alone where no resolution is ``claimed``."""
+    The doses alone where no resolution is ``claimed``; with what the sample feels where it is ``told``."""
     columns = [("dose", ">6", ""), ("per pattern", ">11", ".4g"), ("per obj. pixel", ">14", ".4g")]
+    doses: list[list[Any]] = [[one.dose, one.nphotons, one.fluence] for one in found]
+    if told.sample_unit is not None:
+        columns.append((told.sample_unit, f">{len(told.sample_unit) + 2}", ".4g"))
+        doses = [[*row, told.on_sample(row[1])] for row in doses]
     if not claimed:
-        return text_table(columns, [[one.dose, one.nphotons, one.fluence] for one in found])
+        return text_table(columns, doses)
     columns += [("halves: half a bit", ">22", ".3f"), ("halves: FRC50", ">22", ".3f")]
     columns += [("reference: FRC50", ">16", ".3f"), (f"period, {'nm' if pixel_size else 'pixels'}", ">15", ".3g")]
     rows = []
-    for one in found:
+    for one, dose in zip(found, doses, strict=True):
         period, _ = _period(one.frc50.mean or 0, pixel_size)
-        rows.append([one.dose, one.nphotons, one.fluence, one.half_bit, one.frc50, one.reference, period])
+        rows.append([*dose, one.half_bit, one.frc50, one.reference, period])
     return text_table(columns, rows)
 
 
@@ -124,12 +132,18 @@ def _period(frequency: float, pixel_size: float | None) -> tuple[float, str]:
 
 
 def recommendation(
-    found: Sequence[Level], asked: Needed | None, pixel_size: float | None, trust: Mapping[str, Any]
+    found: Sequence[Level],
+    asked: Needed | None,
+    pixel_size: float | None,
+    trust: Mapping[str, Any],
+    told: Exposure = OF_PHOTONS,
+    damage: float | None = None,
 ) -> list[str]:
     """Sentences that follow from the numbers: what each end of the ladder resolves, and the dose that is needed.
 
     trust: of the reference (``data/trust.json``). Where it is in doubt, nothing is claimed. Nothing finer is claimed
-    than its ``finest``, where two images from disjoint halves of the positions cease to agree.
+    than its ``finest``, where two images from disjoint halves of the positions cease to agree. told: what the doses are
+    to the sample. damage: the dose that it bears, in ``told.sample_unit``.
     """
     if doubtful := unclaimed(trust["doubts"]):
         return doubtful
@@ -138,13 +152,14 @@ def recommendation(
         promised = level.frc50.mean or 0
         value, unit = _period(min(promised, finest), pixel_size)
         sentences.append(
-            f"At {level.nphotons:.3g} photons per pattern the two halves of the photons promise an FRC50 of "
+            f"At {told.words(level.nphotons)} the two halves of the {told.particle} promise an FRC50 of "
             f"{level.frc50:.3f} of Nyquist, a full period of {value:.3g} {unit}."
             if promised <= finest
-            else f"At {level.nphotons:.3g} photons per pattern the photons would allow more, but two images from "
+            else f"At {told.words(level.nphotons)} the {told.particle} would allow more, but two images from "
             f"disjoint halves of the positions agree to {finest:.3f} of Nyquist alone, a full period of {value:.3g} "
             f"{unit}."
         )
+    sentences += [] if damage is None else [before_damage(found, pixel_size, finest, told, damage)]
     if asked is not None and asked.frequency > finest:
         return [
             *sentences,
@@ -155,7 +170,7 @@ def recommendation(
         return [*sentences, unasked]
     value, unit = _period(asked.frequency, pixel_size)
     aim = f"a full period of {value:.3g} {unit} (FRC50 of {asked.frequency:.2f} of Nyquist)"
-    low, high = (f"{found[k].nphotons:.3g} photons per pattern" for k in (0, -1))
+    low, high = (told.words(found[k].nphotons) for k in (0, -1))
     if asked.reached == "below":
         answer = f"the lowest dose of the study is enough: {low} or fewer."
     elif asked.reached == "above":
@@ -164,13 +179,37 @@ def recommendation(
         )
     else:
         assert asked.nphotons is not None
-        ends = f" [{_end(asked.low, 'fewer')}, {_end(asked.high, 'more')}]" if asked.n > 1 else " (no interval)"
-        fluence = asked.nphotons * asked.fluence_per_photon
-        answer = f"{asked.nphotons:.2g}{ends} photons per pattern are needed, {fluence:.3g} per object pixel."
-    interval = f"The interval is of 95 %, over {asked.n} thinnings of the same photons; b" if asked.n > 1 else "B"
+        ends = " (no interval)"
+        if asked.n > 1:
+            ends = f" [{_end(asked.low, 'fewer', told)}, {_end(asked.high, 'more', told)}]"
+        fluence, felt = asked.nphotons * asked.fluence_per_photon, told.on_sample(asked.nphotons)
+        answer = f"{told.dose(asked.nphotons):.2g}{ends} {told.unit} are needed, {fluence:.3g} per object pixel"
+        answer += "." if felt is None or told.sample_unit == told.unit else f", {felt:.3g} {told.sample_unit}."
+    same = f"over {asked.n} thinnings of the same {told.particle}"
+    interval = f"The interval is of 95 %, {same}; b" if asked.n > 1 else "B"
     straight = "etween neighbouring doses the resolution is taken as straight over the logarithm of the dose."
     return [*sentences, f"For {aim} {answer}", interval + straight]
 
 
-def _end(value: float | None, otherwise: str) -> str:
-    return otherwise if value is None else f"{value:.2g}"
+def before_damage(
+    found: Sequence[Level], pixel_size: float | None, finest: float, told: Exposure, damage: float
+) -> str:
+    """What is resolved at the dose that the sample bears, `damage` in ``told.sample_unit``: straight between doses."""
+    if told.sample_unit is None:
+        return f"DAMAGE={damage:.3g} is compared with no dose: the size of an object pixel is unknown."
+    doses = [told.on_sample(level.nphotons) or 0 for level in found]
+    bears = f"The sample bears {damage:.3g} {told.sample_unit}"
+    if damage < doses[0]:
+        return f"{bears}, less than the lowest dose of the study, {doses[0]:.3g}: no resolution is known before it."
+    reached = np.interp(np.log10(damage), np.log10(doses), isotonic(_means(found), np.ones(len(found))))
+    value, unit = _period(min(float(reached), finest), pixel_size)
+    beyond = ", the most that the study knows, for its doses end below" if damage > doses[-1] else ""
+    return f"{bears}: before it a full period of {value:.3g} {unit} is resolved{beyond}."
+
+
+def _means(found: Sequence[Level]) -> NDArray[np.float64]:
+    return np.array([level.frc50.mean or 0 for level in found])
+
+
+def _end(value: float | None, otherwise: str, told: Exposure) -> str:
+    return otherwise if value is None else f"{told.dose(value):.2g}"

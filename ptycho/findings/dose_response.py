@@ -22,7 +22,9 @@ from ptycho.config import DIRECT
 from ptycho.findings.arm_table import STATUSES, Cell, MeanFRC, Method, arms_by_key, first_cell
 from ptycho.findings.dose_factor import Factor, factors
 from ptycho.findings.intervals import Interval, geometric_interval, mean_interval
+from ptycho.scans.exposure import OF_PHOTONS, Exposure
 from ptycho.scans.reconstruction import SPLITS
+from ptycho.study.arms import exposure_of
 
 REFERENCE = "nll"  # the loss that the others are compared with, where it is among them: the likelihood of the counts
 
@@ -100,7 +102,8 @@ class DoseResponse:
 
     errors: curves of the relative mean-square error, geometric means. limits: the least that it could be. efficiencies
     and attained: curves of limit / error, of the counting and of the Cramér-Rao limit; 1 is all that photons allow,
-    more is prior knowledge. faults: every arm that contributes nothing, by name, and why.
+    more is prior knowledge. faults: every arm that contributes nothing, by name, and why. exposure: what doses are to
+    the sample. Doses here are particles per pattern; figures and words tell them in its unit.
     """
 
     quantity: str
@@ -113,6 +116,7 @@ class DoseResponse:
     efficiencies: tuple[Curve, ...]
     attained: tuple[Curve, ...]
     faults: tuple[str, ...]
+    exposure: Exposure = OF_PHOTONS
 
 
 def dose_response_of(
@@ -134,11 +138,12 @@ def dose_response_of(
         if not 0 < value < 1:
             raise ValueError(f"resolution is {value}; expected a fraction of Nyquist in (0, 1)")
     arms, faults = arms_by_key(entries)
+    told = exposure_of(entries)
     architectures = list(dict.fromkeys(key[0] for key in arms))
     doses, seeds = sorted({key[1] for key in arms}), sorted({key[3] for key in arms})
     losses = sorted(dict.fromkeys(key[2] for key in arms), key=lambda loss: loss != REFERENCE)
     faults += [
-        f"{key[0] or DIRECT}, {key[2]}, {key[1]:.3g} photons per pattern, seed {key[3]}: missing"
+        f"{key[0] or DIRECT}, {key[2]}, {told.words(key[1])}, seed {key[3]}: missing"
         for key in product(architectures, doses, losses, seeds)
         if key not in arms
     ]
@@ -165,11 +170,11 @@ def dose_response_of(
             first, second = (tables[loss] for loss in pair)  # (seeds, doses), NaN where there is no value
             for dose, apart in zip(doses, (first - second).T, strict=True):
                 parts["differences"].append(Difference(method, dose, *pair, mean_interval(apart)))
-            parts["factors"] += factors(method, pair, np.array(doses), (first, second), resolutions, rng)
+            parts["factors"] += factors(method, pair, np.array(doses), (first, second), resolutions, rng, told)
     if not any(point.interval.n for curve in parts["curves"] for point in curve.points):
         raise ValueError(f"no arm has {quantity}; found {len(entries)} entries, faults: {'; '.join(faults) or 'none'}")
-    told = {name: tuple(found) for name, found in parts.items()}
-    return DoseResponse(quantity, tuple(seeds), faults=tuple(faults), **told)
+    whole = {name: tuple(found) for name, found in parts.items()}
+    return DoseResponse(quantity, tuple(seeds), faults=tuple(faults), exposure=told, **whole)
 
 
 def _mean(values: Iterable[float]) -> float | None:
@@ -195,12 +200,12 @@ def methods_of(curves: Iterable[Curve | MeanFRC]) -> list[Method]:
 
 def response_caption(study: DoseResponse) -> str:
     """The figure of resolution against dose in words, for those who cannot see it."""
-    told = []
+    told, dose = [], study.exposure.dose
     for curve in study.curves:
-        ends = [f"{one.interval.mean:.2f} at {one.nphotons:.3g}" for one in curve.points if one.interval.n]
+        ends = [f"{one.interval.mean:.2f} at {dose(one.nphotons):.3g}" for one in curve.points if one.interval.n]
         if ends:
             told.append(f"{method_label(curve.method)}, {curve.loss}: {', '.join(ends)}")
-    return f"FRC50 against photons per pattern, means over {len(study.seeds)} seeds. {'; '.join(told)}."
+    return f"FRC50 against {study.exposure.unit}, means over {len(study.seeds)} seeds. {'; '.join(told)}."
 
 
 def response_rows(study: DoseResponse) -> list[dict[str, Any]]:
@@ -212,6 +217,8 @@ def response_rows(study: DoseResponse) -> list[dict[str, Any]]:
         for k, point in enumerate(curve.points):
             method, split = curve.method
             row = {"method": method, "split": split, "loss": curve.loss, "nphotons": point.nphotons}
+            if study.exposure.dose(1.0) != 1:
+                row[study.exposure.unit] = study.exposure.dose(point.nphotons)
             row |= {status: getattr(point, f"n_{status}") for status in STATUSES}
             row |= point.interval.row("frc50", "frc50_")
             for name, curves in others.items():

@@ -7,6 +7,7 @@ from ptycho.findings.arm_table import Method
 from ptycho.findings.dose_factor import Factor
 from ptycho.findings.dose_response import Curve, Difference, DoseResponse, Point, method_label, methods_of
 from ptycho.findings.intervals import Interval, share_interval
+from ptycho.scans.exposure import Exposure
 
 CLAIMED = 10.0
 """The published factor: how many times the photons of the Poisson likelihood an absolute error is said to need."""
@@ -21,9 +22,9 @@ def verdict_in_words(study: DoseResponse) -> list[str]:
         where = method_label(method)
         for found in (difference for difference in study.differences if difference.method == method):
             pair = [points[method, loss, found.nphotons] for loss in (found.first, found.second)]
-            sentences.append(f"{where}: {_difference(found, *pair)}")
-        sentences += [f"{where}: {_factor(factor)}" for factor in study.factors if factor.method == method]
-        sentences += [f"{where}: {_efficiency(curve)}" for curve in study.efficiencies if curve.method == method]
+            sentences.append(f"{where}: {_difference(found, pair[0], pair[1], study.exposure)}")
+        sentences += [f"{where}: {_factor(one, study.exposure)}" for one in study.factors if one.method == method]
+        sentences += [f"{where}: {_efficiency(c, study.exposure)}" for c in study.efficiencies if c.method == method]
     return sentences + caveats(study)
 
 
@@ -64,8 +65,8 @@ def _lost(loss: str, point: Point) -> str:
     return f" Of {len(point.values)} {loss} arms: {', '.join(told)}." if told else ""
 
 
-def _difference(found: Difference, first: Point, second: Point) -> str:
-    dose = f"at {found.nphotons:.3g} photons per pattern"
+def _difference(found: Difference, first: Point, second: Point, exposure: Exposure) -> str:
+    dose = f"at {exposure.words(found.nphotons)}"
     lost = _lost(found.first, first) + _lost(found.second, second)
     interval = found.interval
     if interval.mean is None:
@@ -79,12 +80,12 @@ def _difference(found: Difference, first: Point, second: Point) -> str:
     return f"{dose} {means}; {paired}: {claim}.{lost}"
 
 
-def _factor(found: Factor) -> str:
+def _factor(found: Factor, exposure: Exposure) -> str:
     needs = f"for an FRC50 of {found.resolution:.2f} of Nyquist {found.other} needs"
-    times = f"times the photons of {found.reference}"
+    times = f"times the {exposure.particle} of {found.reference}"
     if found.value is not None:
-        reference, other = found.doses
-        doses = f"({other:.3g} against {reference:.3g} per pattern; {_seeds(found.n)})"
+        reference, other = (exposure.dose(dose or 0) for dose in found.doses)
+        doses = f"({other:.3g} against {reference:.3g} {exposure.per}; {_seeds(found.n)})"
         if found.n < 2:
             return f"{needs} {found.value:.3g} {times} {doses}; {found.reason}, and no claim."
         contains_one = (found.low or 0) <= 1 and (found.high is None or found.high >= 1)
@@ -97,11 +98,12 @@ def _factor(found: Factor) -> str:
     return f"{needs} {' and '.join(bounds)} {times} (ends of the interval; {_seeds(found.n)}): {found.reason}."
 
 
-def _efficiency(curve: Curve) -> str:
-    told = ", ".join(f"{_interval(p.interval, '.2g')} at {p.nphotons:.3g}" for p in curve.points if p.interval.n)
+def _efficiency(curve: Curve, exposure: Exposure) -> str:
+    known = [point for point in curve.points if point.interval.n]
+    told = ", ".join(f"{_interval(p.interval, '.2g')} at {exposure.dose(p.nphotons):.3g}" for p in known)
     if not told:
         return f"no arm tells the efficiency of {curve.loss}."
-    return f"photon limit over relative mean-square error, {curve.loss}, by photons per pattern: {told}."
+    return f"{exposure.particle[:-1]} limit over relative mean-square error, {curve.loss}, by {exposure.unit}: {told}."
 
 
 def verdict_in_short(study: DoseResponse) -> list[str]:
@@ -113,11 +115,13 @@ def verdict_in_short(study: DoseResponse) -> list[str]:
         for pair in dict.fromkeys((d.first, d.second) for d in study.differences if d.method == method):
             sentences.append(f"{where}: {_short_factors(study, method, pair)}")
             sentences.append(f"{where}: {_short_differences(study, method, pair)}")
-        sentences += [f"{where}: {_short_limit(curve)}" for curve in study.attained if curve.method == method]
+        sentences += [f"{where}: {_short_limit(c, study.exposure)}" for c in study.attained if c.method == method]
         for curve in (one for one in study.curves if one.method == method):
             lost = [point for point in curve.points if point.n_collapsed]
-            if shares := ", ".join(f"{p.n_collapsed} of {p.n_collapsed + p.n_ok} at {p.nphotons:.3g}" for p in lost):
-                sentences.append(f"{where}: of {curve.loss} arms collapsed, by photons per pattern: {shares}.")
+            told = study.exposure
+            at = ((point, told.dose(point.nphotons)) for point in lost)
+            if shares := ", ".join(f"{p.n_collapsed} of {p.n_collapsed + p.n_ok} at {dose:.3g}" for p, dose in at):
+                sentences.append(f"{where}: of {curve.loss} arms collapsed, by {told.unit}: {shares}.")
     return sentences + caveats(study)
 
 
@@ -135,7 +139,8 @@ def _short_factors(study: DoseResponse, method: Method, pair: tuple[str, str]) -
             claim["excluded, it is less" if less else "excluded, it is more" if more else "not excluded"].append(at)
     if not told:
         return f"no dose factor of {pair[1]} over {pair[0]} can be given: their curves do not cross the resolutions."
-    words = f"{pair[1]} needs, for an FRC50 in fractions of Nyquist, these times the photons of {pair[0]}: "
+    times = f"these times the {study.exposure.particle} of {pair[0]}"
+    words = f"{pair[1]} needs, for an FRC50 in fractions of Nyquist, {times}: "
     claims = "; ".join(f"{word} at {', '.join(at)}" for word, at in claim.items() if at)
     return words + ", ".join(told) + "." + (f" A factor of {CLAIMED:g} is {claims}." if claims else "")
 
@@ -155,12 +160,13 @@ def _short_differences(study: DoseResponse, method: Method, pair: tuple[str, str
         if (found.method, found.first, found.second) == (method, *pair):
             alike = f"{found.first} and {found.second} are not shown to differ"
             word = found.claim(alike, "there is too little to compare")
-            at.setdefault(word, []).append(f"{found.nphotons:.3g}")
-    return "; ".join(f"{word} at {', '.join(doses)}" for word, doses in at.items()) + " photons per pattern."
+            at.setdefault(word, []).append(f"{study.exposure.dose(found.nphotons):.3g}")
+    return "; ".join(f"{word} at {', '.join(doses)}" for word, doses in at.items()) + f" {study.exposure.unit}."
 
 
-def _short_limit(curve: Curve) -> str:
-    told = [f"{1 / point.interval.mean:.2g} at {point.nphotons:.3g}" for point in curve.points if point.interval.mean]
+def _short_limit(curve: Curve, exposure: Exposure) -> str:
+    known = [(exposure.dose(point.nphotons), point.interval.mean) for point in curve.points]
+    told = [f"{1 / mean:.2g} at {dose:.3g}" for dose, mean in known if mean]
     if not told:
         return f"the Cramér-Rao bound of {curve.loss} is not known."
-    return f"{curve.loss}, error in units of the Cramér-Rao bound, by photons per pattern: {', '.join(told)}."
+    return f"{curve.loss}, error in units of the Cramér-Rao bound, by {exposure.unit}: {', '.join(told)}."

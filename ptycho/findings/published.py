@@ -71,7 +71,7 @@ def beside_published(out: str | os.PathLike[str], entries: Sequence[Any], study:
     assert plan is not None
     points = {(c.method, c.loss, p.nphotons): p.interval for c in study.curves for p in c.points}
     trained = next((curve.method[0] for curve in study.curves if curve.method[0] != DIRECT), "")
-    words = {Arm(dose, "").nphotons: dose for dose in plan["doses"]}
+    words = {Arm(dose, "").asked: dose for dose in plan["doses"]}
     rows = []
     for loss in dict.fromkeys(c.loss for c in study.curves):
         for nphotons in sorted({key[2] for key in points}):

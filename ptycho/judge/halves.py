@@ -24,6 +24,7 @@ from ptycho import seeds
 from ptycho.judge.frc import FRCCurve, frc50, masked_frc, threshold_crossing
 from ptycho.judge.gauge import evaluation_region, remove_gauge
 from ptycho.reconstruct import direct
+from ptycho.scans import exposure
 from ptycho.scans.dose import halve, measured_dose, thin_to_dose
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
@@ -144,9 +145,9 @@ class Thinning:
 def thinnings(scan: RawData, doses: Sequence[str], repeats: int, seed: int) -> Iterator[Thinning]:
     """Thin ``scan`` to each dose ``repeats`` times, and judge each thinning by its halves.
 
-    ``scan`` is at full dose, its ``objectGuess`` the reference. A dose is photons per pattern, or ``'full'``, where
-    only the split differs. The first thinning of each dose is also fitted whole and held against the reference. The
-    study's ``seed`` gives each its own. Raises as :func:`split_resolution`, and ValueError where a scan has fewer
+    ``scan`` is at full dose, its ``objectGuess`` the reference. A dose is in the unit of its exposure, or ``'full'``,
+    where only the split differs. The first thinning of each dose is also fitted whole and held against the reference.
+    The study's ``seed`` gives each its own. Raises as :func:`split_resolution`, and ValueError where a scan has fewer
     photons.
     """
     assert scan.objectGuess is not None and scan.intensity_scale is not None
@@ -154,7 +155,10 @@ def thinnings(scan: RawData, doses: Sequence[str], repeats: int, seed: int) -> I
         passes = FULL_PASSES if dose == "full" else PASSES
         for k in range(repeats):
             own = seeds.derive(seed, "thinning", dose, str(k))
-            data = scan if dose == "full" else thin_to_dose(scan, float(dose), np.random.default_rng(own))
+            data = scan
+            if dose != "full":
+                nphotons = exposure.of(scan).nphotons(float(dose))
+                data = thin_to_dose(scan, nphotons, np.random.default_rng(own))
             whole, reference = None, None
             if k == 0:
                 whole = direct.fit(data, LOSS, seed=own, passes=passes, batch_size=BATCH).reconstruction

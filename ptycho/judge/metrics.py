@@ -146,7 +146,7 @@ def evaluate(
 
     def compare(a: np.ndarray, b: np.ndarray, level: float) -> tuple[Any, ...]:
         """Pearson r, contrast ratio, FRC and FRC50; None where the truth has no contrast or nothing was recovered."""
-        if not np.std(b[mask]) > NO_CONTRAST * level:
+        if not np.std(b[mask]) > NO_CONTRAST * level or (b is true and not data_range > NO_CONTRAST * level):
             return (None,) * 4
         r, contrast, found = pearson(a, b, mask), contrast_ratio(a, b, mask), masked_frc(a, b, mask)
         return r, contrast, found, frc50(found) if r >= RECOVERED_PEARSON and contrast >= RECOVERED_CONTRAST else None

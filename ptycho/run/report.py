@@ -6,10 +6,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ptycho.files import read_json, write_text
+from ptycho.files import json_if_any, read_json, write_text
 from ptycho.run.kernel import without_iri_grammar
 from ptycho.run.verdict import write_verdict
 from ptycho.study import layout, plan, sweep
+from ptycho.study.arms import exposure_of
 
 HIDDEN = ("parameters", "injected-parameters")
 """Tags of the cells that a page leaves out. It shows no code: that is in the notebook."""
@@ -48,7 +49,8 @@ def write(out: str | os.PathLike[str]) -> Path:
         return _write_sweep(out)
     planned = plan.planned(out)
     stages = layout.study_stages(planned)
-    study = f"Dose study: {', '.join(planned['doses'])} photons per pattern"
+    unit = exposure_of(json_if_any(out / layout.METRICS).get("arms", ())).unit
+    study = f"Dose study: {', '.join(planned['doses'])} {unit}"
     pages = {stage.shows: Path(stage.rendered).with_suffix(".html") for stage in stages if stage.shows}
     for name, page in pages.items():
         back = _links({"The study": os.path.relpath(layout.INDEX, page.parent)})

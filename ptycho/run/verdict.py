@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from ptycho.files import read_json
 from ptycho.study import layout, sweep
 from ptycho.study import plan as study
-from ptycho.study.arms import read_arm, trusted
+from ptycho.study.arms import exposure_of, read_arm, trusted
 from ptycho.study.config import Arm, arms
 from ptycho.study.status import DOUBTFUL, NOT_VERIFIED, VERIFIED, write_status
 
@@ -138,19 +138,20 @@ def verify_study(out: str | os.PathLike[str], arms: Sequence[Arm], nepochs: int,
             faults.append(f"{arm.name}: {error}")
             continue
         fault = history_fault(out / arm.name / layout.HISTORY, nepochs)
+        dose = exposure_of([entry]).words(entry["nphotons"])
         if entry["status"] == "failed":
             fault = "its training failed"
         elif entry["status"] == "collapsed" and entry["nphotons"] >= ENOUGH_PHOTONS:
-            fault = f"its network collapsed at {entry['nphotons']:.3g} photons per pattern"
+            fault = f"its network collapsed at {dose}"
         elif entry["status"] == "collapsed":
-            notes.append(f"{arm.name}: the network collapsed at {entry['nphotons']:.3g} photons per pattern: a result")
+            notes.append(f"{arm.name}: the network collapsed at {dose}: a result")
         if fault:
             faults.append(f"{arm.name}: {fault}")
     faults += _study_faults(out, [arm.name for arm in arms], entries)
     doubts, told, _ = trusted([out] if measured else [])
     found = [
         f"trained to the end, {nepochs} epochs each, every loss and metric finite: {', '.join(entries)}",
-        f"no network collapsed at {ENOUGH_PHOTONS:.0e} photons per pattern or more",
+        f"no network collapsed at {ENOUGH_PHOTONS:.0e} {exposure_of(entries.values()).particle} per pattern or more",
         "no shape error in run.log",
         "dose_comparison.png holds data in every panel",
         *told,
@@ -209,7 +210,7 @@ def verify_sweep(out: str | os.PathLike[str]) -> Verdict:
         if fault:
             faults.append(f"{entry['name']}: {fault}")
         if entry["status"] == "collapsed":
-            line = f"{entry['name']}: collapsed at {entry['nphotons']:.3g} photons per pattern"
+            line = f"{entry['name']}: collapsed at {exposure_of(entries).words(entry['nphotons'])}"
             (faults if entry["nphotons"] >= ENOUGH_PHOTONS else notes).append(line)
     for seed in plan["seeds"]:
         log = sweep.folder(out, seed) / layout.LOG

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, get_args, get_type_hints
 
 from ptycho.config import PARTS
 from ptycho.files import read_json
+from ptycho.scans import exposure
 from ptycho.study import layout
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ def arm_entry(
 
     `architecture` is None for an arm without a network, whose `history`, {epoch, loss, seconds} for each epoch of the
     training, is empty. `patterns` are seen in one epoch. `judged` holds those of ``PARTS`` that the arm has; the
-    others' entries are None.
+    others' entries are None. Where more than photons per pattern is known of the dose, ``exposure`` tells it.
     """
+    told = exposure.of(data)
     seconds = sum(row["seconds"] for row in history) if architecture else None
     of_network = [judged[split] for split in ("train", "heldout") if split in judged]
     collapsed = any(one.collapsed for one in of_network or judged.values())
@@ -46,8 +48,15 @@ def arm_entry(
         "status": "collapsed" if collapsed else "ok",
         "train_seconds": seconds,
         "patterns_per_second": patterns * len(history) / seconds if seconds else None,
+        **({} if told == exposure.OF_PHOTONS else {"exposure": told.as_dict()}),
         **{part: judged[part].as_dict() if part in judged else None for part in PARTS},
     }
+
+
+def exposure_of(entries: Iterable[Any]) -> exposure.Exposure:
+    """What the doses of a study are to its sample, as the first of its arms tells that knows it."""
+    known = (entry.get("exposure") for entry in entries if isinstance(entry, dict))
+    return exposure.read(next(filter(None, known), None))
 
 
 STATUSES = ("ok", "collapsed", "failed")
@@ -57,14 +66,15 @@ STATUSES = ("ok", "collapsed", "failed")
 class PartRecord:
     """The numbers of one part of an arm, as metrics.json has them; more of them may stand beside.
 
-    FRC50 are fractions of Nyquist, null where the part collapsed or the object has no such contrast.
+    FRC50 are fractions of Nyquist, null where the part collapsed. What an object without such a contrast
+    lacks is null, too.
     """
 
     amplitude_frc50: float | None
     phase_frc50: float | None
-    amplitude_psnr_db: float
-    amplitude_ssim: float
-    amplitude_pearson: float
+    amplitude_psnr_db: float | None
+    amplitude_ssim: float | None
+    amplitude_pearson: float | None
     phase_pearson: float | None
     relative_mse: float
     photon_bound: float

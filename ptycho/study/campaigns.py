@@ -127,6 +127,8 @@ def ask(target: str, given: Mapping[str, str]) -> Request:
     require((engine == "dask") == bool(scheduler), "SCHEDULER", scheduler, accepted)
     if words["SCAN"] and "DOSES" not in given:
         words["DOSES"] = "full 1e5 1e4 1e3 1e2" if target == "sweep" else "full 1e4"
+    elif words.get("VOLTAGE", "").strip() and "DOSES" not in given:
+        words["DOSES"] = "1e0 1e1 1e2 1e3 1e4" if target == "sweep" else ""
     if target == "rates" and not words.get("METHODS", "").strip():
         words["METHODS"] = words.get("ARCH", "").strip() or StudyConfig.architecture
     config = StudyConfig.from_strings({name: word for name, word in words.items() if name in PARAMETERS})

@@ -23,6 +23,7 @@ from ptycho.config import (
     require,
 )
 from ptycho.errors import ConfigError
+from ptycho.study import kinds
 
 DOSE_NAMES = {"1e9": "high", "1e4": "low"}
 """The doses of the four-arm study have names; every other dose is called by its value."""
@@ -44,8 +45,8 @@ class Arm:
         return f"{self.dose_name}_{self.loss}"
 
     @property
-    def nphotons(self) -> float | None:
-        """Photons per pattern asked for; None for all that were measured."""
+    def asked(self) -> float | None:
+        """The dose asked for, in the unit of DOSES; None for all that was measured."""
         return None if self.dose == "full" else float(self.dose)
 
 
@@ -82,9 +83,8 @@ class StudyConfig:
 
     ``scan`` is None for a simulated study, otherwise a file of any of ``formats.FORMATS`` or ``'siemens-star'``.
     ``N`` is None when the scan decides it. Where ``learning_rate`` is None it is that of LEARNING_RATES, or of
-    PHASE_LEARNING_RATES for an object that shifts the phase. Only a simulated scan has ``object``, ``object_size``,
-    ``phase`` and ``illumination``; only a measured one ``orientation``, ``probe_modes``, ``positions``, ``normalise``
-    and ``resolution``.
+    PHASE_LEARNING_RATES for an object that shifts the phase. :mod:`ptycho.study.kinds` says what kind of study has
+    which parameters. The unit of ``doses`` is that of ``exposure.Exposure``.
     """
 
     nepochs: int = _asked(5, "epochs that each arm is trained for")
@@ -121,6 +121,16 @@ class StudyConfig:
     resolution: str | None = _asked(
         None, "full period that a measured scan's dose is to resolve: object pixels, like 4.5, or 20nm"
     )
+    material: str | None = _asked(None, "of a measured sample, a formula like H50C30N9O10S1: its dose is told in gray")
+    damage: float | None = _asked(
+        None, "dose that a measured sample bears: gray with MATERIAL, else photons per um^2 or electrons per A^2"
+    )
+    voltage: float | None = _asked(
+        None, "kilovolts: a 4D-STEM scan of graphene is simulated, and DOSES are electrons per A^2"
+    )
+    semi_angle: float = _asked(25.0, "of that scan: the cone of electrons that meets the sample, milliradians")
+    defocus: float = _asked(20.0, "of that scan: nanometres, positive where the crossover lies behind the sample")
+    step: float = _asked(1.0, "of that scan: angstrom")
 
     def __post_init__(self) -> None:
         for name, most in (("nepochs", 10_000), ("gridsize", 5), ("probe_modes", LARGEST_PROBE)):
@@ -155,15 +165,7 @@ class StudyConfig:
         require(size is None or least <= size <= 4096, "OBJECT_SIZE", size, f"2N = {least} to 4096 pixels")
         if self.resolution is not None:
             period(self.resolution)
-        if self.scan is None:
-            others: tuple[str, ...] = ("ORIENTATION", "PROBE_MODES", "POSITIONS", "NORMALISE", "RESOLUTION")
-            why = "a measured scan, which SCAN names"
-        else:
-            others = ("OBJECT", "OBJECT_SIZE", "PHASE", "ILLUMINATION")
-            why = "a simulated scan, and SCAN names a measured one"
-        for name in others:
-            value = getattr(self, name.lower())
-            require(value == PARAMETERS[name].default, name, value, f"it is of {why}")
+        kinds.refuse(self, PARAMETERS)
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -176,7 +178,7 @@ class StudyConfig:
 
     def learning_rates(self, loss: str) -> dict[str, float]:
         """The learning rate of each method, for one loss."""
-        shifts_phase = self.phase > 0 or self.scan is not None
+        shifts_phase = self.phase > 0 or self.scan is not None or self.voltage is not None
         known = LEARNING_RATES | ({"unrolled": PHASE_LEARNING_RATES} if shifts_phase else {})
         rates = {method: known[method][loss] for method in self.methods}
         if self.learning_rate is not None:
@@ -199,6 +201,8 @@ class StudyConfig:
         defaults: dict[str, Any] = {"methods": (chosen.get("architecture", "unrolled"), DIRECT)}
         if chosen.get("scan"):
             defaults |= {"doses": ("full", "1e4"), "N": None}
+        elif chosen.get("voltage"):
+            defaults |= {"doses": ("1e4", "1e2")}
         return cls(**{**defaults, **chosen})
 
 

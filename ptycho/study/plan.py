@@ -28,10 +28,13 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
     if scan is not None and scan != STAR:
         scan = os.path.relpath(scan, os.path.realpath(out))
     simulate = {"out": ".", **of("N", "n_train", "n_test", "doses", "seed"), "object_kind": config.object}
-    simulate |= of("object_size", "phase", "illumination") | {"scan": scan}
-    files = {layout.SIMULATE: simulate | of("orientation", "probe_modes", "positions", "normalise")}
+    simulate |= of("object_size", "phase", "illumination")
+    simulate["microscope"] = None if config.voltage is None else of("voltage", "semi_angle", "defocus", "step")
+    simulate |= {"scan": scan, **of("orientation", "probe_modes", "positions", "normalise", "material")}
+    files = {layout.SIMULATE: simulate}
     if scan is not None:
-        files[layout.RESOLVE] = {"out": ".", **of("doses", "seed"), "scan": scan, **of("resolution")}
+        told = of("resolution", "material", "damage")
+        files[layout.RESOLVE] = {"out": ".", **of("doses", "seed"), "scan": scan, **told}
     for arm in config.arms:
         train = {"out": "..", "arm": arm.name, "dose": arm.dose, "loss": arm.loss}
         train |= of("nepochs", "gridsize", "architecture") | {"learning_rates": config.learning_rates(arm.loss)}
@@ -80,17 +83,19 @@ def at_measured_doses(config: StudyConfig, folder: Path, asked: bool) -> StudyCo
     scan_files = _scan_files(config.scan)
     if scan_files is None or set(config.doses) == {"full"}:
         return config
-    from ptycho.scans import star
+    from ptycho.scans import exposure, star
     from ptycho.scans.dose import SAME_DOSE
 
-    measured = star.PHOTONS if config.scan == STAR else sources.known_of(scan_files, folder)["photons"]
-    if measured is None:
+    known: dict[str, Any] = {"dose": star.PHOTONS, "unit": exposure.OF_PHOTONS.unit}
+    if config.scan != STAR:
+        known = sources.known_of(scan_files, folder)
+    if (measured := known["dose"]) is None:
         return config
     doses = []
     for dose in config.doses:
         above = dose != "full" and float(dose) > measured
         if above and float(dose) > SAME_DOSE * measured:
-            accepted = f"at most the {measured:.4g} photons per pattern that {config.scan} measured, or 'full'"
+            accepted = f"at most the {measured:.4g} {known['unit']} that {config.scan} measured, or 'full'"
             require(not asked, "DOSES", dose, accepted)
         else:
             doses.append("full" if above else dose)

@@ -58,7 +58,8 @@ def write(out: Path, stems: Iterable[str], scan: Sequence[Path] | None) -> list[
 
 def known_of(scan: Sequence[Path], out: Path) -> dict[str, Any]:
     """What is known of a scan's files, the first of which names it: their marks as ``files``, the SHA-256 of their
-    content as ``digest``, and the mean ``photons`` per pattern, None where its counts are not known.
+    content as ``digest``, the mean ``dose`` of a pattern in the
+    ``unit`` of DOSES, None where its counts are not known.
 
     They are read again only where a size or a time differs from what `out` keeps. Raises ConfigError where a file
     cannot be read.
@@ -66,9 +67,9 @@ def known_of(scan: Sequence[Path], out: Path) -> dict[str, Any]:
     try:
         marks = tuple((os.fspath(path), _mark(path)) for path in scan)
         before = json_if_any(out / SCAN)
-        if before.get("files") == [[name, list(mark)] for name, mark in marks] and "photons" in before:
+        if before.get("files") == [[name, list(mark)] for name, mark in marks] and "dose" in before:
             return before
-        return {"files": marks, "digest": _sha256(marks), "photons": _photons(marks)}
+        return {"files": marks, "digest": _sha256(marks), **_dose(marks)}
     except OSError as error:
         told = f"SCAN: {error.filename} cannot be read ({error.strerror}); expected a scan's file"
         raise ConfigError(told) from error
@@ -89,14 +90,17 @@ def _sha256(files: Marks) -> str:
 
 
 @cache
-def _photons(files: Marks) -> float | None:
-    if not files:
-        return None
-    from ptycho.scans import dose, formats
+def _dose(files: Marks) -> dict[str, Any]:
+    found: dict[str, Any] = {"dose": None, "unit": None}
+    if files:
+        from ptycho.scans import dose, exposure, formats
 
-    with suppress(DataError):  # what is wrong with a scan is told where it is examined
-        return dose.mean_photons(formats.read(files[0][0]))
-    return None
+        with suppress(DataError):  # what is wrong with a scan is told where it is examined
+            scan = formats.read(files[0][0])
+            told, nphotons = exposure.of_known(scan), dose.mean_photons(scan)
+            if nphotons is not None and (told.particle == exposure.PHOTONS or told.area):
+                found = {"dose": told.dose(nphotons), "unit": told.unit}
+    return found
 
 
 def _mark(path: Path) -> tuple[int, ...]:

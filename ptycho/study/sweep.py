@@ -12,6 +12,7 @@ from typing import Any
 from ptycho.config import DIRECT
 from ptycho.errors import ConfigError
 from ptycho.files import read_json, write_json_if_changed
+from ptycho.scans import exposure
 from ptycho.study import layout, plan, sources, status
 from ptycho.study.arms import read_arm, trusted
 from ptycho.study.config import Arm, StudyConfig, arms
@@ -105,7 +106,7 @@ def collect(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
     entries = []
     for (seed, arm), row in zip(members(plan), survey(out, plan), strict=True):
         own, lost = folder(out, seed), "failed" if row.state == "failed" else "missing"
-        entry: dict[str, Any] = {"name": row.name, "nphotons": arm.nphotons, "loss": arm.loss, "seed": seed}
+        entry: dict[str, Any] = {"name": row.name, "nphotons": None, "loss": arm.loss, "seed": seed}
         entry |= {"architecture": network}
         try:
             if row.state == "done":
@@ -116,10 +117,13 @@ def collect(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
         except ValueError as error:
             entry |= {"status": "missing", "reason": str(error)}
         entries.append((arm, entry))
-    # a dose of "full" is known from the arms that have it
+    # what a dose is per pattern is known from the arms that have it, or from what was planned
     known = {arm.dose: entry["nphotons"] for arm, entry in entries if entry["nphotons"] is not None}
+    microscope = simulated(out).get("microscope")
+    unit = exposure.of_raster(microscope["step"]) if microscope else exposure.OF_PHOTONS
     for arm, entry in entries:
-        entry["nphotons"] = entry["nphotons"] or known.get(arm.dose)
+        asked = None if arm.asked is None else unit.nphotons(arm.asked)
+        entry["nphotons"] = entry["nphotons"] or known.get(arm.dose, asked)
     found = [entry for _, entry in entries]
     doubts = trusted(folder(out, seed) for seed in plan["seeds"]).doubts if plan["measured"] else []
     content = {"schema": 1, "arms": found, "doubts": doubts}

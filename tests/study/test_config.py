@@ -96,7 +96,7 @@ def test_legacy_dict_is_empty_until_it_is_written():
 
 
 @pytest.mark.parametrize(
-    ("arm", "name", "nphotons"),
+    ("arm", "name", "asked"),
     [
         (Arm("1e9", "nll"), "high_nll", 1e9),
         (Arm("1e4", "mae"), "low_mae", 1e4),
@@ -105,8 +105,8 @@ def test_legacy_dict_is_empty_until_it_is_written():
         (Arm("full", "mae"), "full_mae", None),
     ],
 )
-def test_arms_are_named_by_dose_and_loss(arm, name, nphotons):
-    assert (arm.name, arm.nphotons) == (name, nphotons)
+def test_arms_are_named_by_dose_and_loss(arm, name, asked):
+    assert (arm.name, arm.asked) == (name, asked)
 
 
 def test_the_default_study_has_four_arms():
@@ -184,7 +184,7 @@ def test_a_dose_is_a_number_of_photons_and_a_safe_file_name(dose):
         (arm, *_) = StudyConfig(doses=(dose,)).arms
     except ConfigError:
         return
-    assert arm.nphotons >= 1 and "/" not in arm.name and " " not in arm.name
+    assert arm.asked >= 1 and "/" not in arm.name and " " not in arm.name
 
 
 @pytest.mark.parametrize("spelling", ["1e4", "10e3", "1.0e4", "1e04", "1e+4", "low"])

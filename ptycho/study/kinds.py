@@ -1,0 +1,60 @@
+"""The kinds of study, the parameters that each alone has, and what is refused of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import Field
+from typing import TYPE_CHECKING, Any
+
+from ptycho.config import require
+from ptycho.physics import beam
+
+if TYPE_CHECKING:
+    from ptycho.study.config import StudyConfig
+
+MEASURED = ("ORIENTATION", "PROBE_MODES", "POSITIONS", "NORMALISE", "RESOLUTION", "MATERIAL", "DAMAGE")
+PHOTONS = ("OBJECT", "OBJECT_SIZE", "PHASE", "ILLUMINATION")
+ELECTRONS = ("VOLTAGE", "SEMI_ANGLE", "DEFOCUS", "STEP")
+"""The parameters of a measured scan, and of one that is simulated with photons or with electrons."""
+RANGES = {
+    "VOLTAGE": (5.0, 3000.0, "kilovolts"),
+    "SEMI_ANGLE": (1.0, 200.0, "milliradians"),
+    "DEFOCUS": (-1e4, 1e4, "nanometres"),
+    "STEP": (0.01, 1e4, "angstrom"),
+}
+"""Least and largest values, and what is accepted: in another unit, a value lies beyond."""
+FRAME, OVERLAP = 0.7, 0.5
+"""Of the frame, what a probe may fill, and of the probe's diameter, what neighbouring positions share at least."""
+
+
+def refuse(config: StudyConfig, parameters: Mapping[str, Field[Any]]) -> None:
+    """Refuse a parameter of another kind of study, and a value out of range. Raises ConfigError."""
+    voltage, others = config.voltage, tuple[str, ...]()
+    if config.scan is not None:
+        others, why = (*PHOTONS, *ELECTRONS), "it is of a simulated scan, and SCAN names a measured one"
+    elif voltage is None:
+        others, why = ELECTRONS, "it is of a simulated scan of electrons, which VOLTAGE asks for"
+    else:
+        others, why = PHOTONS, "it is of a simulated scan of photons, and VOLTAGE asks for electrons"
+    reasons = dict.fromkeys(others, why)
+    if config.scan is None:
+        reasons |= dict.fromkeys(MEASURED, "it is of a measured scan, which SCAN names")
+    for name, why in reasons.items():
+        value = getattr(config, name.lower())
+        require(value == parameters[name].default, name, value, why)
+    for name, (low, high, what) in RANGES.items():
+        value = getattr(config, name.lower())
+        require(value is None or low <= value <= high, name, value, f"{what}, {low:g} to {high:g}")
+    require(config.damage is None or config.damage > 0, "DAMAGE", config.damage, "a dose > 0")
+    if voltage is not None and config.N is not None:
+        _refuse_probe(config.N, config.defocus, config.step, voltage * 1e3, config.semi_angle * 1e-3)
+
+
+def _refuse_probe(N: int, defocus: float, step: float, volts: float, radians: float) -> None:
+    """Refuse a probe that its frame of N pixels does not hold, and steps that leave too little overlap."""
+    width = beam.probe_width(volts, radians, defocus * 1e-9)
+    most = FRAME * N * beam.simulated_pixel(volts, radians)
+    told = f"a probe {width * 1e10:.3g} angstrom wide"
+    require(width <= most, "DEFOCUS", defocus, f"{told}; at this voltage, semi-angle and N, {most * 1e10:.3g} at most")
+    most = (1 - OVERLAP) * width * 1e10
+    require(step <= most, "STEP", step, f"{told} takes {most:.3g} angstrom at most, to overlap by half")
