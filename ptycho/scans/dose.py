@@ -21,6 +21,8 @@ from ptycho.scans.rawdata import BATCH, RawData, as_counts
 
 SAME_DOSE = 1.01
 """A dose up to this times what was measured is the measured one."""
+FAR = 5.0
+"""Standard errors: beyond, it is no chance (by which it happens one time in two million)."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,11 @@ def measured_dose(data: RawData, probe: NDArray[np.complexfloating]) -> Dose:
     area = illuminated_area(data.xcoords, data.ycoords, probe)
     valid = data.N**2 if data.mask is None else int(np.count_nonzero(data.mask))
     return Dose(total / len(data), total / (len(data) * valid), total / area)
+
+
+def tolerance(counted: float) -> float:
+    """How far, relatively, a dose of `counted` photons in all may be from the one asked for: a percent, or chance."""
+    return max(SAME_DOSE - 1, FAR / float(np.sqrt(counted)))
 
 
 def mean_photons(scan: Scan) -> float | None:
@@ -178,10 +185,6 @@ def deviance(data: RawData, object: np.ndarray, origin_yx: np.ndarray, pixels: n
     lit = rate >= 1 if (rate >= 1).any() else np.ones_like(rate, bool)
     n, rate = counts[lit].astype(np.float64), np.maximum(rate[lit], 1e-6)
     return float(np.mean(2 * (special.xlogy(n, n / rate) - (n - rate))))
-
-
-FAR = 5.0
-"""Standard errors from one: beyond, a thinning was not binomial (by chance one time in two million)."""
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def examine(scan: Scan, summary: dict[str, str], material: str | None = None) ->
     else:
         placed = faults.mended(scan, [fault for fault in told if fault.about == "probe"])
     lit = found is not None and found.lit
-    probe, whose = placed.probe, "probe"
+    probe, whose = placed.probe, "probe" if placed.probe is not None else "estimated probe"
     if found is not None and lit and probe is None:
         H, W = found.mean.shape
         if H == W and H % 2 == 0 and H >= 16 and found.mean.min() >= 0:

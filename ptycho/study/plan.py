@@ -30,7 +30,7 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
     simulate = {"out": ".", **of("N", "n_train", "n_test", "doses", "seed"), "object_kind": config.object}
     simulate |= of("object_size", "phase", "illumination")
     simulate["microscope"] = None if config.voltage is None else of("voltage", "semi_angle", "defocus", "step")
-    simulate |= {"scan": scan, **of("orientation", "probe_modes", "positions", "normalise", "material")}
+    simulate |= {"scan": scan, **of("orientation", "probe_modes", "positions", "normalise")}
     files = {layout.SIMULATE: simulate}
     if scan is not None:
         told = of("resolution", "material", "damage")

@@ -1,5 +1,8 @@
 """The figures of a dose-response: what is drawn where, the numbers beside it, and what is not hidden."""
 
+import io
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from planted import DOSES, METHODS, SEEDS, study
@@ -8,6 +11,7 @@ from ptycho.figures import dose_response as drawing
 from ptycho.findings import arm_table, dose_response
 from ptycho.findings.arm_table import Curves, MeanFRC
 from ptycho.findings.dose_response import dose_response_of
+from ptycho.scans.exposure import Exposure
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +110,22 @@ def test_frc_curves_are_a_row_a_method_and_a_column_a_dose():
     assert len(rows) == len(curves) * 10 and rows[0]["low"] == pytest.approx(0.8)
     with pytest.raises(ValueError, match="no data"):
         drawing.frc_response(Curves("amplitude", (), ()))
+
+
+def test_the_axes_of_electrons_are_per_square_angstrom(found):
+    electrons = replace(found, exposure=Exposure("electrons", area=4e-20))
+    for figure in (drawing.resolution_response(electrons), drawing.error_response(electrons)):
+        assert figure.axes[-1].get_xlabel() == "electrons per A^2"
+    drawn = {line.get_label(): line for line in drawing.error_response(electrons).axes[0].get_lines()}
+    np.testing.assert_allclose(drawn["Cramér-Rao"].get_xdata(), np.array(DOSES) / 4)
+
+
+def test_a_second_axis_tells_what_the_sample_feels(found):
+    """25 photons per um^2 for each per pattern; nothing where the size of a pixel is unknown."""
+    figure = drawing.resolution_response(replace(found, exposure=Exposure("photons", area=4e-14)))
+    figure.savefig(io.BytesIO())  # which sets the limits of the second axis
+    axes = figure.axes[0]
+    (top,) = axes.child_axes
+    assert top.get_xlabel() == "photons per um^2" and axes.get_xlabel() == "photons per pattern"
+    np.testing.assert_allclose(top.get_xlim(), 25 * np.array(axes.get_xlim()))
+    assert not drawing.resolution_response(found).axes[0].child_axes

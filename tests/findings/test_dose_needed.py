@@ -8,6 +8,7 @@ from ptycho.findings import dose_needed
 from ptycho.judge import halves
 from ptycho.judge.frc import FRCCurve
 from ptycho.judge.halves import Thinning
+from ptycho.scans.exposure import Exposure
 from ptycho.scans.reconstruction import Reconstruction
 
 RINGS = FRCCurve(np.linspace(0.01, 1, 100), np.ones(100), np.full(100, 100))
@@ -106,3 +107,38 @@ def test_a_resolution_is_read_in_pixels_and_nanometres():
         dose_needed.fraction("20nm", 2e-8)
     with pytest.raises(ConfigError, match="RESOLUTION='20 nm' is not accepted"):
         dose_needed.fraction("20 nm", 1e-9)
+
+
+PHOTONS = Exposure("photons", area=4e-14)
+"""25 photons per um^2 for each per pattern."""
+
+
+def test_what_the_sample_feels_stands_beside_what_is_counted(found):
+    levels, asked = dose_needed.levels(found), dose_needed.needed(found, 0.5)
+    table = dose_needed.levels_table(levels, None, told=PHOTONS).splitlines()
+    assert table[0].split("per obj. pixel")[1].split()[:3] == ["photons", "per", "um^2"]
+    assert table[1].split()[:4] == ["1e3", "1000", "50", "2.5e+04"]
+    words = " ".join(dose_needed.recommendation(levels, asked, None, TRUE, PHOTONS))
+    assert "1.58e+03 per object pixel, 7.91e+05 photons per um^2." in words
+    electrons = Exposure("electrons", area=4e-20)
+    words = " ".join(dose_needed.recommendation(levels, asked, None, TRUE, electrons))
+    assert "7.9e+03 [6e+03, 1e+04] electrons per A^2 are needed, 1.58e+03 per object pixel." in words
+    assert "photons" not in words
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (25e4, "The sample bears 2.5e+05 photons per um^2: before it a full period of 5 pixels is resolved."),
+        (25e3, "before it a full period of 10 pixels is resolved."),
+        (1e9, "a full period of 2.78 pixels is resolved, the most that the study knows, for its doses end below."),
+        (1e3, "less than the lowest dose of the study, 2.5e+04: no resolution is known before it."),
+    ],
+)
+def test_before_the_damage_a_period_is_resolved(found, damage, words):
+    """FRC50 is 0.2, 0.4, 0.6 of Nyquist at 1e3, 1e4, 1e5 photons per pattern: periods of 10, 5 and 3.3 pixels."""
+    levels = dose_needed.levels(found)
+    told = dose_needed.recommendation(levels, None, None, TRUE, PHOTONS, damage)
+    assert words in " ".join(told)
+    unknown = dose_needed.recommendation(levels, None, None, TRUE, damage=damage)
+    assert "is compared with no dose: the size of an object pixel is unknown" in " ".join(unknown)

@@ -11,7 +11,7 @@ import pytest
 from planted import DOSES, METHODS, SEEDS, entry, study
 
 from ptycho.findings.arm_table import arm_rows
-from ptycho.findings.dose_response import dose_response_of
+from ptycho.findings.dose_response import dose_response_of, response_caption, response_rows
 from ptycho.findings.dose_verdict import verdict_in_short, verdict_in_words
 
 
@@ -314,3 +314,18 @@ def test_the_table_has_every_arm():
 def test_the_statistics_need_no_tensorflow():
     code = "import sys, ptycho.findings.dose_verdict; print({'tensorflow', 'keras', 'matplotlib'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
+def test_a_study_of_electrons_is_told_per_square_angstrom():
+    """Steps of 2 angstrom: 4 electrons per pattern are one per square angstrom."""
+    arms = [a | {"exposure": {"particle": "electrons", "area": 4e-20, "gray": None}} for a in study()]
+    arms[3] = {**arms[3], "status": "failed", "reason": "no memory"}
+    found, plain = dose_response_of(arms[:-1]), dose_response_of(study())
+    assert curve_of(found, "nll").points[0].nphotons == 1e2 and plain.exposure.unit == "photons per pattern"
+    words = " ".join([*verdict_in_words(found), *verdict_in_short(found), response_caption(found)])
+    assert "at 25 electrons per A^2 FRC50 is" in words and "times the electrons of nll" in words
+    assert "against" in words and "2.5e+03" in words and "photons" not in words
+    row = response_rows(found)[0]
+    assert (row["nphotons"], row["electrons per A^2"]) == (1e2, 25) and "electrons per A^2" not in response_rows(plain)[
+        0
+    ]

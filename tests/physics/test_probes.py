@@ -4,7 +4,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptycho.physics import photons, samples
-from ptycho.physics.probes import PROBES, defocused, disk, estimate, gaussian, make_probe, support_size, zone_plate
+from ptycho.physics.probes import (
+    PROBES,
+    defocused,
+    disk,
+    electron,
+    estimate,
+    gaussian,
+    make_probe,
+    support_size,
+    zone_plate,
+)
 
 
 @pytest.mark.parametrize("kind", PROBES)
@@ -151,3 +161,57 @@ def test_a_gaussian_widens_as_a_beam_does():
     x2 = (k**2 + k[:, None] ** 2).astype(float)
     before, after = (np.average(x2, weights=np.abs(P) ** 2) for P in (waist, defocused(waist, 0.8)))
     assert after / before == pytest.approx(1 + (2 * 0.8) ** 2, rel=1e-3)
+
+
+LAMBDA, PIXEL, ANGLE = 4.1757e-12, 0.4e-10, 25e-3
+
+
+def slow_electron(N, defocus, spherical, astigmatism, axis):
+    """The probe of an aperture, a sum of tilted plane waves, each with the phase of its aberrations."""
+    where = np.arange(N) - N // 2
+    probe, step = np.zeros((N, N), complex), LAMBDA / (N * PIXEL)
+    for row in where:
+        for column in where:
+            alpha, phi = step * np.hypot(row, column), np.arctan2(row, column)
+            open_share = min(1.0, max(0.0, (ANGLE - alpha) / step + 0.5))
+            # chi = 2 pi / lambda (-defocus a^2 / 2 + C12 a^2 cos(2 (phi - phi12)) / 2 + C30 a^4 / 4)
+            twofold = astigmatism * np.cos(2 * (phi - axis))
+            chi = 2 * np.pi / LAMBDA * ((twofold - defocus) * alpha**2 / 2 + spherical * alpha**4 / 4)
+            tilt = np.exp(2j * np.pi * (row * where[:, None] + column * where) / N)
+            probe += open_share * np.exp(-1j * chi) * tilt
+    return probe / np.abs(probe).max()
+
+
+@pytest.mark.parametrize(
+    ("defocus", "spherical", "astigmatism", "axis"),
+    [(0, 0, 0, 0), (10e-9, 0, 0, 0), (-5e-9, 20e-6, 0, 0), (3e-9, 1e-5, 4e-9, 0.4)],
+)
+def test_the_probe_of_electrons_equals_a_sum_of_plane_waves(defocus, spherical, astigmatism, axis):
+    found = electron(24, PIXEL, LAMBDA, ANGLE, defocus, spherical=spherical, astigmatism=astigmatism, axis=axis)
+    assert found.dtype == np.complex64 and np.abs(found).max() == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(found, slow_electron(24, defocus, spherical, astigmatism, axis), atol=2e-6)
+
+
+def test_underfocus_has_its_crossover_behind_the_sample():
+    """Propagated by the defocus, exp(-i pi lambda z q^2), an underfocused probe is the focused one."""
+    N, defocus = 64, 12e-9
+    q = np.fft.fftfreq(N, PIXEL)
+    onward = np.exp(-1j * np.pi * LAMBDA * defocus * (q[:, None] ** 2 + q**2))
+    spectrum = np.fft.fft2(np.fft.ifftshift(electron(N, PIXEL, LAMBDA, ANGLE, defocus)))
+    crossover = np.fft.fftshift(np.fft.ifft2(spectrum * onward))
+    np.testing.assert_allclose(crossover / np.abs(crossover).max(), electron(N, PIXEL, LAMBDA, ANGLE, 0), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"semi_angle": 25.0}, r"semi-angle is 2\.5e\+04 mrad, and the detector reaches to 52\.2"),
+        ({"pixel": 0.0}, "probe pixel is 0.0"),
+        ({"wavelength": float("nan")}, "probe wavelength is nan"),
+        ({"N": 15}, "probe frame N is 15"),
+    ],
+)
+def test_a_probe_of_electrons_that_cannot_be_is_refused(changes, message):
+    given = {"N": 64, "pixel": PIXEL, "wavelength": LAMBDA, "semi_angle": ANGLE, "defocus": 0.0} | changes
+    with pytest.raises(ValueError, match=message):
+        electron(**given)

@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
+from ptycho.physics import samples
 from ptycho.physics.samples import OBJECTS, gaussian_random_field, make_object, siemens_star
 
 
@@ -119,3 +120,50 @@ def test_siemens_star_edges_are_antialiased():
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         make_object(*arguments)
+
+
+F0 = 2.5087  # angstrom, the scattering factor of carbon at rest: the sum of its a
+
+
+def test_an_atom_of_carbon_has_the_projected_potential_of_its_gaussians(monkeypatch):
+    """In real space each term a exp(-b q^2 / 4) is a (4 pi / b) exp(-4 pi^2 r^2 / b)."""
+    monkeypatch.setattr(samples, "CONTAMINATION", 0.0)
+    monkeypatch.setattr(samples, "_honeycomb", lambda width, rng: np.array([[6.4, 5.12]]))
+    found = np.angle(samples.graphene(256, 0.05e-10, 80e3, seed=1))
+    y, x = np.arange(256)[:, None] * 0.05 - 6.4, np.arange(256) * 0.05 - 5.12
+    r2, terms = y**2 + x**2, zip(*samples.CARBON, strict=True)
+    expected = 1.15656 * 0.0417571 * sum(4 * np.pi * a / b * np.exp(-4 * np.pi**2 * r2 / b) for a, b in terms)
+    np.testing.assert_allclose(found, expected, rtol=2e-3, atol=3e-4)
+
+
+def test_graphene_has_its_atoms_and_its_lattice(monkeypatch):
+    monkeypatch.setattr(samples, "CONTAMINATION", 0.0)
+    size, side = 256, 0.4
+    sheet = samples.graphene(size, side * 1e-10, 80e3, seed=2)
+    assert sheet.dtype == np.complex64
+    np.testing.assert_allclose(np.abs(sheet), 1, atol=1e-6)
+    cell = 1.5 * np.sqrt(3) * 1.42**2  # of two atoms
+    assert np.angle(sheet).mean() == pytest.approx(1.15656 * 0.0417571 * F0 * 2 / cell, rel=0.02)
+    power = np.abs(np.fft.fft2(np.angle(sheet) * np.hanning(size)[:, None] * np.hanning(size))) ** 2
+    q = np.hypot(*np.meshgrid(*[np.fft.fftfreq(size, side)] * 2))
+    power[q < 0.1] = 0
+    assert q.ravel()[power.argmax()] == pytest.approx(1 / (1.5 * 1.42), abs=1.5 / (size * side))
+
+
+def test_contamination_is_random_and_the_same_for_a_seed():
+    first, again, other = (samples.graphene(96, 0.4e-10, 80e3, seed) for seed in (7, 7, 8))
+    assert first.tobytes() == again.tobytes() and not np.array_equal(first, other)
+    for pixel, voltage in ((0.0, 80e3), (1e-11, float("inf"))):
+        with pytest.raises(ValueError, match="of graphene is"):
+            samples.graphene(64, pixel, voltage, 1)
+
+
+@pytest.mark.parametrize(("n", "step"), [(1, 3.0), (9, 2.4), (11, 0.7), (16, 5.0)])
+def test_a_raster_goes_row_by_row_and_fits_its_object(n, step):
+    (x, y), size = samples.raster(n, step, 64)
+    side = int(np.ceil(np.sqrt(n)))
+    np.testing.assert_allclose(x - x[0], [step * (k % side) for k in range(n)])
+    np.testing.assert_allclose(y - y[0], [step * (k // side) for k in range(n)])
+    assert min(x.min(), y.min()) - 32 >= 0 and max(x.max(), y.max()) + 31 <= size - 1
+    with pytest.raises(ValueError, match="step of the raster is 0"):
+        samples.raster(4, 0, 64)

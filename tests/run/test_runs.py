@@ -1,5 +1,6 @@
 """What a run meets: another in its folder, odd names, the user's settings, what cannot be written. With stand-ins."""
 
+import csv
 import json
 import os
 import shutil
@@ -204,6 +205,20 @@ def test_no_setting_of_the_user_changes_a_number_or_the_verdict(tmp_path, settin
         drawn = (tmp_path / name / "dose_comparison.png").read_bytes()
         found.append((metrics, (arm / "reconstruction.npz").read_bytes(), drawn, done.stdout.count("\nVERIFIED\n")))
     assert found[0] == found[1] and found[0][-1] == 1
+
+
+@pytest.mark.slow
+def test_a_sweep_of_electrons_ends_verified_with_a_curve_per_square_angstrom(tmp_path):
+    words = ("VOLTAGE=80", "STEP=0.8", "DOSES=1e4 1e3", "LOSSES=nll", "SEEDS=1", "METHODS=direct")
+    done = make("sweep", *words, "N_TRAIN=100", "N_TEST=64", f"OUT={tmp_path}")
+    assert done.returncode == 0 and "\nVERIFIED\n" in done.stdout, done.stdout + done.stderr
+    with (tmp_path / "dose_response.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [float(row["electrons per A^2"]) for row in rows] == pytest.approx([1e3, 1e4])
+    assert [float(row["nphotons"]) for row in rows] == pytest.approx([640, 6400])
+    low, high = (float(row["frc50"]) for row in rows)
+    assert high > max(low, 0.3)
+    assert "electrons per A^2" in (tmp_path / "verdict.txt").read_text()
 
 
 # --- what cannot be written -------------------------------------------------------------------------------------------

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,8 @@ from ptycho.errors import DataError
 from ptycho.physics.photons import expose, ideal_amplitude, intensity_scale
 from ptycho.physics.probes import disk, make_probe, support_size, zone_plate
 from ptycho.physics.samples import make_object, random_positions
-from ptycho.scans.dose import measured_dose, normalise, thin, thin_to_dose
+from ptycho.scans import exposure
+from ptycho.scans.dose import measured_dose, normalise, thin, thin_to_dose, tolerance
 from ptycho.scans.rawdata import RawData
 
 
@@ -320,3 +323,66 @@ def test_normalise_refuses():
     ):
         with pytest.raises(DataError, match=message):
             normalise(*arguments)
+
+
+KEV = 1.602176634e-16
+WATER_8_KEV = 9.915  # cm^2/g: mass energy-absorption coefficient (NIST, Hubbell and Seltzer)
+
+
+def tiled(**known):
+    """An 8 x 8 square, tiled 3 x 5 without overlap: 960 pixels, 2560 photons in each of 15 patterns."""
+    probe = np.zeros((16, 16), np.complex64)
+    probe[4:12, 4:12] = 3
+    rows, columns = np.mgrid[:3, :5]
+    data = normalise(np.full((15, 16, 16), 10), 20.0 + 8 * columns.ravel(), 20.0 + 8 * rows.ravel(), probe)
+    return replace(data, **known)
+
+
+def test_photons_fall_on_square_microns_where_the_pixel_is_known():
+    assert exposure.of(tiled()) == exposure.OF_PHOTONS and exposure.OF_PHOTONS.sample_unit is None
+    told = exposure.of(tiled(pixel_size=20e-9))
+    assert (told.unit, told.sample_unit, told.dose(7.0)) == ("photons per pattern", "photons per um^2", 7.0)
+    assert told.on_sample(2560) == pytest.approx(15 * 2560 / (960 * 0.02**2))
+
+
+def test_gray_follow_from_the_energy_that_the_sample_absorbs():
+    """A joule per kilogram: photons per m^2, times joules of each, times m^2 per kilogram."""
+    told = exposure.of(tiled(pixel_size=20e-9, energy=8 * KEV), "H2O")
+    per_square_metre = 15 * 2560 / (960 * (20e-9) ** 2)
+    assert told.sample_unit == "Gy"
+    assert told.on_sample(2560) == pytest.approx(per_square_metre * 8 * KEV * WATER_8_KEV * 0.1, rel=0.01)
+    assert exposure.read(told.as_dict()) == told and exposure.read(None) == exposure.OF_PHOTONS
+
+
+@pytest.mark.parametrize(("kev", "coefficient"), [(1, 4065), (3, 191.7), (10, 4.944), (15, 1.374)])
+def test_absorption_is_that_of_the_tables(kev, coefficient):
+    found = exposure.gray_per_fluence("H2O", kev * KEV)
+    assert found == pytest.approx(kev * KEV * coefficient * 0.1, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("known", "material", "message"),
+    [
+        ({"pixel_size": 2e-8, "energy": KEV}, "protein", "MATERIAL='protein' is no formula; expected one like"),
+        ({"pixel_size": 2e-8, "energy": KEV}, "12", "MATERIAL='12' is no formula"),
+        ({"pixel_size": 2e-8}, "H2O", "MATERIAL=H2O: the energy of the photons is unknown"),
+        ({"energy": KEV}, "H2O", "MATERIAL=H2O: the size of an object pixel is unknown"),
+        ({"pixel_size": 2e-8, "energy": 1.0}, "H2O", r"the photons have 6.242e\+18 eV; expected 100 to 800000 eV"),
+    ],
+)
+def test_gray_that_cannot_be_told_are_refused(known, material, message):
+    with pytest.raises(DataError, match=message):
+        exposure.of(tiled(**known), material)
+
+
+def test_electrons_without_a_raster_are_told_by_the_area_that_they_light():
+    told = exposure.of(tiled(pixel_size=0.4e-10, voltage=80e3))
+    assert told.unit == told.sample_unit == "electrons per A^2"
+    assert told.dose(2560) == pytest.approx(15 * 2560 / (960 * 0.4**2))
+    assert exposure.of_known(tiled(voltage=80e3)).unit == "electrons per pattern"
+
+
+@pytest.mark.parametrize(("counted", "accepted"), [(1e8, 0.01), (250_000, 0.01), (2500, 0.1), (225, 1 / 3)])
+def test_a_dose_may_miss_the_one_asked_for_by_a_percent_or_by_chance(counted, accepted):
+    """Of 2500 photons the standard error is 2 %: five of these are a tenth."""
+    assert tolerance(counted) == pytest.approx(accepted)

@@ -139,6 +139,37 @@ def test_what_is_simulated_is_not_asked_of_a_measured_scan(word):
 
 
 @pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"VOLTAGE": "80000"}, "VOLTAGE=80000.0 is not accepted: kilovolts, 5 to 3000"),
+        ({"VOLTAGE": "80", "SEMI_ANGLE": "0.025"}, "SEMI_ANGLE=0.025 is not accepted: milliradians, 1 to 200"),
+        ({"VOLTAGE": "80", "STEP": "1e-10"}, "STEP=1e-10 is not accepted: angstrom, 0.01 to 10000"),
+        ({"VOLTAGE": "80", "STEP": "6"}, "STEP=6.0 is not accepted: a probe 10 angstrom wide takes 5 angstrom at most"),
+        ({"VOLTAGE": "80", "DEFOCUS": "80"}, "DEFOCUS=80.0 is not accepted: a probe 40 angstrom wide; at this voltage"),
+        (
+            {"VOLTAGE": "80", "PHASE": "1"},
+            "PHASE=1.0 is not accepted: it is of a simulated scan of photons, and VOLTAGE",
+        ),
+        ({"VOLTAGE": "80", "SCAN": "a.h5"}, "VOLTAGE=80.0 is not accepted: it is of a simulated scan, and SCAN names"),
+        ({"STEP": "0.5"}, "STEP=0.5 is not accepted: it is of a simulated scan of electrons, which VOLTAGE asks for"),
+        ({"MATERIAL": "H2O"}, "MATERIAL='H2O' is not accepted: it is of a measured scan, which SCAN names"),
+        ({"SCAN": "a.h5", "DAMAGE": "0"}, "DAMAGE=0.0 is not accepted: a dose > 0"),
+    ],
+)
+def test_a_parameter_of_another_kind_of_study_or_in_another_unit_is_refused(words, message):
+    with pytest.raises(ConfigError) as caught:
+        StudyConfig.from_strings(words)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_study_of_electrons_brings_its_own_doses():
+    assert StudyConfig.from_strings({"VOLTAGE": "80"}).doses == ("1e4", "1e2")
+    assert StudyConfig.from_strings({"VOLTAGE": "30", "DOSES": "1e0"}).doses == ("1e0",)
+    study = StudyConfig(voltage=80.0)
+    assert study.learning_rates("nll") == StudyConfig(phase=1.0).learning_rates("nll")
+
+
+@pytest.mark.parametrize(
     ("name", "word"),
     [
         ("NEPOCHS", "0"),

@@ -115,12 +115,15 @@ def test_a_question_about_resolution_touches_no_arm(tmp_path):
     plan.write_plan(tmp_path, StudyConfig.from_strings(words))
     assert yaml.safe_load((tmp_path / "resolution.yaml").read_text()) == {
         **{"out": ".", "doses": ["full", "1e4"], "seed": 1, "scan": "siemens-star", "resolution": "4.5"},
+        **{"material": None, "damage": None},
     }
     simulate = yaml.safe_load((tmp_path / "simulate.yaml").read_text())
     assert (simulate["orientation"], simulate["probe_modes"], simulate["positions"]) == ("auto", 1, "refine")
     assert yaml.safe_load((tmp_path / "study.yaml").read_text())["measured"] is True
     changed = plan.write_plan(tmp_path, StudyConfig.from_strings({**words, "RESOLUTION": "6"}))
     assert changed == [tmp_path / "resolution.yaml"]
+    more = {"RESOLUTION": "6", "MATERIAL": "H50C30N9O10S1", "DAMAGE": "1e8"}
+    assert plan.write_plan(tmp_path, StudyConfig.from_strings({**words, **more})) == changed
     plan.write_plan(tmp_path / "simulated", StudyConfig())
     assert not (tmp_path / "simulated" / "resolution.yaml").exists()
 
@@ -230,7 +233,7 @@ def test_collect_names_a_corrupt_arm(out, content):
         (("train",), [], "'train' is"),
         (("heldout", "deviance"), math.nan, "'heldout': 'deviance' is nan, expected a finite number"),
         (("train", "amplitude_frc50"), math.inf, "'train': 'amplitude_frc50' is inf"),
-        (("train", "amplitude_ssim"), None, "'train': 'amplitude_ssim' is None, expected int or float"),
+        (("train", "relative_mse"), None, "'train': 'relative_mse' is None, expected int or float"),
         (("direct", "deviance"), -math.inf, "'direct': 'deviance' is -inf"),
     ],
 )

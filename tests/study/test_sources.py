@@ -117,7 +117,7 @@ def test_what_is_known_of_a_scan_is_kept_and_read_again_when_it_changed(tmp_path
     plan.write_plan(out, study(scan))
     with monkeypatch.context() as patched:
         patched.setattr(dose, "mean_photons", lambda scan: pytest.fail("read again"))
-        sources._photons.cache_clear()
+        sources._dose.cache_clear()
         assert plan.at_measured_doses(study(scan, "1.01e4"), out, asked=True).doses == ("full",)
     patterns(scan, 500)
     with pytest.raises(ConfigError, match="at most the 500 photons"):

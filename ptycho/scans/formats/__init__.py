@@ -159,7 +159,9 @@ def convert(
             scan, framed = faults.squared(scan)
     with naming(target):
         kind.write(target, scan)
-    settings = [name.replace("_", " ") for name in ELECTRONS if getattr(scan, name) is not None]
+    kept = ("voltage", "step") if kind is contract else ()
+    lost = [name for name in ELECTRONS if getattr(scan, name) is not None and name not in kept]
+    settings = [name.replace("_", " ") for name in lost]
     left = [f"{', '.join(settings)}: only the object pixel that follows from them is kept"] if settings else []
     left += ["the dark frame, which is taken off the patterns"] if scan.dark is not None else []
     return [*scan.notes, *left, *framed]

@@ -11,7 +11,7 @@ from scipy.io import savemat
 
 from ptycho.__main__ import main
 from ptycho.errors import DataError
-from ptycho.scans import formats
+from ptycho.scans import formats, simulated
 
 M, N = foreign.M, foreign.N
 KEV = foreign.ENERGY / foreign.EV / 1e3
@@ -217,3 +217,82 @@ def test_what_is_no_file_of_arrays_gets_no_map(tmp_path, capsys):
     path.write_text("of no kind known here")
     assert main(["inspect", str(path)]) == 1
     assert "a map to start from" not in capsys.readouterr().out
+
+
+@pytest.fixture
+def microscope(tmp_path):
+    """A scan of electrons in the units of a detector, 12.5 for one, with noise below half of that; its true counts."""
+    split = simulated.simulate_electrons(N, 64, 9, 1, voltage=80, semi_angle=25, defocus=20, step=1.0)["train"]
+    counts = split.expose("1e3").counts()
+    noise = np.random.default_rng(1).uniform(0, 0.4, counts.shape)
+    np.savez(tmp_path / "scan.npz", frames=((counts + noise) * 12.5).astype(np.float32))
+    told = {
+        **{"patterns": {"from": "frames", "axes": "frame row column"}, "step": "1 A", "voltage": "80 kV"},
+        **{"semi_angle": "25 mrad", "defocus": "20 nm", "detector_angle": f"{100 / N} mrad", "gain": 12.5},
+    }
+    return tmp_path / "scan.npz", told, counts, split
+
+
+def write(path, told):
+    path.with_name(f"{path.name}.map.yaml").write_text(yaml.safe_dump(told))
+
+
+def test_a_gain_makes_counts_of_the_units_of_a_detector(microscope, capsys):
+    path, told, counts, _ = microscope
+    write(path, told)
+    data = formats.load(path)
+    assert np.array_equal(data.counts(), counts) and data.particle == "electrons" and data.voltage == 80e3
+    main(["inspect", str(path)])
+    out = capsys.readouterr().out
+    assert "intensity, electron counts" in out and "gain       12.5 detector units for one of the electrons" in out
+    assert "dose       electrons: " in out and f"sample     {counts.sum() / 64:.4g} electrons per A^2" in out
+    write(path, {name: word for name, word in told.items() if name != "gain"})
+    main(["inspect", str(path)])
+    assert "of unknown scale" in capsys.readouterr().out
+    with pytest.raises(DataError, match="or a map beside it with `gain`, the detector units for one of the electrons"):
+        formats.load(path).counts()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gain": 0}, "gain is 0; expected a number > 0"),
+        ({"gain": "12 counts"}, "gain is '12 counts'; expected {from, unit}, or a number"),
+        ({"voltage": 80}, "voltage is 80; expected {from, unit}, or a number and a unit of voltage: V, kV"),
+        (
+            {"patterns": {"from": "frames", "axes": "frame row column", "kind": "amplitude"}},
+            "patterns that are intensity",
+        ),
+    ],
+)
+def test_a_gain_or_a_unit_that_cannot_be_is_one_line(changes, message, microscope):
+    path, told, *_ = microscope
+    write(path, told | changes)
+    with pytest.raises(DataError) as caught:
+        formats.read(path)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "word"), [("voltage", "80 V"), ("semi_angle", "25 rad")])
+def test_kilovolts_told_as_volts_and_milliradians_as_radians_look_wrong(name, word, microscope, capsys):
+    path, told, *_ = microscope
+    write(path, told | {name: word})
+    assert main(["inspect", str(path)]) == 1
+    expected = "expected volts, found kilovolts?" if name == "voltage" else "expected radians, found milliradians?"
+    assert expected in capsys.readouterr().out
+
+
+def test_a_fit_begins_with_the_probe_of_semi_angle_and_defocus(microscope, capsys):
+    path, told, counts, split = microscope
+    write(path, told)
+    found = formats.load(path).probeGuess
+    assert np.sum(np.abs(found) ** 2) == pytest.approx(counts.sum() / 64, rel=1e-4)
+    likeness = np.abs(np.vdot(found, split.probe)) / np.linalg.norm(found) / np.linalg.norm(split.probe)
+    assert likeness > 0.999
+    main(["inspect", str(path)])
+    assert "missing: probe: a fit begins with that of the semi-angle and the defocus" in capsys.readouterr().out
+    write(path, {name: word for name, word in told.items() if name != "defocus"})
+    guessed = formats.load(path).probeGuess
+    assert np.abs(np.vdot(guessed, split.probe)) / np.linalg.norm(guessed) / np.linalg.norm(split.probe) < 0.9
+    main(["inspect", str(path)])
+    assert "missing: probe: it can be estimated from the mean pattern" in capsys.readouterr().out
