@@ -35,7 +35,7 @@ def perhaps(who, stage):
 
 SIMULATE = {
     "parameters": 'out = "."\nN = 64\nn_train = 1\nn_test = 1\ndoses = []\nseed = 1\nscan = None\n'
-    'object_kind = "lines"\nobject_size = None\nphase = 0.0\nillumination = "disk"\n'
+    'object_kind = "lines"\nobject_size = None\nphase = 0.0\nillumination = "disk"\nmicroscope = None\n'
     'orientation = "auto"\nprobe_modes = 1\npositions = "given"\nnormalise = "auto"',
     "# The scans": "markdown",
     "stage:simulation": """
@@ -57,7 +57,7 @@ if scan is not None:
 }
 
 RESOLUTION = {
-    "parameters": 'out = "."\ndoses = []\nseed = 1\nscan = ""\nresolution = None',
+    "parameters": 'out = "."\ndoses = []\nseed = 1\nscan = ""\nresolution = None\nmaterial = None\ndamage = None',
     "# The resolution": "markdown",
     "stage:inference": """
 from pathlib import Path
