@@ -218,7 +218,7 @@ def response_rows(study: DoseResponse) -> list[dict[str, Any]]:
             method, split = curve.method
             row = {"method": method, "split": split, "loss": curve.loss, "nphotons": point.nphotons}
             if study.exposure.dose(1.0) != 1:
-                row[study.exposure.unit] = study.exposure.dose(point.nphotons)
+                row[study.exposure.unit] = float(f"{study.exposure.dose(point.nphotons):.9g}")
             row |= {status: getattr(point, f"n_{status}") for status in STATUSES}
             row |= point.interval.row("frc50", "frc50_")
             for name, curves in others.items():
