@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.errors import DataError
+from ptycho.physics.beam import PLANCK_LIGHT
 from ptycho.scans.formats import units
 from ptycho.scans.formats.containers import h5
 from ptycho.scans.formats.electrons import raster
@@ -53,7 +54,7 @@ def read(path: Path) -> Scan:
         keys = (f"{BEAM}/incident_energy", f"{DETECTOR}/detectorSpecific/photon_energy")
         energy = next((v for key in keys if (v := _quantity(file, key, "energy", "eV"))), None)
         if step is None and wavelength:
-            energy = units.PLANCK_LIGHT / wavelength
+            energy = PLANCK_LIGHT / wavelength
         names = (f"{DETECTOR}/{name}" for name in ("detector_distance", "distance"))
         scan = Scan(
             patterns=patterns,

@@ -35,6 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.errors import DataError
+from ptycho.physics.beam import PLANCK_LIGHT
 from ptycho.scans.archive import naming
 from ptycho.scans.formats import units
 from ptycho.scans.formats.containers import contents
@@ -117,7 +118,7 @@ def read(path: Path, told: Map, known: Scan | None) -> Scan:
         if not changes.get("gain", 1) > 0 or ("gain" in changes and changes.get("amplitude", known.amplitude)):
             raise DataError(f"gain is {changes['gain']:g}; expected a number > 0, of patterns that are intensity")
         if (wavelength := changes.pop("wavelength", None)) is not None:
-            changes["energy"] = units.PLANCK_LIGHT / wavelength
+            changes["energy"] = PLANCK_LIGHT / wavelength
         for name in ARRAYS:
             if name in told:
                 changes[name] = np.squeeze(contents.array(path, _words(name, told[name])["from"]))

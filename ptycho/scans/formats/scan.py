@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ptycho.errors import DataError
 from ptycho.physics import beam, probes, samples
 from ptycho.scans import exposure
-from ptycho.scans.formats.stack import Derived, Frames, Stack
-from ptycho.scans.rawdata import RawData, as_counts
+from ptycho.scans.formats.stack import Derived, Frames, Stack, roots
+from ptycho.scans.rawdata import RawData
 
 ELECTRONS = ("voltage", "semi_angle", "defocus", "step", "detector_angle", "detector_frequency")
 """The fields of a Scan that only an electron microscope has."""
@@ -211,7 +211,9 @@ class Scan:
         shape = self.patterns.shape
         if len(shape) != 3 or shape[1] != shape[2]:
             raise DataError(f"the patterns have shape {shape}; expected (M, N, N), square ones")
-        amplitude, scale = (self._believed(), self.intensity_scale) if self.amplitude else self._root(shape)
+        amplitude, scale = (
+            (self._believed(), self.intensity_scale) if self.amplitude else roots(self._believed, shape, self.batch)
+        )
         scan = self.in_pixels()
         guess = scan.object if scan.object_center is not None else None
         x, y = scan.x, scan.y
@@ -247,18 +249,3 @@ class Scan:
         if self.mask is not None and self.mask.shape == values.shape[1:]:
             values = np.where(self.mask | ((values >= 0) & (values <= 2**53)), values, 0)
         return values
-
-    def _root(self, shape: tuple[int, ...]) -> tuple[NDArray[np.float32], float | None]:
-        """The root of the intensity, read in batches, and its scale: 1 where all is whole, as counts are. DataError."""
-        as_counts(self.values(slice(0)), "the patterns")  # refuses another type
-        found, whole, low, high = np.empty(shape, np.float32), True, 0.0, 0.0
-        for start in range(0, len(found), self.batch):
-            values = self._believed(slice(start, start + self.batch))
-            whole = whole and bool(values.dtype.kind in "iu" or (values == np.rint(values)).all())
-            low, high = min(low, float(values.min())), max(high, float(values.max()))
-            found[start : start + self.batch] = np.sqrt(np.abs(values.astype(np.float64)))
-        if whole:
-            as_counts(np.array([low, high]), "the patterns")
-        elif low < 0:
-            raise DataError(f"the patterns hold negative intensity (as low as {low:.6g}); expected >= 0")
-        return found, 1.0 if whole else None

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.errors import DataError
+from ptycho.scans.rawdata import as_counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,3 +127,24 @@ class Derived:
     def __getitem__(self, frames: slice | NDArray[Any]) -> NDArray[Any]:
         """Make the patterns selected by a slice, a boolean mask or indices. DataError for a damaged file."""
         return self.change(self.read(frames))
+
+
+def roots(
+    read: Callable[[slice], NDArray[Any]], shape: tuple[int, ...], batch: int
+) -> tuple[NDArray[np.float32], float | None]:
+    """The root of patterns of intensity (M, H, W), read in batches, and its scale: 1 where all are whole, as counts.
+
+    Raises DataError for another type, and for what is negative.
+    """
+    as_counts(read(slice(0)), "the patterns")  # refuses another type
+    found, whole, low, high = np.empty(shape, np.float32), True, 0.0, 0.0
+    for start in range(0, len(found), batch):
+        values = read(slice(start, start + batch))
+        whole = whole and bool(values.dtype.kind in "iu" or (values == np.rint(values)).all())
+        low, high = min(low, float(values.min())), max(high, float(values.max()))
+        found[start : start + batch] = np.sqrt(np.abs(values.astype(np.float64)))
+    if whole:
+        as_counts(np.array([low, high]), "the patterns")
+    elif low < 0:
+        raise DataError(f"the patterns hold negative intensity (as low as {low:.6g}); expected >= 0")
+    return found, 1.0 if whole else None

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.errors import DataError
+from ptycho.physics.beam import PLANCK_LIGHT
 from ptycho.scans.archive import naming
 from ptycho.scans.formats import units
 from ptycho.scans.formats.containers import h5, mat
@@ -75,7 +76,7 @@ def read(path: Path) -> Scan:
             probe=_probe(found.get("probe"), notes),
             object=None if guess is None else guess.reshape(guess.shape[:2]),
             object_center=None if guess is None else h5.center(*(n / 2 - np.ceil(n / 2) + 1 for n in guess.shape[:2])),
-            energy=units.PLANCK_LIGHT / wavelength if wavelength and metre == 1 else None,
+            energy=PLANCK_LIGHT / wavelength if wavelength and metre == 1 else None,
             distance=one.get("p/z", 0) * metre or None,
             detector_pixel=one.get("p/ds", 0) * metre or None,
             pixel_size=h5.side(sides, f"p/dx_spec is {sides} metres; expected square pixels"),
