@@ -16,8 +16,7 @@ from ptycho.scans.rawdata import RawData
 
 ELECTRONS = ("voltage", "semi_angle", "defocus", "step", "detector_angle", "detector_frequency")
 """The fields of a Scan that only an electron microscope has."""
-BATCH, BATCH_PIXELS = 64, 2**22
-"""Patterns read at a time, at most, and their pixels."""
+BATCH, BATCH_PIXELS = 64, 2**22  # patterns read at a time, at most, and their pixels
 
 
 @dataclass(frozen=True, eq=False)
