@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from ptycho.errors import DataError
 from ptycho.physics import photons
+from ptycho.physics.beam import PLANCK_LIGHT
 from ptycho.scans import faults, formats, frame
 from ptycho.scans.formats.containers import h5
 from ptycho.scans.formats.scan import Scan
-from ptycho.scans.formats.units import PLANCK_LIGHT
 from ptycho.scans.frame import Frame
 
 M = 2
