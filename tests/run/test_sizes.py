@@ -7,10 +7,10 @@ import pytest
 from test_makefile import make
 
 from ptycho.judge.trust import trust
+from ptycho.physics.beam import PLANCK_LIGHT
 from ptycho.reconstruct.reference import make_reference
 from ptycho.scans import formats, simulated
 from ptycho.scans.formats.scan import Scan
-from ptycho.scans.formats.units import PLANCK_LIGHT
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 PIXEL, PITCH, WAVELENGTH = 2e-8, 75e-6, 1e-10
