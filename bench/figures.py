@@ -128,7 +128,7 @@ def peers(medians: Sequence[Row]) -> Figure:
 def position_errors(rows: Sequence[Row]) -> Figure:
     """The error of every position as an arrow, drawn to scale: as told, and as each method leaves it."""
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    figure = Figure(figsize=(3.0 * (len(methods) + 1), 3.4), layout="constrained")
+    figure = Figure(figsize=(3.0 * (len(methods) + 1), 4.2), layout="constrained")
     panels = [("as told", methods[0], "before"), *((method, method, "left") for method in methods)]
     for axes, (title, method, when) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         x, y, dx, dy = (
