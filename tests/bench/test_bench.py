@@ -172,6 +172,7 @@ def test_the_notebooks_are_short_and_their_parameters_are_declared(notebook):
     assert set(given) <= set(papermill.inspect_notebook(str(notebook)))
 
 
+@pytest.mark.slow  # 20 s, of a benchmark that is run by hand
 def test_peers_get_the_same_photons_and_pixels(monkeypatch, tmp_path):
     """A stand-in for pty-chi's fits: it is given the whole and both halves, and answers as the methods here do."""
     scan = samples.scan(64, 200, 1e5)

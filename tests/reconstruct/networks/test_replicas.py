@@ -15,6 +15,7 @@ from ptycho.reconstruct.networks import model
 from ptycho.scans.simulated import simulate
 
 
+@pytest.mark.slow  # 50 s: it compiles everything twice, for devices of its own
 def test_two_devices_train_like_one(tmp_path):
     """Sums in another order round otherwise, and Adam's first steps make more of it: 1e-4 in the logarithm here."""
     here = Path(__file__).resolve()
