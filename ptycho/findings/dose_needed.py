@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ptycho.files import text_table
 from ptycho.findings.intervals import DRAWS, Interval, crossing, dose_ends, isotonic, mean_draws, mean_interval
@@ -201,14 +200,11 @@ def before_damage(
     bears = f"The sample bears {damage:.3g} {told.sample_unit}"
     if damage < doses[0]:
         return f"{bears}, less than the lowest dose of the study, {doses[0]:.3g}: no resolution is known before it."
-    reached = np.interp(np.log10(damage), np.log10(doses), isotonic(_means(found), np.ones(len(found))))
+    resolved = isotonic(np.array([level.frc50.mean or 0 for level in found]), np.ones(len(found)))
+    reached = np.interp(np.log10(damage), np.log10(doses), resolved)
     value, unit = _period(min(float(reached), finest), pixel_size)
     beyond = ", the most that the study knows, for its doses end below" if damage > doses[-1] else ""
     return f"{bears}: before it a full period of {value:.3g} {unit} is resolved{beyond}."
-
-
-def _means(found: Sequence[Level]) -> NDArray[np.float64]:
-    return np.array([level.frc50.mean or 0 for level in found])
 
 
 def _end(value: float | None, otherwise: str, told: Exposure) -> str:

@@ -24,8 +24,7 @@ from ptycho import seeds
 from ptycho.judge.frc import FRCCurve, frc50, masked_frc, threshold_crossing
 from ptycho.judge.gauge import evaluation_region, remove_gauge
 from ptycho.reconstruct import direct
-from ptycho.scans import exposure
-from ptycho.scans.dose import halve, measured_dose, thin_to_dose
+from ptycho.scans.dose import at_dose, halve, measured_dose
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
 
@@ -155,10 +154,7 @@ def thinnings(scan: RawData, doses: Sequence[str], repeats: int, seed: int) -> I
         passes = FULL_PASSES if dose == "full" else PASSES
         for k in range(repeats):
             own = seeds.derive(seed, "thinning", dose, str(k))
-            data = scan
-            if dose != "full":
-                nphotons = exposure.of(scan).nphotons(float(dose))
-                data = thin_to_dose(scan, nphotons, np.random.default_rng(own))
+            data = at_dose(scan, dose, np.random.default_rng(own))
             whole, reference = None, None
             if k == 0:
                 whole = direct.fit(data, LOSS, seed=own, passes=passes, batch_size=BATCH).reconstruction

@@ -21,7 +21,7 @@ class Placement:
     """
 
     def __init__(self, corner: NDArray[np.float64], n: int):
-        self.given, self.n = corner, n
+        self.n = n
         self.origin = np.floor(corner.min(axis=0)) - MARGIN  # (2,), of the object's pixel [0, 0]
         self.shape = tuple((np.ceil(corner.max(axis=0)) - self.origin + n + MARGIN).astype(int))
         first = np.floor(corner - self.origin)
@@ -37,11 +37,6 @@ class Placement:
     def constrain(self) -> None:
         """Bring what a step made of the variables back to what they may be."""
 
-    @property
-    def corner(self) -> NDArray[np.float64]:
-        """(M, 2), in the frame of the scan."""
-        return self.given
-
 
 class Moved(Placement):
     """The first pixel of each patch: p = A (given + F bend + shift). The object lies in the frame without A.
@@ -54,6 +49,7 @@ class Moved(Placement):
 
     def __init__(self, corner: NDArray[np.float64], n: int):
         super().__init__(corner, n)
+        self.given = corner
         self.origin, self.first = self.origin - ROOM, self.first + ROOM
         self.shape = tuple(side + 2 * ROOM for side in self.shape)
         self.fields = fields(corner).astype(np.float32)

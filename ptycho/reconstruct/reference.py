@@ -12,9 +12,9 @@ from ptycho import seeds
 from ptycho.config import HELD_OUT, STAR
 from ptycho.errors import DataError
 from ptycho.files import user_cache
-from ptycho.scans import exposure, formats, star
+from ptycho.scans import formats, star
 from ptycho.scans.archive import naming
-from ptycho.scans.dose import deviance, normalise, thin_to_dose
+from ptycho.scans.dose import at_dose, deviance, normalise
 from ptycho.scans.faults import DOUBTFUL, Fault, ready
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.simulated import Acquisition
@@ -34,9 +34,7 @@ class Measured(Acquisition):
     scan: RawData
 
     def _expose(self, dose: str, rng: np.random.Generator) -> RawData:
-        if dose == "full":
-            return self.scan
-        return thin_to_dose(self.scan, exposure.of(self.scan).nphotons(float(dose)), rng)
+        return at_dose(self.scan, dose, rng)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from scipy import special
 from ptycho.errors import DataError
 from ptycho.physics.photons import ideal_amplitude, illuminated_area
 from ptycho.physics.probes import support_size
+from ptycho.scans import exposure
 from ptycho.scans.formats.scan import Scan
 from ptycho.scans.rawdata import BATCH, RawData, as_counts
 
@@ -62,6 +63,14 @@ def thin_to_dose(data: RawData, nphotons: float, rng: np.random.Generator) -> Ra
     if not 0 < nphotons <= mean:
         raise ValueError(f"nphotons is {nphotons:.6g}; expected a number in (0, {mean:.6g}], what the scan measured")
     return _with_counts(data, thin(counts, nphotons / mean, rng), nphotons / mean, nphotons)
+
+
+def at_dose(data: RawData, dose: str, rng: np.random.Generator) -> RawData:
+    """Return a measured scan at one of DOSES: as it is for ``'full'``, else thinned to that many of its unit.
+
+    The unit is that of its ``exposure``. Raises as :func:`thin_to_dose`.
+    """
+    return data if dose == "full" else thin_to_dose(data, exposure.of(data).nphotons(float(dose)), rng)
 
 
 def thin_each(data: RawData, shares: NDArray[np.float64], rng: np.random.Generator) -> RawData:

@@ -58,8 +58,7 @@ def write(out: Path, stems: Iterable[str], scan: Sequence[Path] | None) -> list[
 
 def known_of(scan: Sequence[Path], out: Path) -> dict[str, Any]:
     """What is known of a scan's files, the first of which names it: their marks as ``files``, the SHA-256 of their
-    content as ``digest``, the mean ``dose`` of a pattern in the
-    ``unit`` of DOSES, None where its counts are not known.
+    content as ``digest``, and a pattern's mean ``dose`` in the ``unit`` of DOSES, None where its counts are not known.
 
     They are read again only where a size or a time differs from what `out` keeps. Raises ConfigError where a file
     cannot be read.

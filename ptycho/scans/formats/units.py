@@ -1,4 +1,4 @@
-"""Units as files write them, and their size in SI; constants of nature."""
+"""Units as files write them, and their size in SI."""
 
 from ptycho.errors import DataError
 from ptycho.physics.beam import ELECTRONVOLT
