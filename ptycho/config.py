@@ -10,7 +10,7 @@ from typing import Any
 from ptycho.errors import ConfigError
 
 PATTERN_SIZES = range(32, 1025, 8)
-"""Detector pixels N along a side: what three poolings by two leave whole."""
+"""Detector pixels N along a side: what the poolings of ``cnn``, two at least, leave whole and even."""
 PATTERN_SIZES_TEXT = f"a multiple of 8 from {PATTERN_SIZES[0]} to {PATTERN_SIZES[-1]}"
 ARCHITECTURES = ("unrolled", "cnn")
 DIRECT = "direct"  # the method without a network: the loss minimised over the object's own pixels

@@ -12,6 +12,7 @@ from ptycho import params
 from ptycho.config import LEARNING_RATES, ModelConfig, TrainingConfig
 from ptycho.physics import probes
 from ptycho.physics.losses import DiffractionLoss
+from ptycho.reconstruct.networks.layers import plainly_trained
 from ptycho.reconstruct.networks.model import build
 
 
@@ -38,11 +39,10 @@ def create_compiled_model(gridsize: int | None = None, N: int | None = None) -> 
     probe, mask = cfg.get("probe", probes.disk(config.N)), cfg.get("mask")
     models = build(config, probe, mask)
     scale = float(np.sqrt(training.nphotons / np.sum(np.abs(probe) ** 2)))
-    models[0].compile(
-        optimizer=keras.optimizers.Adam(training.learning_rate),
-        loss=[None, None, DiffractionLoss(training.loss, scale, None if mask is None else mask[..., np.newaxis])],
-        jit_compile=True,
-    )
+    believed = None if mask is None else mask[..., np.newaxis]
+    objective = DiffractionLoss(training.loss, scale, believed, logarithm=not plainly_trained(models[0]))
+    optimizer = keras.optimizers.Adam(training.learning_rate)
+    models[0].compile(optimizer=optimizer, loss=[None, None, objective], jit_compile=True)
     return models
 
 

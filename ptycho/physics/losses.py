@@ -66,7 +66,7 @@ LOSSES = {
 
 @keras.saving.register_keras_serializable(package="ptycho")
 class DiffractionLoss(keras.losses.Loss):
-    """Logarithm of each group's mean loss per detector pixel, averaged over the batch.
+    """Each group's mean loss per detector pixel, or its logarithm, averaged over the batch.
 
     ``nll`` is the Poisson deviance of counts. ``mae`` and ``mse`` are the errors of amplitudes in sqrt(photons). The
     logarithm takes the range of 1e5 between doses out of the gradient and moves no minimum of a group's own. It is
@@ -74,13 +74,15 @@ class DiffractionLoss(keras.losses.Loss):
 
     loss: one of LOSSES; anything else raises ValueError. intensity_scale: s, counts are (s A)^2. mask: bool, broadcast
     to one group's amplitudes, True where the detector is to be believed; the loss depends on no other pixel. All are
-    believed when None.
+    believed when None. logarithm: whether it is taken.
     """
 
-    def __init__(self, loss: str, intensity_scale: float, mask: NDArray[np.bool_] | None = None):
+    def __init__(
+        self, loss: str, intensity_scale: float, mask: NDArray[np.bool_] | None = None, logarithm: bool = True
+    ):
         expect(loss in LOSSES, f"loss is {loss!r}; expected one of {', '.join(LOSSES)}")
         super().__init__(name=loss, reduction="sum_over_batch_size")
-        self.loss, self.intensity_scale = loss, intensity_scale
+        self.loss, self.intensity_scale, self.logarithm = loss, intensity_scale, logarithm
         # a variable, for a constant is part of the graph: what is compiled for one dose serves every other
         self._s = tf.Variable(intensity_scale, trainable=False, dtype=tf.float32)
         self.mask = None if mask is None else np.asarray(mask, bool)
@@ -92,8 +94,10 @@ class DiffractionLoss(keras.losses.Loss):
         elementwise = LOSSES[self.loss](self._s, amplitude, intensity)
         if self.mask is not None:
             elementwise = tf.constant(self.mask / self.mask.mean(), tf.float32) * elementwise
-        return tf.math.log(tf.reduce_mean(elementwise, axis=tuple(range(1, len(elementwise.shape)))))
+        mean = tf.reduce_mean(elementwise, axis=tuple(range(1, len(elementwise.shape))))
+        return tf.math.log(mean) if self.logarithm else mean
 
     def get_config(self) -> dict[str, Any]:
         mask = None if self.mask is None else self.mask.astype(int).tolist()
-        return {"loss": self.loss, "intensity_scale": self.intensity_scale, "mask": mask}
+        settings = {"loss": self.loss, "intensity_scale": self.intensity_scale, "mask": mask}
+        return {**settings, "logarithm": self.logarithm}

@@ -15,13 +15,14 @@ from ptycho.errors import expect
 from ptycho.physics.losses import DiffractionLoss
 from ptycho.reconstruct.callbacks import Backup, History, Report, read_history, require_finished
 from ptycho.reconstruct.groups import Groups
-from ptycho.reconstruct.networks.layers import mask_of, uses_xla
+from ptycho.reconstruct.networks.layers import mask_of, plainly_trained, uses_xla
 
 EARLIER_BLOCKS = 0.1  # weight of the loss of every block but the last
 WARM_UP = 0.2
 """Share of a training in which the learning rate rises. Adam's first steps are all of full length: at full rate from
 the start 6 of 45 networks of 1e6 photons and more got stuck, at 7 to 90 times the error of their neighbours."""
 LARGEST_BATCH = 32
+PUBLISHED_BATCH = 16  # of the reference network: PtychoPINN's
 STEPS_PER_EPOCH = 60  # at least: in fewer a short training of a small scan ends before it has learned its step sizes
 
 
@@ -63,7 +64,8 @@ def configure(
         raise ValueError("nphotons of the scan is None; expected the photons per pattern to train on")
     farthest = max(groups.max_offset for groups in grouped.values())
     network = ModelConfig(scan.data.N, scan.gridsize, architecture, farthest, probe_trainable=probe_trainable)
-    return TrainingConfig(network, scan.data.nphotons, loss, nepochs, batch_size(scan), learning_rate, seed)
+    size = PUBLISHED_BATCH if architecture == "cnn" else batch_size(scan)
+    return TrainingConfig(network, scan.data.nphotons, loss, nepochs, size, learning_rate, seed)
 
 
 class MeanLoss(keras.metrics.Mean):
@@ -83,7 +85,9 @@ class Trainer(keras.Model):
         intensities = [measure(estimates[:, k], positions, P) for k in range(estimates.shape[1])]
         super().__init__([amplitude, positions], intensities, name="trainer")
         mask = mask_of(autoencoder)
-        self.objective = DiffractionLoss(loss, intensity_scale, None if mask is None else mask[..., tf.newaxis])
+        believed = None if mask is None else mask[..., tf.newaxis]
+        logarithm = not plainly_trained(autoencoder)
+        self.objective = DiffractionLoss(loss, intensity_scale, believed, logarithm)
         self.mean_loss = MeanLoss(name="loss")
         self.gradients = spread(self._gradients, xla=uses_xla(autoencoder))
         # replicas exchange their gradients within the update, which XLA does not compile
@@ -107,7 +111,7 @@ class Trainer(keras.Model):
         loss = tf.add_n(losses) / len(losses)
         if self.replicas > 1:
             loss = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, loss)
-        self.mean_loss.update_state(loss)
+        self.mean_loss.update_state(loss if self.objective.logarithm else tf.math.log(loss))
         return {"loss": self.mean_loss.result()}
 
     @property
@@ -124,15 +128,16 @@ def trainer(autoencoder: keras.Model, config: TrainingConfig, intensity_scale: f
     """A compiled :class:`Trainer` over the same weights.
 
     Its learning rate rises linearly (Goyal et al., arXiv:1706.02677 (2017), section 2.2) and falls to zero along a
-    cosine.
+    cosine. That of the reference network is constant, as PtychoPINN's is.
     """
-    rising = round(WARM_UP * steps)
+    rising, rate = round(WARM_UP * steps), config.learning_rate
     with autoencoder.distribute_strategy.scope():
         model = Trainer(autoencoder, config.loss, intensity_scale)
         schedule = keras.optimizers.schedules.CosineDecay(
-            0.0, decay_steps=steps - rising, warmup_target=config.learning_rate, warmup_steps=rising
+            0.0, decay_steps=steps - rising, warmup_target=rate, warmup_steps=rising
         )
-        model.compile(optimizer=keras.optimizers.Adam(schedule), jit_compile=False)
+        optimizer = keras.optimizers.Adam(rate if plainly_trained(autoencoder) else schedule)
+        model.compile(optimizer=optimizer, jit_compile=False)
         model.optimizer.build(model.trainable_variables)
     return model
 
@@ -152,10 +157,11 @@ def fit(
     folder       holds ``history.csv`` (epoch, loss, seconds) and the backups of a training under way
     report       told {epoch, nepochs, loss, seconds_per_epoch, patterns_per_second} after each epoch
 
-    Returns {epoch, loss, seconds} of all epochs, those before an interruption included. The loss is the objective's, a
-    logarithm. Raises TrainingError if it became NaN or infinite. Raises ValueError if the scan's ``intensity_scale`` is
-    not known, its ``fitted`` pixels are not those that the network was built for, a pattern lies farther from its
-    group's centre than the network's canvas reaches, or the batch cannot be shared equally by the replicas.
+    Returns {epoch, loss, seconds} of all epochs, those before an interruption included. The loss is a logarithm, also
+    where the objective is not. Raises TrainingError if it became NaN or infinite. Raises ValueError if the scan's
+    ``intensity_scale`` is not known, its ``fitted`` pixels are not those that the network was built for, a pattern lies
+    farther from its group's centre than the network's canvas reaches, or the batch cannot be shared equally by the
+    replicas.
     """
     if groups.data.intensity_scale is None:
         raise ValueError("intensity_scale of the scan is None; expected s, with counts = (s * diff3d)^2, to train on")

@@ -283,7 +283,9 @@ def test_what_is_compiled_for_one_dose_serves_another():
 def test_the_objective_comes_back_from_its_configuration():
     one = losses.DiffractionLoss("mae", 12.5)
     other = losses.DiffractionLoss.from_config(json.loads(json.dumps(one.get_config())))
-    assert (other.loss, other.intensity_scale, other.name) == ("mae", 12.5, "mae")
+    assert (other.loss, other.intensity_scale, other.name, other.logarithm) == ("mae", 12.5, "mae", True)
+    raw = losses.DiffractionLoss("mae", 12.5, logarithm=False)
+    assert not losses.DiffractionLoss.from_config(raw.get_config()).logarithm
 
 
 def test_earlier_blocks_weigh_lightly_and_the_last_one_fully(groups):
@@ -307,7 +309,9 @@ def test_a_training_is_configured_by_its_scan_and_its_canvas_holds_every_scan(gr
         {"train": groups, "heldout": far}, "cnn", "mae", nepochs=7, learning_rate=0.5, seed=9, probe_trainable=True
     )
     network = ModelConfig(N=64, gridsize=2, architecture="cnn", max_offset=far.max_offset, probe_trainable=True)
-    assert config == TrainingConfig(network, 1e6, "mae", 7, training.batch_size(groups), 0.5, 9)
+    assert config == TrainingConfig(network, 1e6, "mae", 7, 16, 0.5, 9)  # in batches of 16, as PtychoPINN
+    ours = training.configure({"train": groups}, "unrolled", "mae", nepochs=7, learning_rate=0.5, seed=9)
+    assert ours.batch_size == training.batch_size(groups)
     unknown = dataclasses.replace(groups, data=dataclasses.replace(groups.data, nphotons=None))
     with pytest.raises(ValueError, match="nphotons of the scan is None"):
         training.configure({"train": unknown}, "cnn", "mae", nepochs=7, learning_rate=0.5, seed=9)
@@ -323,6 +327,26 @@ def test_the_learning_rate_rises_in_a_fifth_of_the_training_and_falls_to_zero():
     falling = 0.5 * (1 + np.cos(np.pi * (step - 10) / 40))
     expected = CONFIG.learning_rate * np.where(step < 10, step / 10, falling)
     np.testing.assert_allclose([rate(k) for k in step], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_the_reference_network_is_trained_on_the_loss_itself_at_a_constant_rate(groups):
+    """Its gradient is that of the Poisson likelihood of the counts; what is reported is a logarithm all the same."""
+    keras.utils.set_random_seed(5)
+    autoencoder = model.build(ModelConfig(architecture="cnn", max_offset=10.0, filters_scale=0.05))[0]
+    config = dataclasses.replace(CONFIG, learning_rate=1e-3)
+    s = groups.data.intensity_scale
+    trainer = training.trainer(autoencoder, config, s, steps=50)
+    amplitude, positions = (tf.constant(array) for array in groups.batch(np.arange(2)))
+    with tf.GradientTape() as tape:
+        rate = s**2 * autoencoder([amplitude, positions])[2] + losses.RATE_FLOOR
+        likelihood = tf.reduce_mean(tf.nn.log_poisson_loss((s * amplitude) ** 2, tf.math.log(rate)))
+    expected = tape.gradient(likelihood, [w.value for w in autoencoder.trainable_weights])
+    ((loss, found),) = trainer.gradients(amplitude, positions)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, 2 * other, rtol=1e-2, atol=1e-3 * np.abs(one).max())
+    reported = trainer.train_step((amplitude, positions))["loss"]
+    assert float(reported) == pytest.approx(np.log(loss), rel=1e-4)
+    assert float(trainer.optimizer.learning_rate) == pytest.approx(1e-3)
 
 
 def test_a_step_in_parts_is_the_step_as_a_whole(groups, monkeypatch):

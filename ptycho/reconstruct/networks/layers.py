@@ -31,6 +31,11 @@ def uses_xla(model: keras.Model) -> bool:
     return model.get_layer("reconstruction").xla
 
 
+def plainly_trained(model: keras.Model) -> bool:
+    """Whether this network is trained on the loss at a constant rate; else on its logarithm, at one that changes."""
+    return model.get_layer("reconstruction").plainly_trained
+
+
 def build_chain(layers: Iterable[keras.layers.Layer], shape: Any) -> Any:
     """Build layers that follow one another from the shape of what enters the first; the shape of what comes out."""
     for layer in layers:

@@ -45,7 +45,8 @@ def build(
     if config.architecture == "unrolled":
         network = Unrolled(m, config.blocks, config.steps, config.filters, name="reconstruction")
     else:
-        network = EncoderDecoder(m, config.filters_scale, name="reconstruction")
+        border = P.shape[-1] > N // 2
+        network = EncoderDecoder(m, N, C, border, config.filters_scale, name="reconstruction")
     believed, *valid = (amplitude,)
     if mask is not None:
         expect(mask.shape == (N, N), f"mask has shape {mask.shape}; N={N} asks for ({N}, {N})")

@@ -40,6 +40,7 @@ class Unrolled(layers.ConfiguredLayer):
     """
 
     xla = True
+    plainly_trained = False
 
     def __init__(self, m: int, blocks: int, steps: int, filters: int, **kwargs: Any):
         super().__init__({"m": m, "blocks": blocks, "steps": steps, "filters": filters}, **kwargs)

@@ -1,4 +1,4 @@
-"""The networks: untrained, the unrolled one is plain physics; both take any group, mode and pattern size."""
+"""What the networks share, and the unrolled one, which is plain physics while it is untrained."""
 
 import keras
 import numpy as np
@@ -9,7 +9,6 @@ from scipy import sparse
 from ptycho.config import ModelConfig
 from ptycho.physics import probes
 from ptycho.reconstruct.networks import layers, model
-from ptycho.reconstruct.networks.cnn import EncoderDecoder
 from ptycho.reconstruct.networks.unrolled import Unrolled
 
 
@@ -154,43 +153,6 @@ def test_two_incoherent_modes(architecture):
     assert intensity.shape == (2, 64, 64, 4) and np.isfinite(intensity).all()
     # the second mode brings light, with the untrained objects close to one
     assert np.abs(intensity.sum() / one([amplitude, relative])[2].numpy().sum() - 1) > 0.01
-
-
-@pytest.mark.parametrize(("N", "gridsize"), [(64, 1), (64, 2), (64, 3), (128, 1), (128, 3)])
-@pytest.mark.parametrize("wide", [False, True])
-def test_cnn_draws_a_centre_of_half_the_frame_inside_a_coarse_border(N, gridsize, wide):
-    m = N // 2 + 12 if wide else N // 2 - 4
-    keras.utils.set_random_seed(0)
-    network = EncoderDecoder(m, filters_scale=0.05)
-    amplitude, relative = inputs(N, gridsize**2, B=1)
-    O = network(tf.constant(amplitude), tf.constant(relative), tf.ones((1, 4, 4), tf.complex64)).numpy()
-    assert O.shape == (1, 1, m, m) and O.dtype == np.complex64
-    assert np.isfinite(O).all() and np.abs(O).max() <= 2
-    # the fine head alone moves the central N/2 pixels, the border head alone what is around them
-    central = np.zeros((m, m), bool)
-    before = max(0, (m - N // 2) // 2)
-    central[before : before + N // 2, before : before + N // 2] = True
-    for head, moved in (("fine", central), ("border", ~central)):
-        kernel = getattr(network.amplitude, head).bias
-        kernel.assign(kernel + 1.0)
-        other = network(tf.constant(amplitude), tf.constant(relative), tf.ones((1, 4, 4), tf.complex64)).numpy()
-        kernel.assign(kernel - 1.0)
-        np.testing.assert_array_equal(np.abs(other - O)[0, 0] > 1e-3, moved)
-
-
-def test_the_untrained_cnn_starts_near_empty_space():
-    keras.utils.set_random_seed(0)
-    amplitude, relative = inputs(64, 4)
-    O = EncoderDecoder(40)(tf.constant(amplitude), tf.constant(relative), None).numpy()
-    assert np.abs(np.abs(O) - 1).max() < 0.5
-
-
-def test_cnn_does_not_depend_on_the_unit_of_amplitude():
-    keras.utils.set_random_seed(0)
-    network = EncoderDecoder(40, filters_scale=0.1)
-    amplitude, relative = inputs(64, 4)
-    one, other = (network(tf.constant(s * amplitude), tf.constant(relative), None) for s in (1, 100))
-    np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 @pytest.mark.parametrize(("m", "N"), [(40, 64), (80, 64), (64, 64), (44, 64)])
