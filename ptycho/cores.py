@@ -63,14 +63,16 @@ def spread(function: Callable[..., T], xla: bool = True) -> Callable[..., list[T
     """``function`` of tensors (B, ...), compiled, as one that gives a list: its value for each part of the batch.
 
     To be called within a graph: there, the parts do not wait for one another. Without ``xla`` there is one part, whose
-    operations TensorFlow itself spreads over the cores.
+    operations TensorFlow itself spreads over the cores. Tensors that are given as ``whole`` are not cut; every part
+    gets them after its own.
     """
     import tensorflow as tf
 
     compiled = tf.function(function, jit_compile=xla, autograph=False)
 
-    def in_parts(*batch: tf.Tensor) -> list[T]:
+    def in_parts(*batch: tf.Tensor, whole: tuple[tf.Tensor, ...] = ()) -> list[T]:
         parts = parts_of(batch[0].shape[0]) if xla else 1
-        return [compiled(*pieces) for pieces in zip(*(tf.split(tensor, parts) for tensor in batch), strict=True)]
+        cut = zip(*(tf.split(tensor, parts) for tensor in batch), strict=True)
+        return [compiled(*pieces, *whole) for pieces in cut]
 
     return in_parts

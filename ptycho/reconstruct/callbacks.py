@@ -26,17 +26,29 @@ def require_finished(rows: Sequence[dict[str, float]], nepochs: int) -> None:
 
 
 class History(keras.callbacks.Callback):
-    """Keeps ``history.csv``, a row an epoch, after the ``rows`` of an interrupted training; prints a line for each."""
+    """Keeps ``history.csv``, a row an epoch, after the ``rows`` of an interrupted training; prints a line for each.
 
-    def __init__(self, path: Path, rows: list[dict[str, float]], nepochs: int, patterns: int, report: Report):
+    What a training did before its first epoch took ``spent`` seconds, which that epoch's row includes.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        rows: list[dict[str, float]],
+        nepochs: int,
+        patterns: int,
+        report: Report,
+        spent: float = 0.0,
+    ):
         super().__init__()
         self.path, self.rows, self.nepochs, self.patterns, self.report = path, rows, nepochs, patterns, report
+        self.spent = spent
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._started = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        seconds = time.perf_counter() - self._started
+        seconds = time.perf_counter() - self._started + (0.0 if self.rows else self.spent)
         self.rows.append({"epoch": epoch + 1, "loss": float((logs or {})["loss"]), "seconds": seconds})
         table = [COLUMNS, *(row.values() for row in self.rows)]
         files.write_text(self.path, "".join(",".join(map(str, line)) + "\n" for line in table))

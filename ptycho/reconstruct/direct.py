@@ -14,7 +14,7 @@ from ptycho.cores import spread
 from ptycho.errors import TrainingError
 from ptycho.physics import optics, probes
 from ptycho.physics.losses import DiffractionLoss
-from ptycho.reconstruct.positions import Placement
+from ptycho.reconstruct.positions import Placement, corners
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
 
@@ -77,7 +77,7 @@ def fit(
     N = data.N
     P = with_modes(data.probeGuess.reshape(-1, N, N), modes) if refine_probe else probes.cropped_modes(data.probeGuess)
     n = P.shape[-1]
-    corner = np.stack([data.ycoords, data.xcoords], axis=1) - n // 2  # (M, 2), (y, x) of each patch's first pixel
+    corner = corners(data, n)
     placement = Placement(corner, n)
     fitted = ["object", *["probe"] * refine_probe]
     rng = np.random.default_rng(seed)
@@ -104,14 +104,25 @@ def fit(
     return DirectFit(Reconstruction(O, coverage, placement.origin), probe, history)
 
 
+class Measured:
+    """The patterns of a scan as a fit sees them: amplitudes (M, N, N) in corner order, and the loss of a prediction."""
+
+    def __init__(self, data: RawData, loss: str):
+        self.N = data.N
+        self.amplitude = tf.constant(np.fft.ifftshift(data.diff3d, axes=(-2, -1)))
+        mask = None if data.fitted is None else np.fft.ifftshift(data.fitted)
+        self.loss = DiffractionLoss(loss, float(data.intensity_scale or 1.0), mask)
+
+    def misfit(self, patches: tf.Tensor, P: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
+        """The loss, scalar, of what patches (B, n, n) under the modes P (L, n, n) predict for the chosen patterns."""
+        return self.loss(tf.gather(self.amplitude, chosen), optics.diffract(patches, P, self.N))
+
+
 class Problem:
     """The pixels to be found, and a compiled step on a batch of patterns."""
 
     def __init__(self, data: RawData, P: NDArray[np.complex64], start: np.ndarray, placement: Placement, loss: str):
-        self.N, self.placement = data.N, placement
-        self.amplitude = tf.constant(np.fft.ifftshift(data.diff3d, axes=(-2, -1)))
-        mask = None if data.fitted is None else np.fft.ifftshift(data.fitted)
-        self.loss = DiffractionLoss(loss, float(data.intensity_scale or 1.0), mask)
+        self.measured, self.placement = Measured(data, loss), placement
         # the probe in units of its own rms: one learning rate suits any normalisation
         self.unit = float(np.sqrt(np.mean(np.abs(P) ** 2)))
         self.start = {"object": start, "probe": self.planes(P)}
@@ -161,7 +172,7 @@ class Problem:
 
         Called, it returns the mean loss of each pass, (passes,) float64. It is compiled once, however often it runs.
         """
-        M = len(self.amplitude)
+        M = len(self.measured.amplitude)
         steps = -(-M // batch_size)
         fitted = []
         for name, rate in rates.items():
@@ -178,7 +189,7 @@ class Problem:
             with tf.GradientTape() as tape:
                 O, P = self.estimates()
                 patches = self.placement.patches(O, chosen)
-                loss = self.loss(tf.gather(self.amplitude, chosen), optics.diffract(patches, P, self.N))
+                loss = self.measured.misfit(patches, P, chosen)
             return loss, [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, weights)]
 
         @tf.function(jit_compile=True, autograph=False)

@@ -6,11 +6,17 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ptycho.physics import optics
+from ptycho.scans.rawdata import RawData
 
 MARGIN = 2  # pixels of empty space around the outermost patches
 ROOM = 24  # the same, where positions move
 MOST_STRAIN = 0.1
 DRIFT = 5  # Legendre polynomials in the order of exposure that make up a drift, at most: one for every 20 patterns
+
+
+def corners(data: RawData, n: int) -> NDArray[np.float64]:
+    """(M, 2) float64, (y, x) of the first pixel of each patch of n x n, in the frame of the scan."""
+    return np.stack([data.ycoords, data.xcoords], axis=1) - n // 2
 
 
 class Placement:

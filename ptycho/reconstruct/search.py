@@ -31,7 +31,7 @@ from ptycho.cores import spread, threads
 from ptycho.errors import TrainingError
 from ptycho.physics import optics, probes
 from ptycho.reconstruct.direct import RATES, Problem, with_modes
-from ptycho.reconstruct.positions import Moved
+from ptycho.reconstruct.positions import Moved, corners
 from ptycho.scans.dose import measured_dose
 from ptycho.scans.rawdata import RawData
 
@@ -93,7 +93,7 @@ class Search:
     def __init__(self, data: RawData, modes: int, seed: int):
         P = with_modes(probes.cropped_modes(data.probeGuess), modes)
         n = P.shape[-1]
-        self.place = Moved(np.stack([data.ycoords, data.xcoords], axis=1) - n // 2, n)
+        self.place = Moved(corners(data, n), n)
         start = np.stack([np.ones(self.place.shape), np.zeros(self.place.shape)])
         self.problem = Problem(data, P, start, self.place, "mse")
         photons = measured_dose(data, data.probeGuess).per_object_pixel

@@ -84,15 +84,22 @@ def thin_each(data: RawData, shares: NDArray[np.float64], rng: np.random.Generat
     return _with_counts(kept, counts, counts.sum() / before.sum(), counts.sum() / len(counts))
 
 
-def halve(data: RawData, rng: np.random.Generator) -> tuple[RawData, RawData]:
-    """Return two scans of half the dose: each photon falls to the one or to the other with probability 1/2.
+def split(data: RawData, share: float, rng: np.random.Generator) -> tuple[RawData, RawData]:
+    """Return two scans: each photon falls to the first with probability `share`, else to the second.
 
-    They share no noise: the halves of Poisson counts are independent. Raises DataError if the counts are not known.
+    They have no noise in common: the two parts of Poisson counts are independent. Raises DataError if the counts are
+    not known, ValueError for a share outside (0, 1].
     """
     counts = data.counts()
-    first = thin(counts, 0.5, rng)
-    nphotons = None if data.nphotons is None else data.nphotons / 2
-    return _with_counts(data, first, 0.5, nphotons), _with_counts(data, counts - first, 0.5, nphotons)
+    first = thin(counts, share, rng)
+    parts = ((first, share), (counts - first, 1 - share))
+    one, other = (_with_counts(data, n, p, None if data.nphotons is None else data.nphotons * p) for n, p in parts)
+    return one, other
+
+
+def halve(data: RawData, rng: np.random.Generator) -> tuple[RawData, RawData]:
+    """Split a scan's photons in two equal parts. Raises DataError if the counts are not known."""
+    return split(data, 0.5, rng)
 
 
 def _with_counts(data: RawData, counts: NDArray[np.int64], fraction: float, nphotons: float | None) -> RawData:

@@ -1,0 +1,164 @@
+"""The network on the whole object beside the fits without one: is it as sharp, and does it err less?
+
+    python -m bench.networks reports/networks [SEEDS]
+
+Five objects, four doses, five seeds. Each case has a training and a held-out scan of another object, as dense. The
+fit without a network (``direct``), the same smoothed as photons held out ask for (``smoothed``) and the network get the
+photons of one scan each; the network is trained on those of the training scan alone. Two cases run side by side, each
+on one core; the table is whole after every seed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.process import Row
+from ptycho import seeds
+from ptycho.config import STAR
+from ptycho.cores import THREADS, usable_cores
+from ptycho.scans.rawdata import RawData
+from ptycho.scans.reconstruction import Reconstruction
+
+OBJECTS = ("lines", "grf", "siemens", "cells", "measured star")
+DOSES = ("1e3", "1e4", "1e5", "1e7")
+"""Photons per pattern; of the measured star the last stands for all of its photons."""
+N, POSITIONS, OBJECT = 64, 2000, 256
+CELLS = 574
+"""Positions of the scan of cells, on a third as many as the others."""
+COVERS = 3.0
+"""Squared complex errors in units of their variance that 95 % of a normal distribution lie below."""
+LOSS = "nll"
+
+
+def cells(size: int, rng: np.random.Generator) -> NDArray[np.complex64]:
+    """(size, size): cells of random phase, 0 to 1.2 rad, and amplitude, 0.6 to 1.2, with edges of a pixel."""
+    from scipy import ndimage
+    from scipy.spatial import cKDTree
+
+    middles = rng.uniform(0, size, (size**2 // 150, 2))
+    nearest = cKDTree(middles).query(np.stack(np.mgrid[:size, :size], axis=-1))[1]
+    phase, amplitude = (rng.uniform(*ends, len(middles))[nearest] for ends in ((0, 1.2), (0.6, 1.2)))
+    O = amplitude * np.exp(1j * phase)
+    return (ndimage.gaussian_filter(O.real, 0.7) + 1j * ndimage.gaussian_filter(O.imag, 0.7)).astype(np.complex64)
+
+
+@cache
+def star() -> dict[str, RawData]:
+    """The measured star's training and held-out scan, with all photons; the fit to all of both is the truth."""
+    from ptycho.reconstruct.reference import make_reference
+
+    return {split: one.scan for split, one in make_reference(STAR, Path(), 1).splits(1).items()}
+
+
+def scans(kind: str, dose: str, seed: int) -> dict[str, RawData]:
+    """The training and the held-out scan of one case."""
+    from ptycho.physics import photons, probes, samples
+    from ptycho.scans.dose import at_dose
+
+    if kind == "measured star":
+        word = "full" if dose == DOSES[-1] else dose
+        return {
+            split: at_dose(scan, word, np.random.default_rng(seeds.derive(seed, "noise", split, dose)))
+            for split, scan in star().items()
+        }
+    made = {}
+    for split in ("train", "heldout"):
+        rng = np.random.default_rng(seeds.derive(seed, "scan", split))
+        own = seeds.derive(seed, "object", split)
+        if kind == "cells":
+            O, M = cells(OBJECT, np.random.default_rng(own)), CELLS
+            P = probes.defocused(probes.make_probe("gaussian", N)[np.newaxis], 1.0)[0].astype(np.complex64)
+        else:
+            O = samples.make_object(kind, OBJECT, own, 0.0 if kind == "lines" else 1.0)
+            P, M = probes.make_probe("disk", N), POSITIONS
+        x, y = samples.random_positions(M, OBJECT, N, rng)
+        noise = np.random.default_rng(seeds.derive(seed, "noise", split, dose))
+        diff3d, s = photons.expose(photons.ideal_amplitude(O, P, x, y), float(dose), noise)
+        made[split] = RawData(diff3d, x, y, P, O, nphotons=float(dose), intensity_scale=s)
+    return made
+
+
+def case(kind: str, dose: str, seed: int) -> list[Row]:
+    """A row for each split and method."""
+    from ptycho.judge.parts import judge
+    from ptycho.reconstruct import direct
+    from ptycho.reconstruct.whole import denoiser, splits, total_variation
+
+    both, own = scans(kind, dose, seed), seeds.derive(seed, "fit")
+    made = splits.make_splits(both["train"], LOSS, own)
+    weight = total_variation.choose(made, splits.Judge(made.rest, LOSS))
+    with tempfile.TemporaryDirectory() as folder:
+        network, history = denoiser.train(made, LOSS, nepochs=5, seed=own, folder=Path(folder))
+    seconds = sum(row["seconds"] for row in history)
+    rows: list[Row] = []
+    for split, data in both.items():
+        fitted = splits.fit(data, LOSS, own)
+        few = len(data) * splits.PASSES < 50 * splits.STEPS
+        plain = direct.fit(data, LOSS, seed=own).reconstruction if few else fitted.found
+        found = {"direct": plain, "smoothed": total_variation.smoothed(fitted, weight)}
+        found["network"] = denoiser.denoise(network, fitted)
+        for method, one in found.items():
+            judged = judge(one, data)
+            of = judged.contrast
+            row: Row = {"object": kind, "dose": dose, "seed": seed, "split": split, "method": method, "contrast": of}
+            row |= {"frc50": getattr(judged, f"{of}_frc50"), "pearson": getattr(judged, f"{of}_pearson")}
+            row |= {"relative_mse": judged.relative_mse, "photon_bound": judged.photon_bound}
+            row |= {"deviance": judged.deviance, "weight": weight if method == "smoothed" else None}
+            row |= {"seconds": seconds if method == "network" else None}
+            if split == "train" and method != "smoothed":
+                apart = [denoiser.denoise(network, fit) if method == "network" else fit.found for fit in made.fits]
+                row["covered"] = covered(one, splits.scatter([each.object for each in apart]), data)
+            rows.append(row)
+    return rows
+
+
+def covered(found: Reconstruction, sigma: NDArray[np.float32], data: RawData) -> float:
+    """The share of pixels whose true value lies within the 95 % of a standard deviation (H, W) of each."""
+    from ptycho.judge.gauge import remove_gauge
+    from ptycho.judge.parts import truth
+
+    aligned = remove_gauge(found, truth(data))
+    y, x = aligned.box
+    error = np.abs(aligned.object - aligned.truth) ** 2
+    return float(np.mean((error <= COVERS * sigma[y, x] ** 2)[aligned.mask]))
+
+
+def rounded(row: Row) -> Row:
+    return {name: float(f"{value:.5g}") if isinstance(value, float) else value for name, value in row.items()}
+
+
+def cases(numbers: Sequence[int]) -> Iterator[tuple[str, str, int]]:
+    for seed in numbers:
+        for kind in OBJECTS:
+            for dose in DOSES:
+                yield kind, dose, seed
+
+
+def main(out: str, last: str = "5") -> None:
+    """Write the table of each case and method."""
+    from ptycho.figures import output
+
+    Path(out).mkdir(parents=True, exist_ok=True)
+    os.environ |= {**dict.fromkeys(THREADS, "1"), "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    rows: list[Row] = []
+    with ProcessPoolExecutor(usable_cores(), get_context("spawn")) as pool:
+        asked = cases(range(1, int(last) + 1))
+        for found in pool.map(case, *zip(*asked, strict=True)):
+            rows += map(rounded, found)
+            output.save_rows(Path(out) / "networks.csv", rows)
+            for row in found:
+                print(*rounded(row).values(), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

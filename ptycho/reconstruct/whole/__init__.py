@@ -1,0 +1,1 @@
+"""Methods that work on the object of the whole scan, and that photons held out judge."""
