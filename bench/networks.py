@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from bench.process import Row
 from ptycho import seeds
-from ptycho.config import STAR
+from ptycho.config import DENOISER, LEARNING_RATES, STAR
 from ptycho.cores import THREADS, usable_cores
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
@@ -90,6 +90,8 @@ def scans(kind: str, dose: str, seed: int) -> dict[str, RawData]:
 
 def case(kind: str, dose: str, seed: int) -> list[Row]:
     """A row for each split and method."""
+    import keras
+
     from ptycho.judge.parts import judge
     from ptycho.reconstruct import direct
     from ptycho.reconstruct.whole import denoiser, splits, total_variation
@@ -97,8 +99,12 @@ def case(kind: str, dose: str, seed: int) -> list[Row]:
     both, own = scans(kind, dose, seed), seeds.derive(seed, "fit")
     made = splits.make_splits(both["train"], LOSS, own)
     weight = total_variation.choose(made, splits.Judge(made.rest, LOSS))
+    keras.utils.set_random_seed(own)
+    network = denoiser.build()
+    rate = LEARNING_RATES[DENOISER][LOSS]
     with tempfile.TemporaryDirectory() as folder:
-        network, history = denoiser.train(made, LOSS, nepochs=5, seed=own, folder=Path(folder))
+        how = {"nepochs": 5, "learning_rate": rate, "seed": own}
+        history = denoiser.train(network, made, LOSS, folder=Path(folder), **how)
     seconds = sum(row["seconds"] for row in history)
     rows: list[Row] = []
     for split, data in both.items():
@@ -114,7 +120,7 @@ def case(kind: str, dose: str, seed: int) -> list[Row]:
             row |= {"frc50": getattr(judged, f"{of}_frc50"), "pearson": getattr(judged, f"{of}_pearson")}
             row |= {"relative_mse": judged.relative_mse, "photon_bound": judged.photon_bound}
             row |= {"deviance": judged.deviance, "weight": weight if method == "smoothed" else None}
-            row |= {"seconds": seconds if method == "network" else None}
+            row |= {"seconds": seconds if method == "network" else None, "covered": None}
             if split == "train" and method != "smoothed":
                 apart = [denoiser.denoise(network, fit) if method == "network" else fit.found for fit in made.fits]
                 row["covered"] = covered(one, splits.scatter([each.object for each in apart]), data)

@@ -12,7 +12,9 @@ from ptycho.errors import ConfigError
 PATTERN_SIZES = range(32, 1025, 8)
 """Detector pixels N along a side: what the poolings of ``cnn``, two at least, leave whole and even."""
 PATTERN_SIZES_TEXT = f"a multiple of 8 from {PATTERN_SIZES[0]} to {PATTERN_SIZES[-1]}"
-ARCHITECTURES = ("unrolled", "cnn")
+GROUPED, DENOISER = ("unrolled", "cnn"), "denoiser"
+"""The networks that see a group of patterns at a time, and the one that sees the object of the whole scan."""
+ARCHITECTURES = (*GROUPED, DENOISER)
 DIRECT = "direct"  # the method without a network: the loss minimised over the object's own pixels
 PARTS = ("train", "heldout", DIRECT)
 """Of an arm: the network on both splits, and on the training split the fit without a network; it may lack either."""
@@ -20,6 +22,7 @@ LOSSES = ("nll", "mae", "mse")
 LEARNING_RATES = {
     "unrolled": {"nll": 3.2e-2, "mae": 6.4e-2, "mse": 3.2e-2},
     "cnn": dict.fromkeys(LOSSES, 1e-3),
+    DENOISER: dict.fromkeys(LOSSES, 3e-3),
     DIRECT: dict.fromkeys(LOSSES, 5e-2),
 }
 """Adam's, at the start: physics, a reconstruction already, takes larger steps than a network that starts blank.
@@ -30,6 +33,8 @@ PHASE_LEARNING_RATES = dict.fromkeys(LOSSES, 4e-3)
 (reports/rates-siemens-star): at the others a training of such an object can diverge."""
 OBJECTS = ("lines", "grf", "siemens")
 PROBES = ("disk", "gaussian", "zone_plate")
+TARGETS = ("same", "split")
+"""What judges a network: the photons that it was given, or others of the same pattern that it was not."""
 ORIENTATIONS = ("as-is", "flip-y", "flip-x", "flip-xy", "swap", "swap-flip-y", "swap-flip-x", "swap-flip-xy")
 """The ways to swap the axes of a scan's positions and then reverse some (:mod:`ptycho.reconstruct.alignment`)."""
 STAR = "siemens-star"  # the measured scan that has a name; every other SCAN is a file
@@ -71,7 +76,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         require(self.N in PATTERN_SIZES, "N", self.N, PATTERN_SIZES_TEXT)
         _require_integers(self, 1, "gridsize", "blocks", "steps", "filters")
-        require(self.architecture in ARCHITECTURES, "architecture", self.architecture, f"one of {ARCHITECTURES}")
+        require(self.architecture in GROUPED, "architecture", self.architecture, f"one of {GROUPED}")
         require(0 <= self.max_offset < inf, "max_offset", self.max_offset, "a finite number of pixels, >= 0")
         require(0 < self.filters_scale < inf, "filters_scale", self.filters_scale, "a finite number > 0")
 
@@ -83,7 +88,10 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """One training: which network, on how many photons per pattern, against which loss, for how long."""
+    """One training: which network, on how many photons per pattern, against which loss, for how long.
+
+    ``target`` is one of TARGETS: which photons of a pattern judge what the network makes of it.
+    """
 
     model: ModelConfig = field(default_factory=ModelConfig)
     nphotons: float = 1e9
@@ -92,6 +100,7 @@ class TrainingConfig:
     batch_size: int = 8
     learning_rate: float = LEARNING_RATES["unrolled"]["nll"]
     seed: int = 1
+    target: str = "same"
 
     def __post_init__(self) -> None:
         require(0 < self.nphotons < inf, "nphotons", self.nphotons, "photons per pattern, a finite number > 0")
@@ -99,6 +108,7 @@ class TrainingConfig:
         _require_integers(self, 1, "nepochs", "batch_size")
         require(0 < self.learning_rate < inf, "learning_rate", self.learning_rate, "a finite number > 0")
         _require_integers(self, 0, "seed")
+        require(self.target in TARGETS, "target", self.target, f"one of {TARGETS}")
 
 
 def update_legacy_dict(cfg: MutableMapping[str, Any], config: ModelConfig | TrainingConfig) -> None:

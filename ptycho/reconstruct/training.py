@@ -14,7 +14,7 @@ from ptycho.cores import spread
 from ptycho.errors import expect
 from ptycho.physics.losses import DiffractionLoss
 from ptycho.reconstruct.callbacks import Backup, History, Report, read_history, require_finished
-from ptycho.reconstruct.groups import Groups
+from ptycho.reconstruct.groups import SHARE, Groups
 from ptycho.reconstruct.networks.layers import mask_of, plainly_trained, uses_xla
 
 EARLIER_BLOCKS = 0.1  # weight of the loss of every block but the last
@@ -54,6 +54,7 @@ def configure(
     learning_rate: float,
     seed: int,
     probe_trainable: bool = False,
+    target: str = "same",
 ) -> TrainingConfig:
     """The training on ``grouped["train"]`` of a network whose canvas holds the groups of every scan in ``grouped``.
 
@@ -65,7 +66,7 @@ def configure(
     farthest = max(groups.max_offset for groups in grouped.values())
     network = ModelConfig(scan.data.N, scan.gridsize, architecture, farthest, probe_trainable=probe_trainable)
     size = PUBLISHED_BATCH if architecture == "cnn" else batch_size(scan)
-    return TrainingConfig(network, scan.data.nphotons, loss, nepochs, size, learning_rate, seed)
+    return TrainingConfig(network, scan.data.nphotons, loss, nepochs, size, learning_rate, seed, target)
 
 
 class MeanLoss(keras.metrics.Mean):
@@ -94,17 +95,19 @@ class Trainer(keras.Model):
         alone = self.replicas == 1
         self.update = tf.function(self._update, jit_compile=True, autograph=False) if alone else self._update
 
-    def _gradients(self, amplitude: tf.Tensor, positions: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    def _gradients(
+        self, amplitude: tf.Tensor, positions: tf.Tensor, judging: tf.Tensor
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The objective of a part of the batch, scalar, and its gradient in every weight."""
         with tf.GradientTape() as tape:
-            *earlier, last = (self.objective(amplitude, I) for I in tf.nest.flatten(self([amplitude, positions])))
+            *earlier, last = (self.objective(judging, I) for I in tf.nest.flatten(self([amplitude, positions])))
             loss = last + EARLIER_BLOCKS * sum(earlier)
         return loss, tape.gradient(loss, [weight.value for weight in self.trainable_variables])
 
     def _update(self, gradients: list[tf.Tensor]) -> None:
         self.optimizer.apply(gradients)
 
-    def train_step(self, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def train_step(self, batch: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         losses, gradients = zip(*self.gradients(*batch), strict=True)
         # of several replicas each objective is its share of the whole, and the optimizer adds up their gradients
         self.update([tf.add_n(parts) / len(parts) for parts in zip(*gradients, strict=True)])
@@ -132,7 +135,9 @@ def trainer(autoencoder: keras.Model, config: TrainingConfig, intensity_scale: f
     """
     rising, rate = round(WARM_UP * steps), config.learning_rate
     with autoencoder.distribute_strategy.scope():
-        model = Trainer(autoencoder, config.loss, intensity_scale)
+        # the photons of a pattern that judge it are fewer than all
+        judging = 1 - SHARE if config.target == "split" else 1.0
+        model = Trainer(autoencoder, config.loss, float(np.sqrt(judging)) * intensity_scale)
         schedule = keras.optimizers.schedules.CosineDecay(
             0.0, decay_steps=steps - rising, warmup_target=rate, warmup_steps=rising
         )
@@ -207,11 +212,11 @@ def _dataset(strategy: tf.distribute.Strategy, groups: Groups, config: TrainingC
     """The batches; to several replicas, each its share: what follows one another then makes up one batch."""
     replicas = strategy.num_replicas_in_sync
     if replicas == 1:
-        return groups.dataset(config.batch_size, batches, config.seed)
+        return groups.dataset(config.batch_size, batches, config.seed, config.target)
     shares = range(batches.start * replicas, batches.stop * replicas)
 
     def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        share = groups.dataset(config.batch_size // replicas, shares, config.seed)
+        share = groups.dataset(config.batch_size // replicas, shares, config.seed, config.target)
         return share.shard(context.num_input_pipelines, context.input_pipeline_id)
 
     return strategy.distribute_datasets_from_function(of_worker)

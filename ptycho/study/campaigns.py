@@ -14,7 +14,7 @@ from typing import Any
 
 from ptycho.config import DIRECT, require
 from ptycho.errors import ConfigError
-from ptycho.study.config import PARAMETERS, StudyConfig
+from ptycho.study.config import PARAMETERS, StudyConfig, default_architecture
 
 HOW = {
     "SEEDS": "of a sweep: seeds, one study each",
@@ -130,7 +130,7 @@ def ask(target: str, given: Mapping[str, str]) -> Request:
     elif words.get("VOLTAGE", "").strip() and "DOSES" not in given:
         words["DOSES"] = "1e0 1e1 1e2 1e3 1e4" if target == "sweep" else ""
     if target == "rates" and not words.get("METHODS", "").strip():
-        words["METHODS"] = words.get("ARCH", "").strip() or StudyConfig.architecture
+        words["METHODS"] = words.get("ARCH", "").strip() or default_architecture(words["SCAN"])
     config = StudyConfig.from_strings({name: word for name, word in words.items() if name in PARAMETERS})
     # a study takes one arm at a time, on a cluster as many as it has threads
     jobs = (given if scheduler else words).get("JOBS", "").strip()

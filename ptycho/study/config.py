@@ -9,6 +9,7 @@ from typing import Any
 
 from ptycho.config import (
     ARCHITECTURES,
+    DENOISER,
     DIRECT,
     LARGEST_PROBE,
     LEARNING_RATES,
@@ -20,6 +21,7 @@ from ptycho.config import (
     PHASE_LEARNING_RATES,
     PROBES,
     STAR,
+    TARGETS,
     require,
 )
 from ptycho.errors import ConfigError
@@ -69,6 +71,11 @@ def period(resolution: str) -> tuple[float, str]:
     return value, unit
 
 
+def default_architecture(scan: str | None) -> str:
+    """The network of a study that names none: of a simulated scan that of the published study, else the best."""
+    return DENOISER if scan else "unrolled"
+
+
 _DOSE = re.compile(r"[1-9](\.\d*[1-9])?e(0|[1-9]\d?)")  # one spelling a number: arms are named by it
 
 
@@ -97,7 +104,8 @@ class StudyConfig:
     )
     losses: tuple[str, ...] = _asked(("nll", "mae"), "losses, one arm each", LOSSES)
     seed: int = _asked(1, "what object, scan, noise and initialisation derive their seeds from")
-    architecture: str = _asked("unrolled", "the network", ARCHITECTURES)
+    architecture: str = _asked("unrolled", f"the network (with SCAN: {DENOISER})", ARCHITECTURES)
+    target: str = _asked("same", "photons that judge a network of groups: those that it sees, or others", TARGETS)
     learning_rate: float | None = _asked(None, "at the start, of the network, or of direct where there is no network")
     object: str = _asked("lines", "simulated object; grf is a Gaussian random field", OBJECTS)
     object_size: int | None = _asked(None, "its side in pixels (4N)")
@@ -156,7 +164,7 @@ class StudyConfig:
             require(method in methods, "METHODS", method, f"among {methods}, the network being that of ARCH")
         rate = self.learning_rate
         require(rate is None or 0 < rate <= 1, "LEARNING_RATE", rate, "a number > 0, 1 at most")
-        for name in ("OBJECT", "ILLUMINATION", "ORIENTATION", "POSITIONS", "NORMALISE", "PROBE"):
+        for name in ("OBJECT", "ILLUMINATION", "ORIENTATION", "POSITIONS", "NORMALISE", "PROBE", "TARGET"):
             value, choices = getattr(self, name.lower()), PARAMETERS[name].metadata["choices"]
             accepted = " or ".join(choices) if len(choices) == 2 else f"one of {', '.join(choices)}"
             require(value in choices, name, value, accepted)
@@ -198,7 +206,8 @@ class StudyConfig:
             if word.strip():
                 of = PARAMETERS[name]
                 chosen[of.name] = _parse(name, word.strip(), str(of.type))
-        defaults: dict[str, Any] = {"methods": (chosen.get("architecture", "unrolled"), DIRECT)}
+        network = chosen.get("architecture", default_architecture(chosen.get("scan")))
+        defaults: dict[str, Any] = {"architecture": network, "methods": (network, DIRECT)}
         if chosen.get("scan"):
             defaults |= {"doses": ("full", "1e4"), "N": None}
         elif chosen.get("voltage"):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import Field
 from typing import TYPE_CHECKING, Any
 
-from ptycho.config import require
+from ptycho.config import DENOISER, require
 from ptycho.physics import beam
 
 if TYPE_CHECKING:
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 MEASURED = ("ORIENTATION", "PROBE_MODES", "POSITIONS", "NORMALISE", "RESOLUTION", "MATERIAL", "DAMAGE")
 PHOTONS = ("OBJECT", "OBJECT_SIZE", "PHASE", "ILLUMINATION")
+GROUPS = ("GRIDSIZE", "PROBE", "TARGET")
 ELECTRONS = ("VOLTAGE", "SEMI_ANGLE", "DEFOCUS", "STEP")
-"""The parameters of a measured scan, and of one that is simulated with photons or with electrons."""
+"""The parameters of a measured scan, of one simulated with photons, of networks that see groups of patterns, and of a
+scan simulated with electrons."""
 RANGES = {
     "VOLTAGE": (5.0, 3000.0, "kilovolts"),
     "SEMI_ANGLE": (1.0, 200.0, "milliradians"),
@@ -39,6 +41,8 @@ def refuse(config: StudyConfig, parameters: Mapping[str, Field[Any]]) -> None:
     reasons = dict.fromkeys(others, why)
     if config.scan is None:
         reasons |= dict.fromkeys(MEASURED, "it is of a measured scan, which SCAN names")
+    if config.architecture == DENOISER:
+        reasons |= dict.fromkeys(GROUPS, f"it is of networks that see groups, and {DENOISER} sees the whole scan")
     for name, why in reasons.items():
         value = getattr(config, name.lower())
         require(value == parameters[name].default, name, value, why)

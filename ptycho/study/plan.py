@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ptycho.config import HELD_OUT, STAR, require
+from ptycho.config import GROUPED, HELD_OUT, STAR, require
 from ptycho.errors import ConfigError, DataError
 from ptycho.files import write_if_changed
 from ptycho.study import layout, sources
@@ -38,7 +38,7 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
     for arm in config.arms:
         train = {"out": "..", "arm": arm.name, "dose": arm.dose, "loss": arm.loss}
         train |= of("nepochs", "gridsize", "architecture") | {"learning_rates": config.learning_rates(arm.loss)}
-        files[layout.arm_parameters(arm)] = train | of("methods", "seed", "probe")
+        files[layout.arm_parameters(arm)] = train | of("methods", "seed", "probe", "target")
     files[layout.STUDY] = {"out": ".", **of("doses", "losses", "nepochs"), "measured": scan is not None}
     return files
 
@@ -70,7 +70,7 @@ def _check_size(config: StudyConfig) -> None:
         held_out = M - math.ceil((1 - HELD_OUT) * (M - 1))
         group = config.gridsize**2
         why = f"of the {M} patterns of {config.scan} {held_out} are held out, and a group takes {group}"
-        fits = not M or held_out >= group or config.architecture not in config.methods
+        fits = not M or held_out >= group or not set(config.methods) & set(GROUPED)
         require(fits, "GRIDSIZE", config.gridsize, f"{why}; GRIDSIZE=1 or a larger scan is accepted")
 
 

@@ -45,7 +45,6 @@ QUICKER = 10.0
 """How much faster the mixture learns than the CNN: in units of one, it has farther to go."""
 STEPS_PER_EPOCH, BATCH = 25, 400
 """Steps of an epoch, and the patterns that judge a step, at most."""
-LEARNING_RATE = 3e-3
 INPUTS = {"fit": "complex64", "smoothed": "complex64", "sigma": "float32"}
 
 
@@ -121,28 +120,37 @@ class Trainer(keras.Model):
 
 
 def train(
-    splits: Splits, loss: str, *, nepochs: int, seed: int, folder: Path, report: Report = lambda progress: None
-) -> tuple[keras.Model, list[dict[str, float]]]:
-    """A denoiser trained on the splits of one scan; it starts anew if it was interrupted, for it takes seconds.
+    denoiser: keras.Model,
+    splits: Splits,
+    loss: str,
+    *,
+    nepochs: int,
+    learning_rate: float,
+    seed: int,
+    folder: Path,
+    report: Report = lambda progress: None,
+) -> list[dict[str, float]]:
+    """Train a denoiser in place on the splits of one scan; interrupted, it starts anew, for it takes seconds.
 
-    splits   from ``make_splits``, of fits by the same loss
-    loss     one of LOSSES, by which the photons held out judge
-    nepochs  of STEPS_PER_EPOCH steps
-    seed     of the first weights and of the order of the patterns
-    folder   gets ``history.csv`` (epoch, loss, seconds)
-    report   told {epoch, nepochs, loss, seconds_per_epoch, patterns_per_second} after each epoch
+    denoiser       from ``build``
+    splits         from ``make_splits``, of fits by the same loss
+    loss           one of LOSSES, by which the photons held out judge
+    nepochs        of STEPS_PER_EPOCH steps
+    learning_rate  Adam's, at the start; falls along a cosine
+    seed           of the order of the patterns
+    folder         gets ``history.csv`` (epoch, loss, seconds)
+    report         told {epoch, nepochs, loss, seconds_per_epoch, patterns_per_second} after each epoch
 
-    Returns the model and {epoch, loss, seconds} of all epochs; the first epoch's seconds include those of the splits.
+    Returns {epoch, loss, seconds} of all epochs; the first epoch's seconds include those of the splits.
     Raises TrainingError if the loss became NaN or infinite.
     """
     folder.mkdir(parents=True, exist_ok=True)
     K, M = len(splits.fits), splits.patterns
     size, steps = min(BATCH, M), nepochs * STEPS_PER_EPOCH
-    history = History(folder / "history.csv", [], nepochs, STEPS_PER_EPOCH * size, report, splits.seconds)
-    keras.utils.set_random_seed(seed)
-    denoiser = build()
+    shown = patterns_per_epoch(M)
+    history = History(folder / "history.csv", [], nepochs, shown, report, splits.seconds)
     trainer = Trainer(denoiser, splits.fits, Judge(splits.rest, loss))
-    trainer.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)))
+    trainer.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps)))
     trainer.optimizer.build(denoiser.trainable_variables)
     rng = np.random.default_rng(seed)
     k = np.arange(steps) % K
@@ -151,7 +159,12 @@ def train(
     callbacks = [keras.callbacks.TerminateOnNaN(), history]
     trainer.fit(batches, epochs=nepochs, steps_per_epoch=STEPS_PER_EPOCH, shuffle=False, callbacks=callbacks, verbose=0)
     require_finished(history.rows, nepochs)
-    return denoiser, history.rows
+    return history.rows
+
+
+def patterns_per_epoch(M: int) -> int:
+    """Patterns that judge in an epoch, of a scan of M."""
+    return STEPS_PER_EPOCH * min(BATCH, M)
 
 
 def inputs(fitted: Fitted) -> list[tf.Tensor]:
