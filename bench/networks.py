@@ -94,17 +94,18 @@ def case(kind: str, dose: str, seed: int) -> list[Row]:
 
     from ptycho.judge.parts import judge
     from ptycho.reconstruct import direct
-    from ptycho.reconstruct.whole import denoiser, splits, total_variation
+    from ptycho.reconstruct.networks import denoiser
+    from ptycho.reconstruct.whole import denoising, splits, total_variation
 
     both, own = scans(kind, dose, seed), seeds.derive(seed, "fit")
     made = splits.make_splits(both["train"], LOSS, own)
     weight = total_variation.choose(made, splits.Judge(made.rest, LOSS))
     keras.utils.set_random_seed(own)
-    network = denoiser.build()
+    network = denoiser.build(LOSS, both["train"].probeGuess)
     rate = LEARNING_RATES[DENOISER][LOSS]
     with tempfile.TemporaryDirectory() as folder:
         how = {"nepochs": 5, "learning_rate": rate, "seed": own}
-        history = denoiser.train(network, made, LOSS, folder=Path(folder), **how)
+        history = denoising.train(network, made, folder=Path(folder), **how)
     seconds = sum(row["seconds"] for row in history)
     rows: list[Row] = []
     for split, data in both.items():
@@ -112,7 +113,7 @@ def case(kind: str, dose: str, seed: int) -> list[Row]:
         few = len(data) * splits.PASSES < 50 * splits.STEPS
         plain = direct.fit(data, LOSS, seed=own).reconstruction if few else fitted.found
         found = {"direct": plain, "smoothed": total_variation.smoothed(fitted, weight)}
-        found["network"] = denoiser.denoise(network, fitted)
+        found["network"] = denoising.denoise(network, fitted)
         for method, one in found.items():
             judged = judge(one, data)
             of = judged.contrast
@@ -122,7 +123,7 @@ def case(kind: str, dose: str, seed: int) -> list[Row]:
             row |= {"deviance": judged.deviance, "weight": weight if method == "smoothed" else None}
             row |= {"seconds": seconds if method == "network" else None, "covered": None}
             if split == "train" and method != "smoothed":
-                apart = [denoiser.denoise(network, fit) if method == "network" else fit.found for fit in made.fits]
+                apart = [denoising.denoise(network, fit) if method == "network" else fit.found for fit in made.fits]
                 row["covered"] = covered(one, splits.scatter([each.object for each in apart]), data)
             rows.append(row)
     return rows

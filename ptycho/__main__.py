@@ -6,7 +6,6 @@ import argparse
 import io
 import json
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ptycho import __version__
+from ptycho.cores import start_quietly
 from ptycho.errors import ConfigError
-from ptycho.files import NOTEBOOKS, ROOT
-from ptycho.run import cluster, engine, environment, report, stage
+from ptycho.run import cluster, engine, environment, lab, report, stage
 from ptycho.study import status, sweep
 from ptycho.study.campaigns import CAMPAIGNS, HOW, ask, folder, refused, variables
 from ptycho.study.config import PARAMETERS
@@ -82,6 +81,28 @@ def _convert(options: argparse.Namespace) -> None:
     print(options.target)
 
 
+def _reconstruct(options: argparse.Namespace) -> None:
+    start_quietly()
+    from ptycho.figures import output
+    from ptycho.figures.objects import reconstructed
+    from ptycho.reconstruct.networks import model
+    from ptycho.reconstruct.whole import once
+    from ptycho.scans.formats import objects
+
+    kinds = {target: objects.writer(target) for target in options.output}
+    if options.method == "network" and options.model is None:
+        raise ConfigError("--method network needs --model M.keras, such as an arm of a study leaves in its folder")
+    network = None if options.model is None or options.method == "direct" else model.load_any(options.model)
+    how = {"uncertainty": options.uncertainty, "report": lambda words: print(words, flush=True)}
+    made = once.reconstruct(options.scan, network, **how)
+    for target, write in kinds.items():
+        if write is None:
+            output.save_png(reconstructed(made.found, made.sigma), target)
+        else:
+            write(target, made.found, made.data, made.sigma)
+    print(made, *options.output, sep="\n")
+
+
 def _inspect(options: argparse.Namespace) -> int:
     from ptycho.figures import images, output
     from ptycho.scans import inspect
@@ -97,18 +118,6 @@ def _inspect(options: argparse.Namespace) -> int:
         if not options.json:
             print(f"picture: {png}")
     return 1 if found.wrong else 0
-
-
-def _lab(options: argparse.Namespace) -> int:
-    """Open JupyterLab on the notebooks; those of an installed package are copied to here first."""
-    notebooks = NOTEBOOKS
-    if not NOTEBOOKS.is_relative_to(Path.cwd()) and NOTEBOOKS.parent != ROOT:
-        notebooks = Path("notebooks")
-        notebooks.mkdir(exist_ok=True)
-        for path in NOTEBOOKS.glob("*.ipynb"):
-            if not (notebooks / path.name).exists():
-                shutil.copy(path, notebooks)
-    os.execv(sys.executable, [sys.executable, "-m", "jupyter", "lab", str(notebooks)])
 
 
 def _add_requests(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -164,6 +173,14 @@ def parser() -> argparse.ArgumentParser:
     mapping = "a YAML that tells how to read it (default: FILE.map.yaml, where there is one)"
     command.add_argument("--map", type=Path, dest="mapping", metavar="MAP", help=mapping)
 
+    command = add("reconstruct", _reconstruct, help="reconstruct one scan, without a study and without training")
+    command.add_argument("scan", metavar="SCAN", help="a scan's file, or siemens-star")
+    command.add_argument("--model", type=Path, metavar="M.keras", help="a trained network, such as a study leaves")
+    command.add_argument("--method", choices=("direct", "network"), help="network with --model, else direct: a fit")
+    command.add_argument("--uncertainty", action="store_true", help="find the standard deviation of each pixel, too")
+    kinds = "NPZ, ptychodus product (.h5) or picture (.png), by the suffix; several may be given"
+    command.add_argument("-o", "--output", type=Path, nargs="+", required=True, metavar="OUT", help=kinds)
+
     command = add("convert", _convert, help="write a scan or a reconstruction in another format")
     command.add_argument("source", type=Path, metavar="IN")
     command.add_argument("target", type=Path, metavar="OUT", help="its suffix names the format")
@@ -175,7 +192,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--part", default="train", help="of an arm's reconstruction: train, heldout or direct")
     command.add_argument("--map", type=Path, dest="mapping", metavar="MAP", help=mapping.replace("FILE", "IN"))
 
-    add("lab", _lab, help="open JupyterLab on the notebooks")
+    add("lab", lambda given: lab.open_notebooks(), help="open JupyterLab on the notebooks")
     _add_stages(add)
     return top
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -42,6 +43,20 @@ def threads() -> int:
     """The threads that this process computes with: those it was given, else one a core."""
     given = os.environ.get(THREADS[0], "")
     return int(given) if given.isdigit() and int(given) else usable_cores()
+
+
+def start_quietly() -> None:
+    """Import TensorFlow without the lines that its C++ writes to descriptor 2 meanwhile, on any machine."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        import tensorflow  # noqa: F401
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def gpus() -> list[str]:

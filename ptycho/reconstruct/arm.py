@@ -1,6 +1,7 @@
 """The network of an arm, whatever its architecture: trained on the training scan, it reconstructs every scan."""
 
 from collections.abc import Mapping
+from math import isqrt
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,10 +11,12 @@ from numpy.typing import NDArray
 
 from ptycho import params, seeds
 from ptycho.config import DENOISER, update_legacy_dict
+from ptycho.errors import DataError
 from ptycho.reconstruct import groups, stitching, training
 from ptycho.reconstruct.callbacks import Report
-from ptycho.reconstruct.networks import model
-from ptycho.reconstruct.whole import denoiser, splits
+from ptycho.reconstruct.networks import denoiser, model
+from ptycho.reconstruct.networks.layers import canvas_size
+from ptycho.reconstruct.whole import denoising, splits
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
 
@@ -49,6 +52,21 @@ def of_arm(architecture: str, scans: Mapping[str, RawData], loss: str, seed: int
     if architecture == DENOISER:
         return OfWholeScan(scans, loss, seed, settings["nepochs"], settings["learning_rate"])
     return OfGroups(architecture, scans, loss, seed, **settings)
+
+
+def apply(network: keras.Model, data: RawData, seed: int) -> Reconstruction:
+    """What a trained network of any of ARCHITECTURES makes of a scan with its probe.
+
+    Raises DataError for a scan whose groups its canvas does not hold, and as ``denoising.reconstruct``.
+    """
+    if network.name == DENOISER:
+        return denoising.reconstruct(network, data, seed)
+    side = isqrt(network.inputs[0].shape[-1])
+    grouped = groups.make_groups(data, side, seed=seed)
+    needed = canvas_size(network.get_layer("probe").n, grouped.max_offset)
+    if (m := network.get_layer("reconstruction").m) < needed:
+        raise DataError(f"groups of {side * side} patterns take {needed} pixels; the network has {m}: a wider raster")
+    return stitching.reconstruct(model.objects_of(network), {"": grouped})[""]
 
 
 class OfGroups:
@@ -107,7 +125,7 @@ class OfWholeScan:
         self.scans, self.loss, self.seed = scans, loss, seed
         self.nepochs, self.learning_rate = nepochs, learning_rate
         keras.utils.set_random_seed(seeds.derive(seed, "initialisation"))
-        self.autoencoder = denoiser.build()
+        self.autoencoder = denoiser.build(loss, scans["train"].probeGuess)
 
     def __str__(self) -> str:
         M, N = self.scans["train"].diff3d.shape[:2]
@@ -116,10 +134,9 @@ class OfWholeScan:
 
     def train(self, folder: Path, report: Report) -> list[dict[str, float]]:
         made = splits.make_splits(self.scans["train"], self.loss, seeds.derive(self.seed, "splits"))
-        return denoiser.train(
+        return denoising.train(
             self.autoencoder,
             made,
-            self.loss,
             nepochs=self.nepochs,
             learning_rate=self.learning_rate,
             seed=seeds.derive(self.seed, "training"),
@@ -129,8 +146,10 @@ class OfWholeScan:
 
     def reconstruct(self) -> dict[str, Reconstruction]:
         own = seeds.derive(self.seed, "direct")
-        return {s: denoiser.reconstruct(self.autoencoder, scan, self.loss, own) for s, scan in self.scans.items()}
+        found = {s: denoising.reconstruct(self.autoencoder, scan, own) for s, scan in self.scans.items()}
+        denoiser.remember(self.autoencoder, denoising.describe(found["heldout"], self.scans["heldout"]))
+        return found
 
     @property
     def patterns(self) -> int:
-        return denoiser.patterns_per_epoch(len(self.scans["train"]))
+        return denoising.patterns_per_epoch(len(self.scans["train"]))

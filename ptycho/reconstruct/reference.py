@@ -138,7 +138,7 @@ def make_reference(
     """
     from ptycho.reconstruct import alignment, direct, illumination, search
 
-    data, told, estimated = _load(scan, folder)
+    data, told, estimated = load(scan, folder)
     curvatures = direct.CURVATURES[0] if estimated else ()
     losses: Mapping[str, float] = {}
     if orientation == "auto":
@@ -221,7 +221,7 @@ def fit_all(
     )
 
 
-def _load(scan: str, folder: Path) -> tuple[RawData, tuple[Fault, ...], bool]:
+def load(scan: str, folder: Path) -> tuple[RawData, tuple[Fault, ...], bool]:
     """The scan in the units of `normalise`, mended, what looked wrong with it, and whether its probe is an estimate.
 
     Raises DataError for a scan of no use.

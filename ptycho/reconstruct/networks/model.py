@@ -1,17 +1,20 @@
 """The networks as Keras models: built for one probe and one detector, saved to one file, and loaded from it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from zipfile import BadZipFile, is_zipfile
 
 import keras
 import numpy as np
 
-from ptycho.config import ModelConfig
+from ptycho.config import DENOISER, ModelConfig
 from ptycho.errors import expect
 from ptycho.files import replacing
 from ptycho.physics import probes
 from ptycho.reconstruct.networks import layers
 from ptycho.reconstruct.networks.cnn import EncoderDecoder
+from ptycho.reconstruct.networks.denoiser import Denoiser
 from ptycho.reconstruct.networks.unrolled import Unrolled
 
 _UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, AssertionError, BadZipFile)
@@ -57,7 +60,12 @@ def build(
     intensity = layers.Diffraction(N, name="intensity")(O, positions, modes)
     outputs = [layers.Frame(N, name="object")(O), layers.Amplitude(name="amplitude")(intensity), intensity]
     autoencoder = keras.Model([amplitude, positions], outputs, name="autoencoder")
-    return autoencoder, _object_model(autoencoder)
+    return autoencoder, objects_of(autoencoder)
+
+
+def size_of(network: keras.Model) -> int:
+    """N, the side of the patterns that a network was trained on."""
+    return int(network.get_layer(DENOISER).N if network.name == DENOISER else network.inputs[0].shape[1])
 
 
 def probe_of(autoencoder: keras.Model, N: int) -> np.ndarray:
@@ -87,15 +95,29 @@ def load(path: str | Path) -> tuple[keras.Model, keras.Model]:
 
     Raises ValueError if the file is missing or damaged, or holds no model of this package.
     """
+    autoencoder = load_any(path)
+    with _naming(path):
+        return autoencoder, objects_of(autoencoder)
+
+
+def load_any(path: str | Path) -> keras.Model:
+    """The network of a ``.keras`` file, of any of ARCHITECTURES. Raises as :func:`load`."""
     expect(Path(path).is_file(), f"{path}: there is no such file; expected a .keras file of this package")
     expect(is_zipfile(path), f"{path}: damaged, truncated or no .keras file; expected one of this package")
+    with _naming(path):
+        return keras.saving.load_model(path, {"Denoiser": Denoiser}, compile=False, safe_mode=True)
+
+
+@contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Name the file in what is raised within."""
     try:
-        autoencoder = keras.saving.load_model(path, compile=False, safe_mode=True)
-        return autoencoder, _object_model(autoencoder)
+        yield
     except _UNREADABLE as error:
         reason = str(error).strip('"').partition(". ")[0]
         raise ValueError(f"{path}: damaged, or no model of this package ({reason}); expected a whole one") from error
 
 
-def _object_model(autoencoder: keras.Model) -> keras.Model:
+def objects_of(autoencoder: keras.Model) -> keras.Model:
+    """``diffraction_to_obj`` of an autoencoder: the same network up to the object."""
     return keras.Model(autoencoder.inputs, autoencoder.get_layer("object").output, name="diffraction_to_obj")

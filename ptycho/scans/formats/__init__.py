@@ -9,7 +9,7 @@ from typing import Any
 
 from ptycho.errors import DataError
 from ptycho.scans.archive import naming
-from ptycho.scans.formats import contract, dectris, mapped, npy, proposal
+from ptycho.scans.formats import contract, dectris, mapped, npy, objects, proposal
 from ptycho.scans.formats.containers import h5, npz
 from ptycho.scans.formats.electrons import emd, hspy, rosetta
 from ptycho.scans.formats.scan import ELECTRONS, Scan
@@ -172,14 +172,4 @@ def _reconstructed(path: Path, data: RawData, part: str) -> Scan:
     parts = load_reconstructions(path)
     if (found := parts.get(part)) is None:
         raise DataError(f"{path}: there is no part {part!r}; expected one of {', '.join(parts)}")
-    (H, W), (top, left) = found.object.shape, found.origin_yx
-    return Scan(
-        x=data.xcoords,
-        y=data.ycoords,
-        metres=False,
-        probe=data.probeGuess,
-        object=found.object,
-        object_center=(float(top + H / 2), float(left + W / 2)),
-        pixel_size=data.pixel_size,
-        nphotons=data.nphotons,
-    )
+    return objects.as_scan(found, data)

@@ -175,7 +175,7 @@ inspect.inspect(path)
 print(peak() - imported)
 plan.write_plan(path.with_name("study"), StudyConfig(scan=str(path), N=None, doses=("full",)))
 print(peak() - imported)
-reference._load(path.name, path.parent)
+reference.load(path.name, path.parent)
 print(peak() - imported)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -134,7 +134,7 @@ def test_a_file_goes_through_inspect_and_convert_and_a_study_reads_it(name, tmp_
         assert np.array_equal(getattr(data, field), getattr(again, field)), field
     config = plan.at_measured_doses(StudyConfig(scan=str(path), N=None, doses=("full", "1e3")), tmp_path, asked=True)
     assert tmp_path / "study" / "sources" / "scan.sha256" in plan.write_plan(tmp_path / "study", config)
-    holds(reference._load(path.name, tmp_path)[0], name)
+    holds(reference.load(path.name, tmp_path)[0], name)
 
 
 @pytest.mark.slow

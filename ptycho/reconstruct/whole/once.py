@@ -1,0 +1,140 @@
+"""One scan in, one object out: without a study, and without training."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho import seeds
+from ptycho.config import DENOISER
+from ptycho.errors import DataError
+from ptycho.reconstruct import direct
+from ptycho.reconstruct.arm import apply
+from ptycho.reconstruct.networks import denoiser, model
+from ptycho.reconstruct.reference import GUARDED, fit_all, load
+from ptycho.reconstruct.whole import denoising, splits
+from ptycho.scans.dose import deviance, normalise
+from ptycho.scans.rawdata import RawData
+from ptycho.scans.reconstruction import Reconstruction
+
+UNLIKE = {"nphotons": 3.0, "overlap": 2.0, "deviance": 1.5}
+"""How many times more or fewer photons a pattern and patterns a pixel, or which times the deviance, earn a warning."""
+UNLIKE_PROBE = 0.7
+"""Likeness of the file's own probe to the model's: below, it earns a warning."""
+
+
+@dataclass(frozen=True, eq=False)
+class Once:
+    """The object of one scan.
+
+    found         the object, where it lies
+    data          the scan as it was fitted, with the probe that was used or found
+    sigma         (H, W) float32, standard deviation of each pixel from counting photons; None if not asked for
+    seconds       of reading, fitting and judging
+    deviance      of the counts that the fit saw, and of those on the detector pixels that it did not see
+    told          what is wrong with the scan, or unlike what the model was trained on, a line each
+    """
+
+    found: Reconstruction
+    data: RawData
+    sigma: NDArray[np.float32] | None
+    seconds: dict[str, float]
+    deviance: tuple[float, float]
+    told: tuple[str, ...]
+
+    def __str__(self) -> str:
+        seen, unseen = self.deviance
+        lines = [f"warning: {line}" for line in self.told]
+        lines += [f"object of {' x '.join(map(str, self.found.object.shape))} pixels from {len(self.data)} patterns"]
+        lines += [f"deviance {seen:.3g}, on detector pixels that the fit did not see {unseen:.3g}"]
+        return "\n".join([*lines, ", ".join(f"{name} {s:.1f} s" for name, s in self.seconds.items())])
+
+
+def reconstruct(
+    scan: str,
+    network: keras.Model | None = None,
+    *,
+    uncertainty: bool = False,
+    seed: int = 1,
+    report: Callable[[str], None] = lambda words: None,
+) -> Once:
+    """Reconstruct the scan in a file, or the measured star.
+
+    Without a network, object and probe are fitted. A network keeps the probe that it was trained with: the scan is of
+    the same set-up. ``report`` is told each step as it begins. ``uncertainty`` takes four further fits. A share GUARDED
+    of the detector's pixels is held out. Raises DataError for a scan of no use or one that the network cannot take,
+    TrainingError if a fit diverged, ValueError for a network that is none of this package.
+    """
+    clock = {"reading": -time.perf_counter()}
+    report(f"reading {scan}")
+    data, faults, estimated = load(scan, Path())
+    told = [f"{fault}" for fault in faults]
+    if network is not None:
+        data, more = _lit_as(data, network, estimated)
+        told += more
+    guard = np.random.default_rng(seeds.derive(seed, "guard")).random((data.N, data.N)) < GUARDED
+    data = replace(data, guard=guard if data.mask is None else guard & data.mask)
+    clock["reading"] += time.perf_counter()
+    clock["fitting"] = -time.perf_counter()
+    own = seeds.derive(seed, "reference")
+    if network is None:
+        report(f"fitting object and probe to {len(data)} patterns of {data.N} x {data.N} pixels")
+        curvatures = direct.CURVATURES[0] if estimated else ()
+        fit = fit_all(data, data.probeGuess.size // data.N**2, curvatures, own)
+        found, data = fit.reconstruction, replace(data, probeGuess=fit.probe)
+    else:
+        report(f"reconstructing {len(data)} patterns of {data.N} x {data.N} pixels with the network")
+        found = apply(network, data, own)
+    sigma = _uncertainty(network, data, own, report) if uncertainty else None
+    clock["fitting"] += time.perf_counter()
+    clock["judging"] = -time.perf_counter()
+    explained = deviance(data, found.object, found.origin_yx), deviance(data, found.object, found.origin_yx, guard)
+    if network is not None and network.name == DENOISER:
+        told += _unlike(denoiser.trained_on(network), denoising.describe(found, data))
+    clock["judging"] += time.perf_counter()
+    return Once(found, data, sigma, clock, explained, tuple(told))
+
+
+def _lit_as(data: RawData, network: keras.Model, estimated: bool) -> tuple[RawData, list[str]]:
+    """The scan with the network's probe, and a warning if the file's own is unlike it."""
+    N = model.size_of(network)
+    if data.N != N:
+        raise DataError(f"the patterns are {data.N} x {data.N} pixels; the network was trained on {N} x {N}")
+    P = denoiser.probe_of(network) if network.name == DENOISER else model.probe_of(network, N)
+    known = {name: getattr(data, name) for name in ("objectGuess", "mask", "pixel_size", "energy", "voltage", "step")}
+    lit = replace(normalise(data.counts(), data.xcoords, data.ycoords, P), **known)
+    like = 1.0 if estimated else _likeness(data.probeGuess, P)
+    warning = f"the probe of the file is unlike the network's: likeness {like:.2f}, at least {UNLIKE_PROBE} is usual"
+    return lit, [warning] if like < UNLIKE_PROBE else []
+
+
+def _likeness(one: NDArray[np.complex64], other: NDArray[np.complex64]) -> float:
+    """The overlap of two probes' mean light on the sample: 1 for the same, 0 for none in common."""
+    light = [np.sqrt(np.sum(np.abs(P.reshape(-1, *P.shape[-2:])) ** 2, axis=0)) for P in (one, other)]
+    return float(np.sum(light[0] * light[1]) / np.sqrt(np.sum(light[0] ** 2) * np.sum(light[1] ** 2)))
+
+
+def _unlike(trained: denoiser.Trained, here: denoiser.Trained) -> list[str]:
+    """A warning for each way in which a scan is unlike that of the network."""
+    words = {"nphotons": "photons per pattern", "overlap": "patterns on a pixel of the object", "deviance": "deviance"}
+    warnings = []
+    for name, most in UNLIKE.items():
+        before, now = getattr(trained, name), getattr(here, name)
+        if before > 0 and (now > most * before or (name != "deviance" and now < before / most)):
+            warnings.append(f"{now:.3g} {words[name]}; the network was trained on a scan with {before:.3g}")
+    return warnings
+
+
+def _uncertainty(
+    network: keras.Model | None, data: RawData, seed: int, report: Callable[[str], None]
+) -> NDArray[np.float32]:
+    report(f"fitting {splits.SPLITS} shares of the photons, for the uncertainty")
+    if network is not None and network.name == DENOISER:
+        made = splits.make_splits(data, denoiser.loss_of(network), seed).fits
+        return splits.scatter([denoising.denoise(network, fit).object for fit in made])
+    made = splits.make_splits(data, "nll", seed).fits
+    return splits.scatter([fit.found.object for fit in made])

@@ -1,0 +1,59 @@
+"""A reconstructed object as a file: NPZ, or a product of ptychodus."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho.errors import DataError
+from ptycho.files import replacing
+from ptycho.scans.archive import naming
+from ptycho.scans.formats.scan import Scan
+from ptycho.scans.formats.xrays import ptychodus_product
+from ptycho.scans.rawdata import RawData
+from ptycho.scans.reconstruction import Reconstruction
+
+Writer = Callable[[Path, Reconstruction, RawData, NDArray[np.float32] | None], None]
+
+
+def writer(path: Path) -> Writer | None:
+    """What writes a reconstruction to a path, by its suffix; None for a picture, which figures draw.
+
+    Raises DataError for another suffix.
+    """
+    suffix = path.suffix.lower()
+    writers: dict[str, Writer | None] = {".png": None, ".npz": _write_arrays}
+    writers |= dict.fromkeys((".h5", ".hdf5"), _write_product)
+    if suffix not in writers:
+        raise DataError(f"{path}: {suffix or 'no suffix'} names no format; expected one of {', '.join(writers)}")
+    return writers[suffix]
+
+
+def _write_arrays(path: Path, found: Reconstruction, data: RawData, sigma: NDArray[np.float32] | None) -> None:
+    """object (H, W) complex64, coverage, origin_yx, probe, xcoords, ycoords; pixel_size and sigma where known."""
+    arrays = {name: getattr(found, name) for name in ("object", "coverage", "origin_yx")}
+    arrays |= {"probe": data.probeGuess, "xcoords": data.xcoords, "ycoords": data.ycoords}
+    arrays |= {name: value for name, value in (("pixel_size", data.pixel_size), ("sigma", sigma)) if value is not None}
+    with replacing(path) as partial, open(partial, "wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def _write_product(path: Path, found: Reconstruction, data: RawData, sigma: NDArray[np.float32] | None) -> None:
+    with naming(path):
+        ptychodus_product.write(path, as_scan(found, data))
+
+
+def as_scan(found: Reconstruction, data: RawData) -> Scan:
+    """A reconstruction as a scan without patterns: with the probe and the positions of its scan."""
+    (H, W), (top, left) = found.object.shape, found.origin_yx
+    return Scan(
+        x=data.xcoords,
+        y=data.ycoords,
+        metres=False,
+        probe=data.probeGuess,
+        object=found.object,
+        object_center=(float(top + H / 2), float(left + W / 2)),
+        pixel_size=data.pixel_size,
+        nphotons=data.nphotons,
+    )
