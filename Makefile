@@ -29,7 +29,7 @@ ANY_PYTHON = $$(test -x $(PYTHON) && echo $(PYTHON) || echo python3)
 unexport PYTHONHOME
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: study sweep rates conditions fluence test nbval regression calibration bench peers positions lab status report \
+.PHONY: study sweep rates conditions fluence test nbval regression calibration bench peers positions networks reuse lab status report \
   check clean lock help active-environment
 .DEFAULT_GOAL := help
 .SUFFIXES:
@@ -106,6 +106,15 @@ benchmark = @mkdir -p reports/$@ && $(PYTHON) -m ptycho run bench/$@.ipynb repor
 ## refine wrong positions of simulated scans, beside pty-chi, into reports/positions: an hour
 positions: $(ENVIRONMENT)
 	@$(PYTHON) -m bench.positions reports/positions
+
+## train the denoiser on five objects at four doses, five seeds, beside the fits, into reports/networks: two hours
+networks: $(ENVIRONMENT)
+	@$(PYTHON) -m bench.networks reports/networks
+
+## train a denoiser on one scan and use it on three others, beside fits, into reports/reuse: five minutes
+reuse: $(ENVIRONMENT)
+	@mkdir -p reports/$@ && $(PYTHON) -m ptycho run notebooks/$@.ipynb reports/$@/$@.ipynb \
+	  --parameters bench/reuse.yaml --log reports/$@/run.log
 
 ## open JupyterLab on the notebooks
 lab: $(ENVIRONMENT)

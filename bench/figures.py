@@ -141,3 +141,29 @@ def position_errors(rows: Sequence[Row]) -> Figure:
         axes.invert_yaxis()
         axes.label_outer()
     return figure
+
+
+@styled
+def networks(rows: Sequence[Row]) -> Figure:
+    """FRC50 and relative error against the dose on held-out scans: a column an object, a line a method."""
+    objects = list(dict.fromkeys(row["object"] for row in rows))
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    figure = Figure(figsize=(2.5 * len(objects), 5.2), layout="constrained")
+    axes = figure.subplots(2, len(objects), sharey="row", sharex=True, squeeze=False)
+    for (upper, lower), kind in zip(axes.T, objects, strict=True):
+        upper.set_title(kind)
+        for method, form in zip(methods, ("s--", "^:", "o-"), strict=False):
+            own = [row for row in rows if (row["object"], row["method"]) == (kind, method)]
+            doses = list(dict.fromkeys(row["dose"] for row in own))
+            for cell, name in ((upper, "frc50"), (lower, "relative_mse")):
+                each = [[row[name] or 0 for row in own if row["dose"] == dose] for dose in doses]
+                x, mean = [float(dose) for dose in doses], [np.mean(values) for values in each]
+                reach = np.abs(np.array([[min(v), max(v)] for v in each]) - np.array(mean)[:, np.newaxis]).T
+                cell.errorbar(x, mean, reach, fmt=form, markersize=4, linewidth=1.2, capsize=2, label=method)
+        bound = {float(row["dose"]): row["photon_bound"] for row in rows if row["object"] == kind}
+        lower.plot(bound.keys(), bound.values(), color="0.45", linewidth=1, label="photon bound M/n")
+        lower.set(xscale="log", yscale="log", xlabel="photons per pattern")
+    axes[0, 0].set_ylabel("FRC50 (fraction of Nyquist)")
+    axes[1, 0].set_ylabel("relative mean-square error")
+    axes[1, 0].legend(frameon=False)
+    return figure
