@@ -71,7 +71,7 @@ files.write_json(Path(out, "resolution.json"), {"recommendation": [f"so many pho
 
 TRAIN = {
     "parameters": 'out = ".."\narm = ""\ndose = ""\nloss = ""\nnepochs = 1\ngridsize = 2\n'
-    'architecture = "unrolled"\nlearning_rates = {}\nmethods = []\nseed = 1\nprobe = "fixed"',
+    'architecture = "unrolled"\nlearning_rates = {}\nmethods = []\nseed = 1\nprobe = "fixed"\ntarget = "same"',
     "# One arm\n\nwords": "markdown",
     "stage:training": """
 from pathlib import Path

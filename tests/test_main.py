@@ -58,7 +58,7 @@ def test_every_command_says_what_each_option_means_and_takes(capsys):
         __main__.main(["--help"])
     told = capsys.readouterr().out
     listed = [line.split()[0] for line in told.splitlines() if line.startswith("    ") and line[4] != " "]
-    assert listed == [*CAMPAIGNS, "status", "report", "clean", "inspect", "convert", "lab"]
+    assert listed == [*CAMPAIGNS, "status", "report", "clean", "inspect", "reconstruct", "convert", "lab"]
 
 
 @pytest.mark.parametrize(

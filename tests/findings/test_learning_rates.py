@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standins import ROOT, entry
 
-from ptycho.config import DIRECT, LEARNING_RATES, LOSSES, PHASE_LEARNING_RATES
+from ptycho.config import DENOISER, DIRECT, LEARNING_RATES, LOSSES, PHASE_LEARNING_RATES
 from ptycho.errors import ConfigError
 from ptycho.figures import sweeps
 from ptycho.findings import learning_rates
@@ -159,7 +159,8 @@ def test_an_object_that_shifts_the_phase_has_rates_of_its_own():
     for words, used in (
         ({}, LEARNING_RATES["unrolled"]),
         ({"OBJECT": "siemens", "PHASE": "1"}, PHASE_LEARNING_RATES),
-        ({"SCAN": "siemens-star"}, PHASE_LEARNING_RATES),
+        ({"SCAN": "siemens-star", "ARCH": "unrolled"}, PHASE_LEARNING_RATES),
+        ({"SCAN": "siemens-star"}, LEARNING_RATES[DENOISER]),
         ({"METHODS": DIRECT, "SCAN": "siemens-star"}, LEARNING_RATES[DIRECT]),
     ):
         known = ask("rates", {"RATES": "1e-3", "LOSSES": "nll mae", **words}).gathering()

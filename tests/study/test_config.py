@@ -120,7 +120,8 @@ def test_words_of_the_makefile():
         | {"PHASE": "1", "SCAN": "", "SEED": " 7 ", "N_TRAIN": "100", "N_TEST": "50", "LEARNING_RATE": "2e-3"}
         | {"OBJECT": "siemens", "OBJECT_SIZE": "392", "ILLUMINATION": "zone_plate"}
     )
-    first = (50, 128, 1, 100, 50, ("1e9", "1e6", "1e4"), ("nll",), 7, "cnn", 2e-3, "siemens", 392, 1.0, "zone_plate")
+    first = (50, 128, 1, 100, 50, ("1e9", "1e6", "1e4"), ("nll",), 7, "cnn", "same", 2e-3)
+    first += ("siemens", 392, 1.0, "zone_plate")
     assert study == StudyConfig(*first, None, ("cnn", "direct"))
     assert len(study.arms) == 3
 
@@ -128,7 +129,17 @@ def test_words_of_the_makefile():
 def test_a_measured_scan_brings_its_own_defaults():
     study = StudyConfig.from_strings({"SCAN": "siemens-star"})
     assert study.doses == ("full", "1e4") and study.N is None
+    assert study.architecture == "denoiser" and study.methods == ("denoiser", "direct")
+    assert StudyConfig.from_strings({"SCAN": "siemens-star", "ARCH": "unrolled"}).methods == ("unrolled", "direct")
     assert StudyConfig.from_strings({"SCAN": "scan.npz", "DOSES": "1e5", "N": "128"}).doses == ("1e5",)
+
+
+@pytest.mark.parametrize("word", ["GRIDSIZE=1", "PROBE=trainable", "TARGET=split"])
+def test_what_is_of_groups_is_not_asked_of_a_network_of_the_whole_scan(word):
+    name, value = word.split("=")
+    with pytest.raises(ConfigError, match=f"^{name}=.* is not accepted: it is of networks that see groups"):
+        StudyConfig.from_strings({"ARCH": "denoiser", name: value})
+    assert StudyConfig.from_strings({"ARCH": "unrolled", "SCAN": "siemens-star", name: value})
 
 
 @pytest.mark.parametrize("word", ["OBJECT=grf", "OBJECT_SIZE=300", "PHASE=1", "ILLUMINATION=gaussian"])

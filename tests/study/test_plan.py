@@ -78,6 +78,7 @@ def test_plan_writes_what_the_notebooks_get(tmp_path):
         "methods": ["unrolled", "direct"],
         "seed": 3,
         "probe": "fixed",
+        "target": "same",
     }
     simulate = yaml.safe_load((tmp_path / "simulate.yaml").read_text())
     assert simulate["doses"] == ["1e9", "2.5e6"] and simulate["scan"] is None and simulate["out"] == "."
