@@ -229,6 +229,21 @@ def star_response() -> list[list[str]]:
     return response("siemens-star-sweep", doses, ("network, training scan", "`direct`"))
 
 
+NETWORKS = ("1e3", "1e4", "1e5", "1e7")
+
+
+def networks() -> list[list[str]]:
+    """Of each object's held-out scan, FRC50 of ``direct`` and of the denoiser, and the error of the latter."""
+    table = [row for row in rows("networks/summary.csv") if row["split"] == "heldout"]
+
+    def cell(name: str, dose: str) -> str:
+        row = one(table, object=name, dose=dose)
+        sharp = " → ".join(two_decimals(row[f"frc50_{method}"]) for method in ("direct", "network"))
+        return f"{sharp}; {two_decimals(row['of_direct'])}"
+
+    return [[name, *(cell(name, dose) for dose in NETWORKS)] for name in dict.fromkeys(row["object"] for row in table)]
+
+
 TABLES: dict[tuple[str, ...], Callable[[], list[list[str]]]] = {
     ("FRC50, means and 95 % intervals", *DOSES): lambda: response(
         "sweep", DOSES, ("network, held-out scan", "`direct`")
@@ -247,6 +262,7 @@ TABLES: dict[tuple[str, ...], Callable[[], list[list[str]]]] = {
         "siemens-star-doses", "phase", halves
     ),
     ("photons per pattern", "1e3", "1e4", "1e5", "4.6e5"): star_response,
+    ("`direct` → `denoiser`; error of `denoiser` over that of `direct`", *NETWORKS): networks,
     ("", "here", "target", "target, scaled by the transform"): targets,
     ("", "passes", "seconds", "FRC50", "PSNR (dB)"): quality,
     ("", "full dose", "1e5", "1e4", "1e3", "seconds"): lambda: peers(("full", "1e5", "1e4", "1e3")),
