@@ -10,11 +10,11 @@ on one core; the table is whole after every seed.
 
 from __future__ import annotations
 
+import csv
 import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -140,6 +140,10 @@ def covered(found: Reconstruction, sigma: NDArray[np.float32], data: RawData) ->
     return float(np.mean((error <= COVERS * sigma[y, x] ** 2)[aligned.mask]))
 
 
+def _case(of: tuple[str, str, int]) -> list[Row]:
+    return [rounded(row) for row in case(*of)]
+
+
 def rounded(row: Row) -> Row:
     return {name: float(f"{value:.5g}") if isinstance(value, float) else value for name, value in row.items()}
 
@@ -207,28 +211,47 @@ def verdict(cells: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def known(path: Path) -> list[Row]:
+    """The rows of an earlier run's table, none where there is none."""
+    if not path.exists():
+        return []
+    words = ("object", "dose", "split", "method", "contrast")
+    with open(path, newline="", encoding="utf-8") as file:
+        return [
+            {
+                name: value if name in words else None if not value else int(value) if name == "seed" else float(value)
+                for name, value in row.items()
+            }
+            for row in csv.DictReader(file)
+        ]
+
+
 def main(out: str, last: str = "5") -> None:
-    """Write the table of each case and method; after every seed also the means, the verdict and the figure."""
+    """Write the table of each case and method, and after each the means, the verdict and the figure.
+
+    Cases that the table holds already are not run again.
+    """
     from bench import figures
     from ptycho.figures import output
     from ptycho.files import write_text
 
-    Path(out).mkdir(parents=True, exist_ok=True)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
     os.environ |= {**dict.fromkeys(THREADS, "1"), "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-    rows: list[Row] = []
-    with ProcessPoolExecutor(usable_cores(), get_context("spawn")) as pool:
-        asked = cases(range(1, int(last) + 1))
-        for found in pool.map(case, *zip(*asked, strict=True)):
-            rows += map(rounded, found)
-            output.save_rows(Path(out) / "networks.csv", rows)
-            for row in found:
-                print(*rounded(row).values(), flush=True)
-            if (found[0]["object"], found[0]["dose"]) == (OBJECTS[-1], DOSES[-1]):
-                means = summary(rows)
-                output.save_rows(Path(out) / "summary.csv", means)
-                write_text(Path(out) / "verdict.txt", verdict(means))
-                held_out = [row for row in rows if row["split"] == "heldout"]
-                output.save_png(figures.networks(held_out), Path(out) / "networks.png")
+    rows = known(folder / "networks.csv")
+    done = {(row["object"], row["dose"], row["seed"]) for row in rows}
+    asked = [one for one in cases(range(1, int(last) + 1)) if one not in done]
+    # TensorFlow keeps what it compiled for as long as a process lives
+    with get_context("spawn").Pool(usable_cores(), maxtasksperchild=4) as pool:
+        for found in pool.imap(_case, asked):
+            rows += found
+            means = summary(rows)
+            output.save_rows(folder / "networks.csv", rows)
+            output.save_rows(folder / "summary.csv", means)
+            write_text(folder / "verdict.txt", verdict(means))
+            held_out = [row for row in rows if row["split"] == "heldout"]
+            output.save_png(figures.networks(held_out), folder / "networks.png")
+            print(*(" ".join(map(str, row.values())) for row in found), sep="\n", flush=True)
 
 
 if __name__ == "__main__":

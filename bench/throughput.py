@@ -93,7 +93,7 @@ def training_step(groups: Groups, config: ModelConfig, batch_size: int) -> tuple
     trainer = training.trainer(autoencoder, settings, groups.data.intensity_scale, STEPS)
     trainer.make_train_function()
     batches = iter(groups.dataset(batch_size, range(STEPS // batch_size)))
-    work = _work(trainer._gradients, autoencoder)
+    work = _work(lambda seen, positions: trainer._gradients(seen, positions, seen), autoencoder)
     return lambda: float(trainer.train_function(batches)["loss"]), work
 
 

@@ -117,17 +117,18 @@ def test_a_batch_holds_amplitudes_and_positions_by_channel():
 
 def shown(groups, batch_size, batches, seed):
     """For each batch the members of its groups, read from the patterns."""
-    return np.array([a[:, 0, 0, :].numpy() for a, _ in groups.dataset(batch_size, batches, seed)])
+    return np.array([a[:, 0, 0, :].numpy() for a, *_ in groups.dataset(batch_size, batches, seed)])
 
 
 def test_a_batch_holds_amplitudes_and_positions_of_its_groups():
     groups = make_groups(random_scan(10), 2)
-    for amplitude, relative in groups.dataset(4, range(5)):
+    for amplitude, relative, judging in groups.dataset(4, range(5)):
         members = amplitude[:, 0, 0, :].numpy().astype(int)
         chosen = [int(np.flatnonzero((groups.indices == row).all(axis=1))[0]) for row in members]
         expected = groups.batch(np.array(chosen))
         np.testing.assert_array_equal(amplitude, expected[0])
         np.testing.assert_array_equal(relative, expected[1])
+        np.testing.assert_array_equal(judging, amplitude)
 
 
 @given(M=st.integers(4, 20), batch_size=st.integers(1, 50), seed=st.integers(0, 2**32 - 1))

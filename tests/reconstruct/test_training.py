@@ -299,7 +299,7 @@ def test_earlier_blocks_weigh_lightly_and_the_last_one_fully(groups):
     np.testing.assert_allclose(per_block[-1], autoencoder([amplitude, positions])[2], rtol=1e-5, atol=1e-6)
     loss = losses.DiffractionLoss(CONFIG.loss, 1.0)
     expected = training.EARLIER_BLOCKS * loss(amplitude, per_block[0]) + loss(amplitude, per_block[1])
-    value = np.mean([part for part, _ in trainer.gradients(amplitude, positions)])
+    value = np.mean([part for part, _ in trainer.gradients(amplitude, positions, amplitude)])
     assert value == pytest.approx(float(expected), rel=1e-5)
 
 
@@ -341,7 +341,7 @@ def test_the_reference_network_is_trained_on_the_loss_itself_at_a_constant_rate(
         rate = s**2 * autoencoder([amplitude, positions])[2] + losses.RATE_FLOOR
         likelihood = tf.reduce_mean(tf.nn.log_poisson_loss((s * amplitude) ** 2, tf.math.log(rate)))
     expected = tape.gradient(likelihood, [w.value for w in autoencoder.trainable_weights])
-    ((loss, found),) = trainer.gradients(amplitude, positions)
+    ((loss, found),) = trainer.gradients(amplitude, positions, amplitude)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, 2 * other, rtol=1e-2, atol=1e-3 * np.abs(one).max())
     reported = trainer.train_step((amplitude, positions))["loss"]
@@ -350,7 +350,8 @@ def test_the_reference_network_is_trained_on_the_loss_itself_at_a_constant_rate(
 
 
 def test_a_step_in_parts_is_the_step_as_a_whole(groups, monkeypatch):
-    batch = [tf.constant(array) for array in groups.batch(np.arange(8))]
+    amplitude, positions = (tf.constant(array) for array in groups.batch(np.arange(8)))
+    batch = [amplitude, positions, amplitude]
     keras.utils.set_random_seed(5)
     trainer = training.trainer(network(), CONFIG, 1.0, steps=10)
     monkeypatch.setenv(THREADS[0], "1")
