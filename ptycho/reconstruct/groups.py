@@ -61,7 +61,7 @@ class Groups:
         """
         s = self.data.intensity_scale
         assert s is not None
-        counts = np.rint(np.square(s * self.data.diff3d[chosen].astype(np.float64))).astype(np.int64)
+        counts = self.data.subset(chosen.reshape(-1)).counts().reshape(*chosen.shape, *self.data.diff3d.shape[1:])
         kept = np.random.default_rng(seed).binomial(counts, SHARE)
         shares = (kept, SHARE), (counts - kept, 1 - SHARE)
         return tuple((np.sqrt(n) / (s * np.sqrt(p))).astype(np.float32) for n, p in shares)

@@ -1,5 +1,7 @@
 """The network of an arm: every architecture behind one door, and photons that judge apart from those that are seen."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,16 @@ def test_split_photons_are_independent_and_the_same_from_one_seed(scans):
     assert counts[1].sum() / counts[0].sum() == pytest.approx(1 / 9, rel=0.05)
     again, other = grouped.split(chosen, (1, 3)), grouped.split(chosen, (1, 4))
     assert np.array_equal(seen, again[0]) and not np.array_equal(seen, other[0])
+
+
+def test_what_a_mask_leaves_out_is_not_split(scans):
+    mask = np.ones((64, 64), bool)
+    mask[20:30] = False
+    data = scans["train"]
+    garbage = replace(data, mask=mask, diff3d=np.where(mask, data.diff3d, 1e30).astype(np.float32))
+    whole, other = (groups.make_groups(one, 2) for one in (replace(data, mask=mask), garbage))
+    for a, b in zip(whole.split(whole.indices[:3], (1, 0)), other.split(whole.indices[:3], (1, 0)), strict=True):
+        assert np.array_equal(a, b) and not a[..., ~mask].any() and a[..., mask].any()
 
 
 def test_the_pipeline_draws_every_batch_anew_and_resumes_where_it_was(scans):

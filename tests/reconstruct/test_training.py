@@ -344,7 +344,7 @@ def test_the_reference_network_is_trained_on_the_loss_itself_at_a_constant_rate(
     ((loss, found),) = trainer.gradients(amplitude, positions, amplitude)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, 2 * other, rtol=1e-2, atol=1e-3 * np.abs(one).max())
-    reported = trainer.train_step((amplitude, positions))["loss"]
+    reported = trainer.train_step((amplitude, positions, amplitude))["loss"]
     assert float(reported) == pytest.approx(np.log(loss), rel=1e-4)
     assert float(trainer.optimizer.learning_rate) == pytest.approx(1e-3)
 
