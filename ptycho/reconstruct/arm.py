@@ -1,4 +1,4 @@
-"""The network of an arm, whatever its architecture: trained on the training scan, it reconstructs every scan."""
+"""The network of an arm, whatever its architecture. It learns from the training scan and reconstructs every scan."""
 
 from collections.abc import Mapping
 from math import isqrt
@@ -31,6 +31,9 @@ class Network(Protocol):
 
     def reconstruct(self) -> dict[str, Reconstruction]:
         """The object of each scan."""
+
+    def uncertainty(self) -> NDArray[np.float32] | None:
+        """Once trained: what counting photons leaves open of the training scan's object, (H, W); None if not known."""
 
     @property
     def patterns(self) -> int:
@@ -106,6 +109,9 @@ class OfGroups:
     def reconstruct(self) -> dict[str, Reconstruction]:
         return stitching.reconstruct(self.diffraction_to_obj, self.grouped)
 
+    def uncertainty(self) -> None:
+        return None
+
     @property
     def patterns(self) -> int:
         return training.patterns_per_epoch(self.grouped["train"], self.config.batch_size)
@@ -124,6 +130,7 @@ class OfWholeScan:
     def __init__(self, scans: Mapping[str, RawData], loss: str, seed: int, nepochs: int, learning_rate: float):
         self.scans, self.loss, self.seed = scans, loss, seed
         self.nepochs, self.learning_rate = nepochs, learning_rate
+        self.fits = list[splits.Fitted]()
         keras.utils.set_random_seed(seeds.derive(seed, "initialisation"))
         self.autoencoder = denoiser.build(loss, scans["train"].probeGuess)
 
@@ -134,6 +141,7 @@ class OfWholeScan:
 
     def train(self, folder: Path, report: Report) -> list[dict[str, float]]:
         made = splits.make_splits(self.scans["train"], self.loss, seeds.derive(self.seed, "splits"))
+        self.fits = made.fits
         return denoising.train(
             self.autoencoder,
             made,
@@ -149,6 +157,9 @@ class OfWholeScan:
         found = {s: denoising.reconstruct(self.autoencoder, scan, own) for s, scan in self.scans.items()}
         denoiser.remember(self.autoencoder, denoising.describe(found["heldout"], self.scans["heldout"]))
         return found
+
+    def uncertainty(self) -> NDArray[np.float32]:
+        return splits.scatter([denoising.denoise(self.autoencoder, fit).object for fit in self.fits])
 
     @property
     def patterns(self) -> int:

@@ -33,6 +33,11 @@ def test_it_trains_by_other_photons_and_reconstructs_every_scan(architecture, sc
     assert len(rows) == 1 and network.patterns > 0 and network.trained_probe is None
     found = network.reconstruct()
     assert set(found) == {"train", "heldout"}
+    sigma = network.uncertainty()
+    if architecture == "denoiser":
+        assert sigma.shape == found["train"].object.shape and 0 < np.median(sigma) < 1
+    else:
+        assert sigma is None
     assert all(np.isfinite(one.relative_mse) for one in judge_parts(found, scans).values())
     again = apply(network.autoencoder, scans["heldout"], 1)
     assert again.object.shape == found["heldout"].object.shape

@@ -1,14 +1,15 @@
-"""The network that begins where the fit ends: it takes the noise from the object of the whole scan.
+"""The network that begins where the fit ends: it removes the noise from the object of the whole scan.
 
-A fit O, the same fit smoothed by total variation T, and the noise sigma of each pixel go in. A small CNN at full
-resolution adds what T lacks, in units of the noise. Each ring of spatial frequency q then takes its own mixture::
+The inputs are the fit O, the smoothed fit T, and the noise sigma of each pixel. T is O smoothed by total variation. A
+small CNN at full resolution adds what T lacks, in units of the noise. Each ring of spatial frequency q then takes its
+own mixture, whose factors a, b and c are learned. F is the Fourier transform::
 
     D = T + sigma CNN(O, T, sigma)
     F{object} = a(q) F{O} + b(q) F{T} + c(q) F{D}
 
-The mixture is what keeps the resolution. Of all mixtures, that of least error in a ring correlates best with the truth
-there, so it loses no ring that O, T or D has. At first the last layer of the CNN is zero and the mixture is T's: the
-network begins as the best fit without a network.
+The mixture is meant to keep the resolution. In each ring, the mixture of least error also correlates best with the
+truth, at least as well as O, T or D. The learned one comes close. Before training the last layer of the CNN is zero,
+and the result is nine tenths of T and one of O.
 
 :mod:`ptycho.reconstruct.whole.denoising` trains it on one scan, without a truth.
 """

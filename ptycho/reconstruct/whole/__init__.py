@@ -1,1 +1,1 @@
-"""Methods that work on the object of the whole scan, and that photons held out judge."""
+"""Methods that work on the object of the whole scan. Held-out photons train them or choose their settings."""

@@ -1,7 +1,7 @@
 """The denoiser trained and used: it learns from one scan, without a truth.
 
-It sees fits to four fifths of the photons. Photons that those fits did not see judge what it makes of them, through the
-forward model (:mod:`ptycho.reconstruct.whole.splits`). Then it gets the fit to all photons.
+It sees fits to four fifths of the photons. Its result is scored on the other fifth, through the forward model
+(:mod:`ptycho.reconstruct.whole.splits`). After training it is given the fit to all photons.
 """
 
 from collections.abc import Sequence

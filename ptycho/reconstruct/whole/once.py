@@ -1,4 +1,4 @@
-"""One scan in, one object out: without a study, and without training."""
+"""One scan in, one object out. It runs no study and trains nothing. It can use a network that is already trained."""
 
 import time
 from collections.abc import Callable

@@ -1,6 +1,6 @@
-"""The fit without a network at its best: smoothed by total variation, as much as photons held out ask for.
+"""The fit without a network at its best: smoothed by total variation. Held-out photons choose how much.
 
-A fit follows the noise of its photons. Of all objects u near the fit O, the smoothest has the least::
+A fit follows the noise of its photons. The smoothed fit is the object u that minimises, for a fit O::
 
     sum |u - O|^2 / 2  +  w sum sigma |grad u|
 
