@@ -1,9 +1,9 @@
 """A scan's photons in two shares: one is fitted, the other judges what is made of the fit.
 
-Each photon goes to the first share with a fixed probability, else to the second. The two shares of Poisson counts are independent (Neufeld, Dharamshi, Gao and
-Witten, JMLR 25 (2024) 57). Noise that a method keeps from the first share therefore does not help it to predict the
-second. On average, a better prediction of the second share is a smaller error of the patterns, and no truth is needed to
-tell.
+Each photon goes to the first share with a fixed probability, else to the second. The two shares of Poisson counts are
+independent (Neufeld, Dharamshi, Gao and Witten, JMLR 25 (2024) 57). Noise that a method keeps from the first share
+therefore does not help it to predict the second. On average, a better prediction of the second share is a smaller error
+of the patterns, and no truth is needed to tell.
 """
 
 from __future__ import annotations
