@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from ptycho.errors import expect
+from ptycho.scans.dose import split
 from ptycho.scans.rawdata import RawData
 
 if TYPE_CHECKING:
@@ -59,12 +60,9 @@ class Groups:
         The two shares are independent (Neufeld et al., JMLR 25 (2024) 57). ``seed`` draws them. The scan's
         ``intensity_scale`` must be known.
         """
-        s = self.data.intensity_scale
-        assert s is not None
-        counts = self.data.subset(chosen.reshape(-1)).counts().reshape(*chosen.shape, *self.data.diff3d.shape[1:])
-        kept = np.random.default_rng(seed).binomial(counts, SHARE)
-        shares = (kept, SHARE), (counts - kept, 1 - SHARE)
-        return tuple((np.sqrt(n) / (s * np.sqrt(p))).astype(np.float32) for n, p in shares)
+        chosen_scan = self.data.subset(chosen.reshape(-1))
+        parts = split(chosen_scan, SHARE, np.random.default_rng(seed))
+        return tuple(part.diff3d.reshape(*chosen.shape, *part.diff3d.shape[1:]) for part in parts)
 
     def dataset(self, batch_size: int, batches: range, seed: int = 0, target: str = "same") -> tf.data.Dataset:
         """The given ones of an endless row of batches: amplitudes (B, N, N, C), positions (B, 1, 2, C), amplitudes.
