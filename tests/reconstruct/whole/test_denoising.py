@@ -113,3 +113,13 @@ def test_objects_of_any_size_keep_a_mixture_of_one_part(side):
     O = (1 + 0.1 * (rng.normal(size=(1, *side)) + 1j * rng.normal(size=(1, *side)))).astype(np.complex64)
     found = network([O, O, np.full((1, *side), 0.1, np.float32)]).numpy()
     np.testing.assert_allclose(found, O, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (3, 96, 96)])
+def test_it_remembers_a_probe_of_any_number_of_modes(shape, tmp_path):
+    rng = np.random.default_rng(0)
+    P = (rng.normal(size=shape) + 1j * rng.normal(size=shape)).astype(np.complex64)
+    model.save(denoiser.build("mae", P), tmp_path / "model.keras")
+    loaded = model.load_any(tmp_path / "model.keras")
+    assert np.array_equal(denoiser.probe_of(loaded), P)
+    assert denoiser.loss_of(loaded) == "mae" and model.size_of(loaded) == shape[-1]
