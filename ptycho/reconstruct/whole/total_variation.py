@@ -21,6 +21,7 @@ from ptycho.scans.reconstruction import Reconstruction
 
 WEIGHTS = (0.0, 0.125, 0.25, 0.5, 0.7, 1.0, 1.4, 2.0)
 ITERATIONS = 100
+"""They bring the sum to within two thousandths of its least value."""
 JUDGED = 500
 """Patterns of each split that choose the weight, at most."""
 
