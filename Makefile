@@ -29,8 +29,8 @@ ANY_PYTHON = $$(test -x $(PYTHON) && echo $(PYTHON) || echo python3)
 unexport PYTHONHOME
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: study sweep rates conditions fluence test nbval regression calibration bench peers positions networks reuse lab status report \
-  check clean lock help active-environment
+.PHONY: study sweep rates conditions fluence test nbval regression calibration bench peers positions networks reuse \
+  lab status report check clean lock help active-environment
 .DEFAULT_GOAL := help
 .SUFFIXES:
 

@@ -5,7 +5,7 @@
 Five objects, four doses, five seeds. Each case has a training and a held-out scan of another object, as dense. The
 fit without a network (``direct``), the same smoothed as photons held out ask for (``smoothed``) and the network get the
 photons of one scan each; the network is trained on those of the training scan alone. Two cases run side by side, each
-on one core; the table is whole after every seed.
+on one core; the table is whole after every case.
 """
 
 from __future__ import annotations

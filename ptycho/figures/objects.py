@@ -8,9 +8,6 @@ from numpy.typing import NDArray
 from ptycho.figures import style
 from ptycho.scans.reconstruction import Reconstruction
 
-LIT = 0.1
-"""Of the typical light of a pixel: what got less is left blank."""
-
 
 @style.styled
 def reconstructed(found: Reconstruction, sigma: NDArray[np.float32] | None = None) -> Figure:
@@ -18,8 +15,7 @@ def reconstructed(found: Reconstruction, sigma: NDArray[np.float32] | None = Non
 
     sigma: (H, W). The phase is drawn about its mean, in radians. What exceeds the middle 99 % takes the end colours.
     """
-    light = found.coverage
-    lit = light > LIT * np.median(light[light > 0])
+    lit = found.lit
     rows, columns = (slice(*np.flatnonzero(lit.any(axis=axis))[[0, -1]] + np.array([0, 1])) for axis in (1, 0))
     O, lit = found.object[rows, columns], lit[rows, columns]
     phase = np.angle(O * np.exp(-1j * np.angle(np.mean(O[lit]))))

@@ -17,6 +17,7 @@ from ptycho.reconstruct.callbacks import Report
 from ptycho.reconstruct.networks import denoiser, model
 from ptycho.reconstruct.networks.layers import canvas_size
 from ptycho.reconstruct.whole import denoising, splits
+from ptycho.scans.dose import deviance
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
 
@@ -155,7 +156,9 @@ class OfWholeScan:
     def reconstruct(self) -> dict[str, Reconstruction]:
         own = seeds.derive(self.seed, "direct")
         found = {s: denoising.reconstruct(self.autoencoder, scan, own) for s, scan in self.scans.items()}
-        denoiser.remember(self.autoencoder, denoising.describe(found["heldout"], self.scans["heldout"]))
+        image, scan = found["heldout"], self.scans["heldout"]
+        explained = deviance(scan, image.object, image.origin_yx)
+        denoiser.remember(self.autoencoder, denoising.describe(image, scan, explained))
         return found
 
     def uncertainty(self) -> NDArray[np.float32]:

@@ -171,12 +171,10 @@ def make_reference(
         fit = fitted(data)
     found, offset, truth = fit.reconstruction, np.zeros(2), data.objectGuess
     # a brighter object under a fainter probe explains the same photons: the object's mean modulus is made one
-    bright = found.coverage > 0.1 * np.median(found.coverage[found.coverage > 0])
-    level = float(np.abs(found.object[bright]).mean())
+    level = float(np.abs(found.object[found.lit]).mean())
     if truth is None:
         truth, offset = np.where(found.coverage > 0, found.object / level, 1).astype(np.complex64), found.origin_yx
     probe = (fit.probe * level).astype(np.complex64)
-    guard = np.random.default_rng(seeds.derive(seed, "guard")).random((data.N, data.N)) < GUARDED
     unit = np.sqrt(np.sum(np.abs(data.probeGuess) ** 2) / np.sum(np.abs(probe) ** 2))
     full = replace(
         data,
@@ -188,10 +186,22 @@ def make_reference(
         probeGuess=(probe * unit).astype(np.complex64),
         objectGuess=truth,
         intensity_scale=data.intensity_scale / unit,
-        guard=guard if data.mask is None else guard & data.mask,
+        guard=guard(data, seed),
     )
     misfit = deviance(replace(data, probeGuess=fit.probe), found.object, found.origin_yx)
     return Reference(full, orientation, losses, misfit, data, fit, estimated, told)
+
+
+def guard(data: RawData, seed: int) -> NDArray[np.bool_]:
+    """(N, N): the valid pixels of a scan's detector, GUARDED of them, that no fit is to see."""
+    drawn = np.random.default_rng(seeds.derive(seed, "guard")).random((data.N, data.N)) < GUARDED
+    return drawn if data.mask is None else drawn & data.mask
+
+
+def under(probe: NDArray[np.complex64], data: RawData, counts: NDArray[np.int64]) -> RawData:
+    """A measured scan and its counts in the units of `normalise`, with a probe in place of its own."""
+    known = {name: getattr(data, name) for name in ("objectGuess", "mask", "pixel_size", "energy", "voltage", "step")}
+    return replace(normalise(counts, data.xcoords, data.ycoords, probe), **known)
 
 
 def fit_all(
@@ -237,7 +247,4 @@ def load(scan: str, folder: Path) -> tuple[RawData, tuple[Fault, ...], bool]:
         data = found.rawdata()
         counts = data.counts()
     # only now is the scale of probe and object known to be of order one
-    normal = normalise(counts, data.xcoords, data.ycoords, data.probeGuess)
-    known = {name: getattr(data, name) for name in ("objectGuess", "mask", "pixel_size", "energy", "voltage", "step")}
-    whole = replace(normal, **known)
-    return whole, told, found.probe is None
+    return under(data.probeGuess, data, counts), told, found.probe is None

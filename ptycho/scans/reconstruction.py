@@ -14,6 +14,7 @@ from ptycho.config import PARTS
 from ptycho.errors import DataError
 
 FIELDS = {"object": np.complex64, "coverage": np.float32, "origin_yx": np.float64}
+LIT = 0.1
 SPLITS = {"train": "training scan", "heldout": "held-out scan"}
 """What the splits of a study are called in words."""
 
@@ -36,6 +37,11 @@ class Reconstruction:
             raise ValueError(f"a reconstruction needs object and coverage of one shape (H, W); found {found}")
         if np.shape(self.origin_yx) != (2,) or not np.all(np.isfinite(self.origin_yx)):
             raise ValueError(f"origin_yx must be two finite numbers (y, x); found {self.origin_yx!r}")
+
+    @property
+    def lit(self) -> np.ndarray:
+        """(H, W) bool: the pixels that got at least LIT of the typical light."""
+        return self.coverage > LIT * np.median(self.coverage[self.coverage > 0])
 
 
 def save_reconstructions(path: str | os.PathLike[str], parts: Mapping[str, Reconstruction]) -> None:

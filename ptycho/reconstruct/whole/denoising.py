@@ -16,7 +16,6 @@ from ptycho.reconstruct.callbacks import History, Report, require_finished
 from ptycho.reconstruct.networks.denoiser import Trained, loss_of
 from ptycho.reconstruct.whole import total_variation
 from ptycho.reconstruct.whole.splits import Fitted, Judge, Splits, fit
-from ptycho.scans.dose import deviance
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
 
@@ -115,11 +114,10 @@ def reconstruct(denoiser: keras.Model, data: RawData, seed: int) -> Reconstructi
     return denoise(denoiser, fit(data, loss_of(denoiser), seed))
 
 
-def describe(found: Reconstruction, data: RawData) -> Trained:
-    """What a scan is like, and how well the object found explains its counts."""
+def describe(found: Reconstruction, data: RawData, deviance: float) -> Trained:
+    """What a scan is like, and by which deviance the object found explains its counts."""
     P = data.probeGuess.reshape(-1, data.N, data.N)
     light = np.sum(np.abs(P) ** 2, axis=0)
-    lit = found.coverage > 0.1 * np.median(found.coverage[found.coverage > 0])
-    overlap = found.coverage[lit].mean() * light.sum() / np.sum(light**2)
+    overlap = found.coverage[found.lit].mean() * light.sum() / np.sum(light**2)
     photons = data.counts().sum() / len(data)
-    return Trained(float(photons), float(overlap), deviance(data, found.object, found.origin_yx))
+    return Trained(float(photons), float(overlap), deviance)

@@ -15,9 +15,9 @@ from ptycho.errors import DataError
 from ptycho.reconstruct import direct
 from ptycho.reconstruct.arm import apply
 from ptycho.reconstruct.networks import denoiser, model
-from ptycho.reconstruct.reference import GUARDED, fit_all, load
+from ptycho.reconstruct.reference import fit_all, guard, load, under
 from ptycho.reconstruct.whole import denoising, splits
-from ptycho.scans.dose import deviance, normalise
+from ptycho.scans.dose import deviance
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
 
@@ -65,9 +65,9 @@ def reconstruct(
     """Reconstruct the scan in a file, or the measured star.
 
     Without a network, object and probe are fitted. A network keeps the probe that it was trained with: the scan is of
-    the same set-up. ``report`` is told each step as it begins. ``uncertainty`` takes four further fits. A share GUARDED
-    of the detector's pixels is held out. Raises DataError for a scan of no use or one that the network cannot take,
-    TrainingError if a fit diverged, ValueError for a network that is none of this package.
+    the same set-up. ``report`` is told each step as it begins. ``uncertainty`` takes four further fits. Some of the
+    detector's pixels are held out, by ``reference.guard``. Raises DataError for a scan of no use or one that the
+    network cannot take, TrainingError if a fit diverged, ValueError for a network that is none of this package.
     """
     clock = {"reading": -time.perf_counter()}
     report(f"reading {scan}")
@@ -76,8 +76,7 @@ def reconstruct(
     if network is not None:
         data, more = _lit_as(data, network, estimated)
         told += more
-    guard = np.random.default_rng(seeds.derive(seed, "guard")).random((data.N, data.N)) < GUARDED
-    data = replace(data, guard=guard if data.mask is None else guard & data.mask)
+    data = replace(data, guard=guard(data, seed))
     clock["reading"] += time.perf_counter()
     clock["fitting"] = -time.perf_counter()
     own = seeds.derive(seed, "reference")
@@ -92,9 +91,10 @@ def reconstruct(
     sigma = _uncertainty(network, data, own, report) if uncertainty else None
     clock["fitting"] += time.perf_counter()
     clock["judging"] = -time.perf_counter()
-    explained = deviance(data, found.object, found.origin_yx), deviance(data, found.object, found.origin_yx, guard)
+    image = data, found.object, found.origin_yx
+    explained = deviance(*image), deviance(*image, data.guard)
     if network is not None and network.name == DENOISER:
-        told += _unlike(denoiser.trained_on(network), denoising.describe(found, data))
+        told += _unlike(denoiser.trained_on(network), denoising.describe(found, data, explained[0]))
     clock["judging"] += time.perf_counter()
     return Once(found, data, sigma, clock, explained, tuple(told))
 
@@ -105,11 +105,9 @@ def _lit_as(data: RawData, network: keras.Model, estimated: bool) -> tuple[RawDa
     if data.N != N:
         raise DataError(f"the patterns are {data.N} x {data.N} pixels; the network was trained on {N} x {N}")
     P = denoiser.probe_of(network) if network.name == DENOISER else model.probe_of(network, N)
-    known = {name: getattr(data, name) for name in ("objectGuess", "mask", "pixel_size", "energy", "voltage", "step")}
-    lit = replace(normalise(data.counts(), data.xcoords, data.ycoords, P), **known)
     like = 1.0 if estimated else _likeness(data.probeGuess, P)
     warning = f"the probe of the file is unlike the network's: likeness {like:.2f}, at least {UNLIKE_PROBE} is usual"
-    return lit, [warning] if like < UNLIKE_PROBE else []
+    return under(P, data, data.counts()), [warning] if like < UNLIKE_PROBE else []
 
 
 def _likeness(one: NDArray[np.complex64], other: NDArray[np.complex64]) -> float:

@@ -11,6 +11,7 @@ from ptycho.judge.parts import judge
 from ptycho.reconstruct.networks import denoiser, model
 from ptycho.reconstruct.whole import denoising, once
 from ptycho.scans import simulated
+from ptycho.scans.dose import deviance
 from ptycho.scans.reconstruction import Reconstruction
 
 
@@ -25,7 +26,9 @@ def folder(scan, tmp_path_factory):
     folder = tmp_path_factory.mktemp("once")
     scan.save(folder / "scan.npz")
     network = denoiser.build("nll", scan.probeGuess)
-    denoiser.remember(network, denoising.describe(denoising.reconstruct(network, scan, 2), scan))
+    found = denoising.reconstruct(network, scan, 2)
+    explained = deviance(scan, found.object, found.origin_yx)
+    denoiser.remember(network, denoising.describe(found, scan, explained))
     model.save(network, folder / "model.keras")
     return folder
 
