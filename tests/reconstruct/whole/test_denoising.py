@@ -31,12 +31,14 @@ def network(scans, tmp_path_factory):
     return trained(scans["train"], tmp_path_factory.mktemp("training"))
 
 
-def fitted(scan):
-    return splits.fit(scan, "nll", 7)
+@pytest.fixture(scope="module")
+def fits(scans):
+    """Of all photons of each scan: made once, for all tests."""
+    return {name: splits.fit(scan, "nll", 7) for name, scan in scans.items()}
 
 
-def test_untrained_it_is_the_smoothed_fit_and_a_little_of_the_fit(scans):
-    fit = fitted(scans["heldout"])
+def test_untrained_it_is_the_smoothed_fit_and_a_little_of_the_fit(scans, fits):
+    fit = fits["heldout"]
     found = denoising.denoise(denoiser.build("nll", scans["train"].probeGuess), fit)
     smooth = total_variation.smooth(fit, denoising.WEIGHT).numpy()
     lit = fit.found.coverage > 1e-6 * fit.found.coverage.max()
@@ -44,9 +46,9 @@ def test_untrained_it_is_the_smoothed_fit_and_a_little_of_the_fit(scans):
     assert np.all(found.object[~lit] == 1)
 
 
-def test_trained_it_errs_less_than_the_fits_and_keeps_their_resolution(scans, network):
-    for scan in scans.values():
-        fit = fitted(scan)
+def test_trained_it_errs_less_than_the_fits_and_keeps_their_resolution(scans, fits, network):
+    for name, scan in scans.items():
+        fit = fits[name]
         plain, smooth = judge(fit.found, scan), judge(total_variation.smoothed(fit, denoising.WEIGHT), scan)
         found = judge(denoising.denoise(network[0], fit), scan)
         assert found.relative_mse < 0.25 * plain.relative_mse
@@ -57,8 +59,8 @@ def test_trained_it_errs_less_than_the_fits_and_keeps_their_resolution(scans, ne
         assert found.amplitude_pearson > plain.amplitude_pearson
 
 
-def test_the_phase_of_the_whole_object_changes_nothing_else(scans, network):
-    fit = fitted(scans["heldout"])
+def test_the_phase_of_the_whole_object_changes_nothing_else(scans, fits, network):
+    fit = fits["heldout"]
     turned = replace(fit, found=replace(fit.found, object=fit.found.object * np.complex64(np.exp(2j))))
     one, other = (denoising.denoise(network[0], of).object for of in (fit, turned))
     lit = fit.found.coverage > 1e-2 * fit.found.coverage.max()
@@ -72,6 +74,7 @@ def test_its_history_counts_the_fits_and_its_loss_falls(network):
     assert rows[-1]["loss"] < rows[0]["loss"]
 
 
+@pytest.mark.slow  # three trainings
 def test_one_seed_makes_one_network(scans, tmp_path):
     few = scans["heldout"].subset(np.arange(40))
     (one, rows), (again, repeated) = (trained(few, tmp_path, nepochs=1) for _ in range(2))
@@ -82,23 +85,23 @@ def test_one_seed_makes_one_network(scans, tmp_path):
     assert different[0]["loss"] != pytest.approx(rows[0]["loss"], rel=1e-6)
 
 
-def test_saved_and_loaded_it_is_the_same_and_remembers(scans, network, tmp_path):
+def test_saved_and_loaded_it_is_the_same_and_remembers(scans, fits, network, tmp_path):
     denoiser.remember(network[0], denoiser.Trained(1e4, 12.5, 1.25))
     model.save(network[0], tmp_path / "model.keras")
     loaded = model.load_any(tmp_path / "model.keras")
     assert denoiser.trained_on(loaded) == (1e4, 12.5, 1.25)
     assert denoiser.loss_of(loaded) == "nll" and model.size_of(loaded) == 64
     assert np.array_equal(denoiser.probe_of(loaded), scans["train"].probeGuess)
-    fit = fitted(scans["heldout"])
+    fit = fits["heldout"]
     assert np.array_equal(denoising.denoise(loaded, fit).object, denoising.denoise(network[0], fit).object)
 
 
-def test_its_gradient_reaches_every_weight(scans):
+def test_its_gradient_reaches_every_weight(scans, fits):
     network = denoiser.build("nll", scans["train"].probeGuess)
     for weight in network.trainable_variables:
         weight.assign(weight + tf.random.normal(weight.shape, stddev=0.01, seed=1))
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(tf.abs(network(denoising.inputs(fitted(scans["heldout"])))) ** 2)
+        loss = tf.reduce_sum(tf.abs(network(denoising.inputs(fits["heldout"]))) ** 2)
     for weight, slope in zip(
         network.trainable_variables, tape.gradient(loss, network.trainable_variables), strict=True
     ):
