@@ -118,7 +118,7 @@ def test_draws_without_a_bound_make_an_interval_without_one():
     assert quantile_bounds(low, high) == (1, 3.5)
 
 
-@pytest.mark.parametrize("n", [3, 5, 10])
+@pytest.mark.parametrize("n", [pytest.param(3, marks=pytest.mark.slow), 5, pytest.param(10, marks=pytest.mark.slow)])
 def test_the_interval_of_a_dose_factor_holds_the_truth(n):
     """Two losses, sigmoids over the logarithm of the dose, that share the deviations of their seeds."""
     doses = np.arange(2.0, 9.0)

@@ -97,7 +97,9 @@ def judged_trace(C, O, unknown, mask):
     return (np.trace(C) - removed) / np.sum(np.abs(O[mask]) ** 2)
 
 
-@pytest.mark.parametrize(("modes", "nphotons"), [(1, 3.0), (1, 1e7), (2, 1e7)])
+@pytest.mark.parametrize(
+    ("modes", "nphotons"), [(1, 3.0), (1, 1e7), pytest.param(2, 1e7, marks=pytest.mark.slow)]
+)
 def test_the_bound_is_that_of_the_dense_fisher_matrix_at_any_dose(modes, nphotons):
     found = bound(modes)
     _, C = covariance(modes, nphotons)
@@ -169,6 +171,7 @@ def coverage_of(P, x, y):
     return coverage
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bound_and_others_agree_with_it():
     assert information_bound(*scan()).at_one_photon == bound().at_one_photon
     other = information_bound(*scan(), seed=1)

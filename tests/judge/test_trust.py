@@ -170,6 +170,7 @@ def test_positions_that_are_off_leave_what_counting_does_not_explain(tmp_path):
     assert "misfit" in {test.name for test in found.tests if not test.passed}
 
 
+@pytest.mark.slow
 def test_shuffled_positions_give_halves_that_show_nothing_in_common(tmp_path):
     shuffled = calibration.with_places(lambda xy, rng: rng.permutation(xy, axis=1), **SMALL)
     found = verdict_on(tmp_path, shuffled(RNG(1)))

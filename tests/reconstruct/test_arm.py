@@ -25,7 +25,8 @@ def cfg(monkeypatch):
     monkeypatch.setattr(params, "cfg", {})
 
 
-@pytest.mark.parametrize("architecture", [pytest.param("unrolled", marks=pytest.mark.slow), "denoiser"])
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["unrolled", "denoiser"])
 def test_it_trains_by_other_photons_and_reconstructs_every_scan(architecture, scans, tmp_path, cfg):
     network = of_arm(architecture, scans, "nll", 1, **SETTINGS | {"target": "split"})
     assert architecture in str(network) and "weights" in str(network)

@@ -127,6 +127,7 @@ def test_a_start_that_diverges_is_not_chosen(splits):
     assert problem.settled(lambda: np.array([next(ends)]), [P, P, P])[-1] == 2
 
 
+@pytest.mark.slow
 def test_a_curved_probe_is_found_from_the_mean_pattern_alone():
     made = calibration.scan(np.random.default_rng(1), probe=calibration.beam(curvature=1.2), side=9, dose=1e5)
     mean = probes.estimate(made["counts"].mean(axis=0))

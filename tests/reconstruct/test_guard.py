@@ -52,6 +52,7 @@ def test_no_fit_sees_a_held_out_pixel(simulated, guard):
     assert np.array_equal(data.fitted, ~guard) and data.counts()[:, guard].any()  # photons all the same
 
 
+@pytest.mark.slow
 def test_measured_scans_have_a_guard_and_simulated_ones_none(simulated, tmp_path, monkeypatch):
     data = simulated.expose("1e6")
     mask = np.ones((64, 64), bool)

@@ -62,6 +62,7 @@ def test_a_magnification_is_believed_at_the_bottom_of_a_clear_valley(scan, monke
     assert factor == pytest.approx(expected) and len(tried) <= alignment.FARTHEST + 2
 
 
+@pytest.mark.slow
 def test_what_only_a_bad_fit_likes_is_not_taken(scan):
     """Under errors of 5 pixels rms every fit is bad."""
     error = np.random.default_rng(3).normal(0, 5 / np.sqrt(2), (2, len(scan)))

@@ -40,6 +40,7 @@ def disk(radius):
     return move
 
 
+@pytest.mark.slow
 def test_errors_of_a_sixth_of_the_probe_are_found():
     data, true = scan(disk(0.16 * WIDTH))
     assert rms(data, true) > 2.3

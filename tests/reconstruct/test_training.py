@@ -349,6 +349,7 @@ def test_the_reference_network_is_trained_on_the_loss_itself_at_a_constant_rate(
     assert float(trainer.optimizer.learning_rate) == pytest.approx(1e-3)
 
 
+@pytest.mark.slow
 def test_a_step_in_parts_is_the_step_as_a_whole(groups, monkeypatch):
     amplitude, positions = (tf.constant(array) for array in groups.batch(np.arange(8)))
     batch = [amplitude, positions, amplitude]

@@ -94,6 +94,7 @@ def test_an_engine_without_its_scheduler_is_refused(tmp_path, words, message):
         assert done.returncode != 0 and message in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_a_killed_worker_costs_its_arm_a_resumption_and_nothing_else(local, tmp_path):
     root = checkout(tmp_path / "project")

@@ -332,6 +332,7 @@ def edit(notebook: Path, change) -> None:
     notebook.write_text(json.dumps(content))
 
 
+@pytest.mark.slow
 def test_a_touched_or_saved_notebook_makes_nothing_and_a_changed_line_does(root):
     out, words = root / "out", ("study", "LOSSES=nll", "DOSES=1e4", "OUT=out")
     assert make(*words, cwd=root).returncode == 0

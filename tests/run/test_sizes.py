@@ -36,6 +36,7 @@ def measured(path, H, W, M=100, dose="1e6"):
     formats.by_name(path).write(path, found)
 
 
+@pytest.mark.slow
 def test_the_reference_of_a_detector_that_is_not_square_is_trusted(tmp_path):
     measured(tmp_path / "scan.cxi", 64, 96)
     found = make_reference("scan.cxi", tmp_path, 1, orientation="as-is")

@@ -77,7 +77,8 @@ def trained(scan, architecture, folder):
     return [*autoencoder.get_weights(), *outputs, np.array([row["loss"] for row in history])]
 
 
-@pytest.mark.parametrize("architecture", ["unrolled", pytest.param("cnn", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", ["unrolled", "cnn"])
 def test_networks_are_bit_for_bit_the_same(scan, architecture, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "STEPS_PER_EPOCH", 15)  # of four groups: each pattern is seen
     found = {k: trained(holding(scan, k), architecture, tmp_path / k) for k in ("huge", "random")}

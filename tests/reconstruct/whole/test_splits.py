@@ -68,6 +68,7 @@ def test_its_gradient_is_the_slope_of_its_loss(scan, made):
     assert (ahead - behind) / (2 * step) == pytest.approx(slope, rel=0.05)
 
 
+@pytest.mark.slow
 def test_no_masked_pixel_is_judged(scan):
     mask = np.ones((64, 64), bool)
     mask[:, 30:34] = False

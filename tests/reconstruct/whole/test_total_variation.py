@@ -66,6 +66,7 @@ def test_it_keeps_the_mean_and_the_phase_of_the_whole_and_a_constant():
     np.testing.assert_allclose(denoised(flat, weights), flat, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_photons_held_out_choose_a_weight_that_lowers_the_error():
     scan = simulated.simulate(64, 250, 4, seed=1, object_size=128)["train"].expose("1e4")
     found, weight = total_variation.reconstruct(scan, "nll", 1)
