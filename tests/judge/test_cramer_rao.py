@@ -97,9 +97,7 @@ def judged_trace(C, O, unknown, mask):
     return (np.trace(C) - removed) / np.sum(np.abs(O[mask]) ** 2)
 
 
-@pytest.mark.parametrize(
-    ("modes", "nphotons"), [(1, 3.0), (1, 1e7), pytest.param(2, 1e7, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("modes", "nphotons"), [(1, 3.0), (1, 1e7), pytest.param(2, 1e7, marks=pytest.mark.slow)])
 def test_the_bound_is_that_of_the_dense_fisher_matrix_at_any_dose(modes, nphotons):
     found = bound(modes)
     _, C = covariance(modes, nphotons)
