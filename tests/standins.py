@@ -135,7 +135,8 @@ for name in ("arms.csv", "dose_response.json", "verdict.txt"): Path(out, name).w
 BOUNDS = """
 from ptycho import files
 def write(out):
-    files.write_json(out / "bound.json", {"train": {"at_one_photon": 50.0}, "heldout": {"at_one_photon": 90.0}})
+    bounds = {split: {"at_one_photon": least, "rings": {}} for split, least in (("train", 50.0), ("heldout", 90.0))}
+    files.write_json(out / "bound.json", bounds)
 """
 
 COMPARE = {

@@ -13,6 +13,7 @@ from ptycho.findings.dose_response import Curve, DoseResponse, method_label, met
 from ptycho.findings.dose_verdict import CLAIMED
 from ptycho.scans.exposure import OF_PHOTONS, Exposure
 
+UNBIASED = "photon limit,\nunbiased"
 APART = 0.06  # decades between the marks of two losses at one dose
 
 
@@ -41,7 +42,8 @@ def _draw_curve(axes: Axes, curve: Curve, number: int, count: int, exposure: Exp
 
 @styled
 def resolution_response(study: DoseResponse) -> Figure:
-    """FRC50 against the dose: means over seeds with 95 % intervals, every seed, and how many arms did not end well."""
+    """FRC50 against the dose: means over seeds with 95 % intervals, every seed, and how many arms did not end well.
+    Dashed grey, where it is known: what an unbiased image with the least error that the photons allow resolves."""
     methods, losses = methods_of(study.curves), _losses(study.curves)
     figure, axes = _by_method(methods)
     for cell, method in zip(axes[0], methods, strict=True):
@@ -52,6 +54,9 @@ def resolution_response(study: DoseResponse) -> Figure:
                 if lost := point.n_collapsed + point.n_failed + point.n_missing:
                     at = (study.exposure.dose(point.nphotons), 1.02 + 0.055 * number)
                     cell.annotate(str(lost), at, color=COLOURS[number], fontsize=6, ha="center", annotation_clip=False)
+        limits = [limit for limit in study.limits if limit.method == method]
+        doses = [study.exposure.dose(limit.nphotons) for limit in limits]
+        line(cell, doses, [limit.resolution for limit in limits], "--", color="0.35", linewidth=1.1, label=UNBIASED)
         cell.set(xscale="log", xlabel=study.exposure.unit, ylim=(-0.03, 1.02 + 0.06 * len(losses)))
         sample_axis(cell, study.exposure)
         cell.axhline(1.0, color="0.8", linewidth=0.6, zorder=0)

@@ -7,7 +7,8 @@ From the entries of ``metrics.json`` (:func:`ptycho.study.arms.arm_entry`). What
   what a training can be expected to resolve; leaving collapses out would reward the loss that collapses more often.
 - ``failed``, and ``missing`` (absent, or breaking the schema): nothing, for a crash says nothing about resolution.
 
-A part may also tell the Cramér-Rao bound of its scan, ``information_bound`` (:mod:`ptycho.judge.cramer_rao`).
+A part may also tell the Cramér-Rao bound of its scan, ``information_bound``, and what an unbiased image of that error
+resolves, ``amplitude_frc50_limit`` and ``phase_frc50_limit`` (:mod:`ptycho.judge.cramer_rao`).
 """
 
 import math
@@ -28,6 +29,7 @@ from ptycho.study import arms, layout
 
 STATUSES = (*arms.STATUSES, "missing")
 _IDENTITY: dict[str, Any] = {"name": str, "architecture": str | None, "nphotons": int | float, "loss": str, "seed": int}
+LIMITS = ("amplitude_frc50_limit", "phase_frc50_limit")
 _OF_CELL = {"information_bound": "information", "efficiency": "efficiency", "attained": "attained"}
 Method = tuple[str, str]
 """An architecture, or 'direct' for the fit without a network, and the split."""
@@ -40,13 +42,14 @@ Arms = dict[Key, Mapping[str, Any]]
 class Cell:
     """One part of an arm: what became of it (of STATUSES), and its numbers, or NaN. resolution: FRC50. error: relative
     mean-square error. counting, information: the least that error could be, by counting photons and by Cramér and Rao.
-    efficiency, attained: these two over the error."""
+    efficiency, attained: these two over the error. limit: FRC50 of an unbiased image with the least error."""
 
     status: str
     resolution: float = math.nan
     error: float = math.nan
     counting: float = math.nan
     information: float = math.nan
+    limit: float = math.nan
 
     @property
     def efficiency(self) -> float:
@@ -119,7 +122,8 @@ def _cell(entry: Mapping[str, Any] | None, part: str, quantity: str) -> Cell:
     numbers = entry[part]
     if numbers is None:  # not asked for
         return Cell("missing")
-    errors = (numbers["relative_mse"], numbers["photon_bound"], numbers.get("information_bound", math.nan))
+    least = (numbers.get(name, math.nan) for name in ("information_bound", f"{quantity}_limit"))
+    errors = (numbers["relative_mse"], numbers["photon_bound"], *least)
     if numbers[quantity] is not None:
         return Cell("ok", float(numbers[quantity]), *errors)
     if numbers[quantity.replace("frc50", "pearson")] is None:  # no such contrast in the object
@@ -134,12 +138,13 @@ def arm_rows(entries: Sequence[Any]) -> list[dict[str, Any]]:
     for entry, label, fault in _labelled(entries):
         identity = {key: entry.get(key, "") for key in _IDENTITY} | {"name": label}
         if fault:
-            rows.append({**identity, "status": fault, "part": "", **dict.fromkeys((*NAMES, *_OF_CELL), "")})
+            rows.append({**identity, "status": fault, "part": "", **dict.fromkeys((*NAMES, *_OF_CELL, *LIMITS), "")})
             continue
         for part in (name for name in PARTS if entry[name] is not None):
             cell = _cell(entry, part, "amplitude_frc50")
             numbers = {name: entry[part][name] for name in NAMES}
             numbers |= {name: getattr(cell, field) for name, field in _OF_CELL.items()}
+            numbers |= {name: entry[part].get(name, math.nan) for name in LIMITS}
             cells = {name: "" if value is None or math.isnan(value) else value for name, value in numbers.items()}
             rows.append({**identity, "status": entry["status"], "part": part, **cells})
     return rows

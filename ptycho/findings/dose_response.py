@@ -88,12 +88,14 @@ class Difference:
 @dataclass(frozen=True)
 class Limit:
     """The least relative mean-square error at one dose, mean over the arms, on the scan of a method: by counting
-    photons (M/n), and by Cramér and Rao for this probe, scan and object. None where no arm tells it."""
+    photons (M/n), and by Cramér and Rao for this probe, scan and object. resolution: FRC50 of an unbiased image with
+    that least error. None where no arm tells it."""
 
     method: Method
     nphotons: float
     counting: float | None
     information: float | None
+    resolution: float | None
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def dose_response_of(
             parts[name].append(Curve(method, loss, tuple(points)))
         for dose, *rows in zip(doses, *cells.values(), strict=True):
             at = [one for row in rows for one in row]
-            least = _mean(one.counting for one in at), _mean(one.information for one in at)
+            least = (_mean(getattr(one, name) for one in at) for name in ("counting", "information", "limit"))
             parts["limits"].append(Limit(method, dose, *least))
         tables = {loss: np.array([[one.resolution for one in row] for row in rows]).T for loss, rows in cells.items()}
         for pair in combinations(losses, 2):
@@ -224,7 +226,8 @@ def response_rows(study: DoseResponse) -> list[dict[str, Any]]:
             for name, curves in others.items():
                 row |= curves[number].points[k].interval.row(name, f"{name}_")
             limit = limits[curve.method, point.nphotons]
-            rows.append(row | {"counting_limit": limit.counting, "cramer_rao_limit": limit.information})
+            row |= {"counting_limit": limit.counting, "cramer_rao_limit": limit.information}
+            rows.append(row | {"frc50_limit": limit.resolution})
     return rows
 
 

@@ -22,7 +22,7 @@ from ptycho.config import DIRECT
 from ptycho.files import text_table
 from ptycho.findings.dose_response import DoseResponse
 from ptycho.findings.intervals import Interval, mean_interval
-from ptycho.judge.frc import BAND, FRCCurve, evaluation_window, fill_holes, frc, frc50, ring_power
+from ptycho.judge.frc import BAND, FRCCurve, frc
 from ptycho.judge.metrics import Evaluation
 from ptycho.judge.parts import judge_object
 from ptycho.scans.rawdata import RawData
@@ -47,7 +47,7 @@ class Row:
 
     published : FRC50, None where none was published.
     network, direct : FRC50 on the training scan, over the seeds.
-    limit : FRC50 that an image with the least error that the photons allow would have, mean over the seeds.
+    limit : FRC50 of an unbiased image with the least error that the photons allow, mean over the seeds.
     as_published : that of the same reconstructions of the network, counted as the published one was, over the seeds.
     """
 
@@ -87,28 +87,12 @@ def beside_published(out: str | os.PathLike[str], entries: Sequence[Any], study:
                 found = load_reconstructions(Path(out) / entry["name"] / layout.RECONSTRUCTION)
                 judged = judge_object(found["train"], scan)
                 counted.append(first_ring(without_window(judged)))
-                if "information_bound" in entry["train"]:
-                    limits.append(frc50(limited(judged, entry["train"]["information_bound"])))
+                limits += [entry["train"][name] for name in ["amplitude_frc50_limit"] if name in entry["train"]]
             network, direct = (points.get(((name, "train"), loss, nphotons)) for name in (trained, DIRECT))
             limit = float(np.mean(limits)) if limits else None
             as_published = mean_interval(np.array(counted), (0, 1)) if counted else None
             rows.append(Row(loss, nphotons, rings and rings / RINGS, network, direct, limit, as_published))
     return rows
-
-
-def limited(judged: Evaluation, bound: float) -> FRCCurve:
-    """The correlation with the truth to be expected of its amplitude with white noise of the least power.
-
-    An unbiased estimate whose relative mean-square error is `bound`, half of it in amplitude, has in a ring where the
-    truth holds the power S and the noise N the expected correlation sqrt(S / (S + N)) (Frank and Al-Ali, Nature 256
-    (1975) 376, for one noisy image against a clean one).
-    """
-    aligned = judged.aligned
-    window, truth = evaluation_window(aligned.mask), np.abs(aligned.truth)
-    variance = bound / 2 * np.mean(truth[aligned.mask] ** 2)
-    frequency, signal, n = ring_power(fill_holes(truth, aligned.mask), window)
-    noise = variance * np.sum(window**2)
-    return FRCCurve(frequency, np.sqrt(signal / (signal + noise)), n)
 
 
 def without_window(judged: Evaluation) -> FRCCurve:

@@ -23,6 +23,27 @@ class FRCCurve:
     n: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class Rings:
+    """Power by ring, each (rings,) float64: of a truth, and of the least errors that photons allow.
+
+    frequency: its centre as a fraction of Nyquist. signal: mean power per Fourier pixel of the truth. noise: of the
+    errors at one photon per pattern. n: Fourier pixels of a ring.
+    """
+
+    frequency: np.ndarray
+    signal: np.ndarray
+    noise: np.ndarray
+    n: np.ndarray
+
+    def expected(self, nphotons: float) -> FRCCurve:
+        """The correlation with the truth to be expected of an unbiased image with the least errors, at a dose in
+        photons per pattern: sqrt(S / (S + N)) for signal S and noise N (Frank and Al-Ali, Nature 256 (1975) 376: one
+        noisy image against a clean one)."""
+        noise = self.noise / nphotons
+        return FRCCurve(self.frequency, np.sqrt(self.signal / (self.signal + noise)), self.n)
+
+
 def evaluation_window(mask: np.ndarray) -> np.ndarray:
     """Tukey-like window, float64 (h, w), on the outline of a mask, bool (h, w): one inside, falling to zero as sin^2.
     Two images share a hard edge, which would correlate at every frequency. Holes keep full weight: see fill_holes."""

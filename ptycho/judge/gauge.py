@@ -236,7 +236,12 @@ def remove_gauge(reconstruction: Reconstruction, truth: np.ndarray) -> Aligned:
 
 def flatten_phase(aligned: Aligned) -> tuple[np.ndarray, np.ndarray]:
     """(object, truth), complex128 (h, w), turned together by the truth's own mean phase and ramp, so as not to wrap."""
-    seen = aligned.truth, aligned.mask, Sampler(np.ones(aligned.mask.shape))
-    fit = _refine(*seen, _start(*seen, np.zeros(2)), move=False)
-    turn = ramp_factor(aligned.mask.shape, -fit.ramp) * np.exp(-1j * np.angle(fit.scale))
+    turn = flat_turn(aligned.truth, aligned.mask)
     return aligned.object * turn, aligned.truth * turn
+
+
+def flat_turn(truth: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """What takes the mean phase and the ramp out of an object (h, w) over a mask, complex128 (h, w) of modulus one."""
+    seen = truth, mask, Sampler(np.ones(mask.shape))
+    fit = _refine(*seen, _start(*seen, np.zeros(2)), move=False)
+    return ramp_factor(mask.shape, -fit.ramp) * np.exp(-1j * np.angle(fit.scale))

@@ -184,7 +184,7 @@ def test_errors_are_geometric_means_and_are_held_against_both_limits():
     for a in arms:
         error = {"nll": 2.0, "mae": 8.0}[a["loss"]] * 1e2 / a["nphotons"] * 10.0 ** (a["seed"] - 3)
         a["train"] |= {"photon_bound": 1e1 / a["nphotons"], "relative_mse": error}
-        a["train"]["information_bound"] = 1e2 / a["nphotons"]
+        a["train"] |= {"information_bound": 1e2 / a["nphotons"], "amplitude_frc50_limit": 0.1 * a["seed"]}
     found = dose_response_of(arms)
     nll, mae = (next(c for c in found.errors if (c.method, c.loss) == (METHODS[0], loss)) for loss in ("nll", "mae"))
     assert [point.interval.mean for point in nll.points] == pytest.approx([200 / dose for dose in DOSES])
@@ -192,6 +192,9 @@ def test_errors_are_geometric_means_and_are_held_against_both_limits():
     limits = [limit for limit in found.limits if limit.method == METHODS[0]]
     assert [limit.counting for limit in limits] == pytest.approx([10 / dose for dose in DOSES])
     assert [limit.information for limit in limits] == pytest.approx([100 / dose for dose in DOSES])
+    seeds = [a["seed"] for a in arms if (a["nphotons"], a["loss"]) == (DOSES[0], "nll")]
+    assert [limit.resolution for limit in limits] == pytest.approx([0.1 * np.mean(seeds)] * len(DOSES))
+    assert all(limit.resolution is None for limit in found.limits if limit.method != METHODS[0])
     attained = next(c for c in found.attained if (c.method, c.loss) == (METHODS[0], "nll"))
     assert attained.points[0].values == pytest.approx([0.5 * 10.0 ** (3 - s) for s in SEEDS])
     assert {limit.information for limit in found.limits if limit.method == METHODS[1]} == {None}

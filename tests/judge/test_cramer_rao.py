@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from ptycho.judge import frc
 from ptycho.judge.cramer_rao import information_bound
 from ptycho.judge.metrics import evaluate
 from ptycho.physics.probes import disk
@@ -106,6 +107,30 @@ def test_the_bound_is_that_of_the_dense_fisher_matrix_at_any_dose(modes, nphoton
     assert found.relative_mse(nphotons) == pytest.approx(exact, rel=4 * found.standard_error / found.at_one_photon)
 
 
+def test_the_noise_of_each_ring_is_that_of_the_dense_covariance():
+    found, O = bound(), scan()[0]
+    mask, inside = found.mask, np.tile(found.mask[found.unknown], 2)
+    C = covariance(1, 1e7)[1][np.ix_(inside, inside)] * 1e7
+    y, x = np.nonzero(mask)
+    removed = np.stack([O[mask], 1j * O[mask], 1j * y * O[mask], 1j * x * O[mask]], axis=1)
+    removed = np.concatenate([removed.real, removed.imag])
+    Q = np.eye(len(C)) - removed @ np.linalg.pinv(removed)
+    box = tuple(slice(axis.min(), axis.max() + 1) for axis in (y, x))
+    window = frc.evaluation_window(mask[box])
+    u = O[mask] / np.abs(O[mask])
+    contrasts = {
+        "amplitude": np.hstack([np.diag(u.real), np.diag(u.imag)]),
+        "phase": np.hstack([np.diag(-u.imag), np.diag(u.real)]) / np.abs(O[mask])[:, np.newaxis],
+    }
+    for contrast, L in contrasts.items():
+        values, vectors = np.linalg.eigh(L @ Q @ C @ Q @ L.T)
+        images = np.zeros((len(values), *mask[box].shape))
+        images[:, mask[box]] = vectors.T
+        exact = sum(value * frc.ring_power(one, window)[1] for value, one in zip(values, images, strict=True))
+        ratio = found.rings[contrast].noise / exact
+        assert ratio.mean() == pytest.approx(1, abs=0.05) and np.abs(ratio - 1).max() < 0.3, (contrast, ratio)
+
+
 def test_global_phase_is_no_information():
     O, unknown = scan()[0], bound().unknown
     information, _ = covariance(1, 3.0)
@@ -133,6 +158,11 @@ def test_between_the_pixels_information_is_lost():
     at_pixels = information_bound(O, P, np.rint(x), np.rint(y))
     assert 1 < at_pixels.at_one_photon / at_pixels.counting < 1.3
     assert between.at_one_photon / at_pixels.at_one_photon == pytest.approx(3, rel=0.15)
+    # and most where neighbours differ most: between the pixels the noise is not white
+    fine, coarse = slice(-8, None), slice(2, 10)
+    steep, flat = (one.rings["amplitude"].noise for one in (between, at_pixels))
+    assert steep[fine].mean() > 2.5 * steep[coarse].mean() and flat[fine].mean() < 1.3 * flat[coarse].mean()
+    assert set(between.rings) == {"amplitude"}  # the object has no phase
 
 
 def test_maximum_likelihood_comes_close_and_not_below():
@@ -144,7 +174,7 @@ def test_maximum_likelihood_comes_close_and_not_below():
     _, C = covariance(1, nphotons)
     coverage = coverage_of(P, *scan()[2:])
     A_transposed = A[0][:, np.flatnonzero(unknown)].T.tocsr()
-    rng, errors = np.random.default_rng(5), []
+    rng, errors, apart = np.random.default_rng(5), [], []
     for _ in range(draws):
         counts = rng.poisson(rates(O, A, s))
         found = O.copy()
@@ -154,10 +184,15 @@ def test_maximum_likelihood_comes_close_and_not_below():
             step = C @ np.concatenate([score.real, -score.imag])
             found[unknown] += step[: unknown.sum()] + 1j * step[unknown.sum() :]
         assert np.linalg.norm(step) < 1e-3 * np.linalg.norm(found - O)  # converged
-        errors.append(evaluate(Reconstruction(found, coverage, np.zeros(2)), O, counts.sum()).relative_mse)
+        judged = evaluate(Reconstruction(found, coverage, np.zeros(2)), O, counts.sum())
+        errors.append(judged.relative_mse)
+        apart.append([1 - judged.amplitude_frc.correlation, 1 - judged.phase_frc.correlation])
     mean, spread = np.mean(errors), np.std(errors, ddof=1) / np.sqrt(draws)
     limit = bound().relative_mse(nphotons)
     assert limit - 3 * spread < mean < 1.1 * limit
+    for contrast, found in zip(("amplitude", "phase"), np.mean(apart, axis=0), strict=True):
+        expected = 1 - bound().rings[contrast].expected(nphotons).correlation
+        assert (found / expected).mean() == pytest.approx(1, abs=0.1), (contrast, found / expected)
 
 
 def coverage_of(P, x, y):

@@ -1,9 +1,13 @@
 """The file of Cramér-Rao bounds: computed once for a scan, whatever the dose, and honest where there is none."""
 
+from types import MappingProxyType
+
+import numpy as np
 import pytest
 
 from ptycho import files
 from ptycho.errors import DataError
+from ptycho.judge.frc import Rings
 from ptycho.scans import simulated
 from ptycho.study import bounds, plan
 from ptycho.study.config import Arm, StudyConfig
@@ -30,6 +34,7 @@ def asked(monkeypatch):
 
     class Bound:
         at_one_photon, standard_error = 50.0, 0.5
+        rings = MappingProxyType({"amplitude": Rings(*(np.array([0.5, 1.0]) for _ in range(3)), np.array([9, 20]))})
 
     def bound(object, probe, x, y):
         seen.append(len(x))
@@ -44,6 +49,9 @@ def asked(monkeypatch):
 def test_a_bound_is_computed_once_for_a_scan(out, asked):
     told = files.read_json(bounds.write(out))
     assert (told["train"]["at_one_photon"], told["train"]["standard_error"]) == (50.0, 0.5)
+    assert told["train"]["rings"] == {
+        "amplitude": {"frequency": [0.5, 1], "signal": [0.5, 1], "noise": [0.5, 1], "n": [9, 20]}
+    }
     assert told["heldout"]["reason"] == "too ill-conditioned" and "at_one_photon" not in told["heldout"]
     assert asked == [20, 10]
     save(out, "1e6", seed=1)  # the same scans at another dose

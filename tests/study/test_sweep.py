@@ -22,6 +22,19 @@ CONFIG = StudyConfig(doses=("1e9", "1e4"), losses=("nll",), nepochs=2)
 NAMES = ["seed-1/high_nll", "seed-1/low_nll", "seed-2/high_nll", "seed-2/low_nll"]
 
 
+BOUND = {
+    "at_one_photon": 50.0,
+    "rings": {
+        "amplitude": {
+            "frequency": [0.25, 0.5, 0.75, 1.0],
+            "signal": [9.0, 4.0, 1.0, 1.0],
+            "noise": [1e4, 1e4, 1e4, 3e4],
+            "n": [8, 16, 24, 32],
+        }
+    },
+}
+
+
 def finish(out, name, **changes):
     """What a good run of an arm leaves."""
     seed, arm = name.split("/")
@@ -36,9 +49,7 @@ def out(tmp_path):
     """A sweep that came to its end, but for the gathered report."""
     sweep.write_sweep(tmp_path, CONFIG, (1, 2))
     for seed in (1, 2):
-        files.write_json(
-            tmp_path / f"seed-{seed}" / "bound.json", {"train": {"at_one_photon": 50.0}, "heldout": {"reason": "why"}}
-        )
+        files.write_json(tmp_path / f"seed-{seed}" / "bound.json", {"train": BOUND, "heldout": {"reason": "why"}})
     stages = layout.sweep_stages(sweep.planned(tmp_path))
     leave(tmp_path, stages)
     for name in NAMES:
@@ -96,7 +107,10 @@ def test_the_entries_are_the_arms_own_with_the_bound_of_their_scan(out):
     assert list(found) == NAMES
     own = files.read_json(out / "seed-2" / "low_nll" / "metrics.json")
     told = found["seed-2/low_nll"]
-    assert told["train"].pop("information_bound") == told["direct"].pop("information_bound") == 50 / 1e4
+    for part in ("train", "direct"):
+        assert told[part].pop("information_bound") == 50 / 1e4
+        # sqrt(S / (S + N)) is 0.95, 0.89, 0.71 and 0.5: never below one half
+        assert told[part].pop("amplitude_frc50_limit") == pytest.approx(1.0)
     assert told == {**own, "name": "seed-2/low_nll"}  # no bound of the held-out scan is known
     assert files.read_json(out / "arms.json")["arms"] == sweep.collect(out)
     os.utime(out / "arms.json", (1, 1))
