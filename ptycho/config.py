@@ -16,8 +16,8 @@ GROUPED, DENOISER = ("unrolled", "cnn"), "denoiser"
 """The networks that see a group of patterns at a time, and the one that sees the object of the whole scan."""
 ARCHITECTURES = (*GROUPED, DENOISER)
 DIRECT = "direct"  # the method without a network: the loss minimised over the object's own pixels
-PARTS = ("train", "heldout", DIRECT)
-"""Of an arm: the network on both splits, and on the training split the fit without a network; it may lack either."""
+PARTS = {"train": "train", "heldout": "heldout", DIRECT: "train", f"{DIRECT}_heldout": "heldout"}
+"""Of an arm, each with the split whose scan it is of: the network and the fit without one; it may lack either."""
 LOSSES = ("nll", "mae", "mse")
 LEARNING_RATES = {
     "unrolled": {"nll": 3.2e-2, "mae": 6.4e-2, "mse": 3.2e-2},

@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho.config import DIRECT
+from ptycho.config import DIRECT, PARTS
 from ptycho.files import read_json
 from ptycho.findings.intervals import mean_interval
 from ptycho.judge.metrics import NAMES
-from ptycho.scans.reconstruction import PARTS
 from ptycho.study import arms, layout
 
 STATUSES = (*arms.STATUSES, "missing")
@@ -119,7 +118,7 @@ def first_cell(
 def _cell(entry: Mapping[str, Any] | None, part: str, quantity: str) -> Cell:
     if not entry or without_numbers(entry):
         return Cell(entry["status"] if entry else "missing")
-    numbers = entry[part]
+    numbers = entry.get(part)
     if numbers is None:  # not asked for
         return Cell("missing")
     least = (numbers.get(name, math.nan) for name in ("information_bound", f"{quantity}_limit"))
@@ -140,9 +139,9 @@ def arm_rows(entries: Sequence[Any]) -> list[dict[str, Any]]:
         if fault:
             rows.append({**identity, "status": fault, "part": "", **dict.fromkeys((*NAMES, *_OF_CELL, *LIMITS), "")})
             continue
-        for part in (name for name in PARTS if entry[name] is not None):
+        for part in (name for name in PARTS if entry.get(name) is not None):
             cell = _cell(entry, part, "amplitude_frc50")
-            numbers = {name: entry[part][name] for name in NAMES}
+            numbers = {name: entry[part].get(name) for name in NAMES}
             numbers |= {name: getattr(cell, field) for name, field in _OF_CELL.items()}
             numbers |= {name: entry[part].get(name, math.nan) for name in LIMITS}
             cells = {name: "" if value is None or math.isnan(value) else value for name, value in numbers.items()}
@@ -185,7 +184,7 @@ def mean_curves(out: Path, entries: Sequence[Mapping[str, Any]]) -> Curves:
             told = read_json(out / entry["name"] / layout.FRC)
             contrasts.append(str(told["contrast"]))
             for part, curves in told["parts"].items():
-                method = (DIRECT, "train") if part == DIRECT else (entry["architecture"], part)
+                method = (DIRECT if part.startswith(DIRECT) else entry["architecture"], PARTS[part])
                 members.setdefault((method, entry["loss"], entry["nphotons"]), []).append(curves)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             faults.append(f"{entry['name']}: its curves are left out: {error}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ptycho.config import PARTS
 from ptycho.files import text_table
 from ptycho.judge.frc import FRCCurve
 from ptycho.judge.metrics import Evaluation
@@ -15,7 +16,7 @@ from ptycho.judge.parts import judge_object
 from ptycho.scans import exposure
 from ptycho.scans.exposure import OF_PHOTONS, Exposure
 from ptycho.scans.rawdata import RawData
-from ptycho.scans.reconstruction import PARTS, SPLITS, load_reconstructions
+from ptycho.scans.reconstruction import SPLITS, load_reconstructions
 from ptycho.study import layout
 from ptycho.study.arms import exposure_of
 from ptycho.study.config import Arm
@@ -79,6 +80,7 @@ COLUMNS = {
     "amplitude_ssim": ("SSIM", ">5", ".2f"),
     "amplitude_pearson": ("r", ">5", ".2f"),
     "relative_mse": ("rel. MSE", ">9", ".2g"),
+    "amplitude_level": ("level", ">6", ".3f"),
     "photon_bound": ("bound", ">8", ".2g"),
     "deviance": ("deviance", ">9", ".2f"),
     "deviance_heldout_pixels": ("unseen", ">7", ".2f"),
@@ -98,7 +100,7 @@ def arms_table(metrics: Mapping[str, Any]) -> str:
             rows.append([arm["name"], part, told.dose(arm["nphotons"]), *cells, f" {status}"])
         else:
             rows.append([arm["name"], part, "", f"no numbers: {arm['status']}"])
-    columns = [("arm", "<12", ""), ("scan", "<8", ""), (told.short, ">8", ".3g"), *(COLUMNS[name] for name in shown)]
+    columns = [("arm", "<12", ""), ("part", "<14", ""), (told.short, ">8", ".3g"), *(COLUMNS[name] for name in shown)]
     columns.append((" status", "", ""))
     return text_table(columns, rows)
 

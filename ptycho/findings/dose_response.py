@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho.config import DIRECT
+from ptycho.config import DIRECT, PARTS
 from ptycho.findings.arm_table import STATUSES, Cell, MeanFRC, Method, arms_by_key, first_cell
 from ptycho.findings.dose_factor import Factor, factors
 from ptycho.findings.intervals import Interval, geometric_interval, mean_interval
@@ -151,13 +151,15 @@ def dose_response_of(
     ]
     methods: list[tuple[Method, list[str | None]]]
     methods = [((name, split), [name]) for name in architectures if name for split in SPLITS]
-    if any(arm.get(DIRECT) for arm in arms.values()):  # one fit, whichever network was trained beside it
-        methods.append(((DIRECT, "train"), architectures))
+    fitted = {split: part for part, split in PARTS.items() if part not in SPLITS}
+    for split, part in fitted.items():
+        if any(arm.get(part) for arm in arms.values()):  # one fit, whichever network was trained beside it
+            methods.append(((DIRECT, split), architectures))
 
     parts: dict[str, list[Any]] = {name: [] for name in (*CURVES, "differences", "factors", "limits")}
     rng = np.random.default_rng(seed)
     for method, owners in methods:
-        part = DIRECT if method[0] == DIRECT else method[1]
+        part = fitted[method[1]] if method[0] == DIRECT else method[1]
         cell = partial(first_cell, arms, owners, part, quantity)
         cells = {loss: [[cell(dose, loss, one) for one in seeds] for dose in doses] for loss in losses}
         for name, (loss, rows) in product(CURVES, cells.items()):

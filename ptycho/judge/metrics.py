@@ -24,7 +24,9 @@ class Numbers:
     A value is None where it does not exist: FRC50 of what was not recovered, anything of a contrast the truth lacks.
     *frc50: fraction of Nyquist. amplitude_psnr_db: dB, amplitude_ssim: both at the range of the truth's amplitude.
     *pearson: correlation coefficients. relative_mse: sum |R - O|^2 / sum |O|^2 of the complex object; photon_bound: its
-    least value by photon counting.
+    least value by photon counting. amplitude_level: of the image as it was reconstructed, in units of the truth's; one
+    is unbiased, and noise does not move it. absolute_mse: the relative_mse where of the scale the phase alone is
+    removed, not the modulus, which counts and a known probe determine.
     """
 
     amplitude_frc50: float | None
@@ -36,6 +38,8 @@ class Numbers:
     relative_mse: float
     photon_bound: float
     deviance: float | None
+    amplitude_level: float
+    absolute_mse: float
 
 
 NAMES = tuple(field.name for field in fields(Numbers))
@@ -155,7 +159,9 @@ def evaluate(
     phase_r, _, phase_frc, phase_frc50 = compare(phase, true_phase, 1.0)
     coverage = np.asarray(reconstruction.coverage, np.float64)
     share = coverage[aligned.box][mask].sum() / coverage.sum()
-    residual = np.sum(np.abs(aligned.object - aligned.truth)[mask] ** 2) / np.sum(true[mask] ** 2)
+    found, O, modulus = aligned.object[mask], aligned.truth[mask], abs(aligned.scale) or 1.0  # 0 of an empty image
+    residual, unscaled = (np.sum(np.abs(R - O) ** 2) / np.sum(np.abs(O) ** 2) for R in (found, found / modulus))
+    level = np.vdot(O, found).real / (modulus * np.sum(np.abs(O) ** 2))
     return Evaluation(
         amplitude_frc50=amplitude_frc50,
         phase_frc50=phase_frc50,
@@ -166,6 +172,8 @@ def evaluate(
         relative_mse=float(residual),
         photon_bound=photon_bound(int(mask.sum()), photons * share),
         deviance=None if deviance is None else float(deviance),
+        amplitude_level=float(level),
+        absolute_mse=float(unscaled),
         collapsed=amplitude_frc50 is None and phase_frc50 is None,
         data_range=data_range,
         contrast_ratio=contrast,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho.config import PARTS
 from ptycho.errors import DataError
 from ptycho.files import text_table
 from ptycho.judge.metrics import Evaluation, evaluate
@@ -27,12 +28,11 @@ def judge_parts(
     scans: Mapping[str, RawData],
     trained_probe: NDArray[np.complex64] | None = None,
 ) -> dict[str, Evaluation]:
-    """:func:`judge` for each part in `found`: a network's against the scan it is of, ``direct`` against ``train``.
+    """:func:`judge` for each part in `found`, of PARTS, against the scan it is of.
     trained_probe: what the network made of the scans' probe, (N, N) or (L, N, N); its parts predict counts with it."""
-    judges = dict(scans)
+    judges = {part: scans[split] for part, split in PARTS.items() if part in found}
     if trained_probe is not None:
-        judges = {split: replace(scan, probeGuess=trained_probe) for split, scan in scans.items()}
-    judges["direct"] = scans["train"]
+        judges |= {split: replace(scans[split], probeGuess=trained_probe) for split in judges.keys() & scans.keys()}
     return {part: judge(reconstruction, judges[part]) for part, reconstruction in found.items()}
 
 
@@ -57,13 +57,14 @@ def parts_table(judged: Mapping[str, Evaluation]) -> str:
         "amplitude_psnr_db": ("PSNR dB", ">8", ".2f"),
         "amplitude_pearson": ("r", ">6", ".2f"),
         "relative_mse": ("rel. MSE", ">9", ".2g"),
+        "amplitude_level": ("level", ">6", ".3f"),
         "deviance": ("deviance", ">9", ".2f"),
         "deviance_heldout_pixels": ("unseen", ">9", ".2f"),
     }
     rows = [
         [part, *map(one.as_dict().get, columns), " collapsed" if one.collapsed else ""] for part, one in judged.items()
     ]
-    return text_table([("", "<8", ""), *columns.values(), ("", "", "")], rows)
+    return text_table([("", "<14", ""), *columns.values(), ("", "", "")], rows)
 
 
 def frc_record(judged: Mapping[str, Evaluation]) -> dict[str, Any]:

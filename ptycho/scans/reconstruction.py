@@ -59,8 +59,8 @@ def load_reconstructions(path: str | os.PathLike[str]) -> dict[str, Reconstructi
     """What :func:`save_reconstructions` wrote. Raises DataError for a file that cannot be read, or lacks a part."""
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            names = {name.partition("_")[0] for name in arrays}
-            parts = [p for p in PARTS if p in names or (p != "direct" and names & {"train", "heldout"})]
+            names = {name.removesuffix("_object") for name in arrays}
+            parts = [p for p in PARTS if p in names or (p in SPLITS and names & SPLITS.keys())]
             if not parts:
                 raise KeyError(f"none of {', '.join(PARTS)} is in it")
             return {part: Reconstruction(*(arrays[f"{part}_{field}"] for field in FIELDS)) for part in parts}

@@ -83,7 +83,8 @@ class PartRecord:
 
 @dataclass(frozen=True)
 class ArmRecord:
-    """An arm, as metrics.json has it: the schema. ``direct`` is the reference without a network, on the training scan.
+    """An arm, as metrics.json has it: the schema. ``direct`` is the reference without a network, on the training scan;
+    ``direct_heldout``, on the held-out one, may be absent.
 
     What is of a network is null where there is none: OF_NETWORK.
     """
@@ -141,7 +142,7 @@ def check_arm(entry: Any, path: str | os.PathLike[str], name: str | None = None)
     if absent and (len(absent) < len(OF_NETWORK) or entry["direct"] is None):
         raise ValueError(f"{path}: {absent[0]!r} is null, expected the entries of a network, of 'direct', or of both")
     for part in PARTS:
-        if entry[part] is not None:
+        if entry.get(part) is not None:
             check_fields(entry[part], PartRecord, f"{path}: {part!r}")
     _check_finite(entry, str(path))
     if entry["status"] not in STATUSES:

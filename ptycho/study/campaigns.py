@@ -65,7 +65,7 @@ CAMPAIGNS = {
             "grf": {"OBJECT": "grf"},
             "siemens": {"OBJECT": "siemens", "PHASE": "1"},
             "defocused": {"ILLUMINATION": "zone_plate"},
-            "sparse": {"N_TRAIN": "500", "N_TEST": "250"},
+            "sparse": {"N_TRAIN": "500"},
         },
         ("conditions", "conditions"),
     ),

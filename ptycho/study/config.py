@@ -98,7 +98,7 @@ class StudyConfig:
     N: int | None = _asked(64, f"detector pixels along a side, {PATTERN_SIZES_TEXT} (with SCAN: the scan tells it)")
     gridsize: int = _asked(2, "each group holds GRIDSIZE**2 patterns")
     n_train: int = _asked(2000, "positions of the training scan")
-    n_test: int = _asked(1000, "positions of the held-out scan")
+    n_test: int | None = _asked(None, "positions of the held-out scan (N_TRAIN: as dense, so at the same fluence)")
     doses: tuple[str, ...] = _asked(
         ("1e9", "1e4"), "photons per pattern, one arm each; full: all that were measured (with SCAN: full 1e4)"
     )
@@ -147,7 +147,7 @@ class StudyConfig:
         known = self.N in PATTERN_SIZES or (self.N is None and self.scan is not None)
         require(known, "N", self.N, PATTERN_SIZES_TEXT)
         least = self.gridsize**2
-        for name, value in (("N_TRAIN", self.n_train), ("N_TEST", self.n_test)):
+        for name, value in (("N_TRAIN", self.n_train), ("N_TEST", self.positions_of["heldout"])):
             require(value >= least, name, value, f"at least GRIDSIZE**2 = {least}")
         for name, values in (("DOSES", self.doses), ("LOSSES", self.losses), ("METHODS", self.methods)):
             accepted = "distinct doses" if name == "DOSES" else "distinct"
@@ -183,6 +183,11 @@ class StudyConfig:
         """These fields as a YAML file has them: tuples as lists."""
         found = {name: getattr(self, name) for name in names}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+    @property
+    def positions_of(self) -> dict[str, int]:
+        """The positions of each split of a simulated scan."""
+        return {"train": self.n_train, "heldout": self.n_train if self.n_test is None else self.n_test}
 
     def learning_rates(self, loss: str) -> dict[str, float]:
         """The learning rate of each method, for one loss."""

@@ -27,7 +27,12 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
     of, scan = config.values, config.scan
     if scan is not None and scan != STAR:
         scan = os.path.relpath(scan, os.path.realpath(out))
-    simulate = {"out": ".", **of("N", "n_train", "n_test", "doses", "seed"), "object_kind": config.object}
+    simulate = {
+        "out": ".",
+        **of("N", "n_train", "doses", "seed"),
+        "n_test": config.positions_of["heldout"],
+        "object_kind": config.object,
+    }
     simulate |= of("object_size", "phase", "illumination")
     simulate["microscope"] = None if config.voltage is None else of("voltage", "semi_angle", "defocus", "step")
     simulate |= {"scan": scan, **of("orientation", "probe_modes", "positions", "normalise")}

@@ -9,12 +9,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ptycho.config import DIRECT
+from ptycho.config import DIRECT, PARTS
 from ptycho.errors import ConfigError
 from ptycho.files import read_json, write_json_if_changed
-from ptycho.judge.frc import Rings, frc50
 from ptycho.scans import exposure
 from ptycho.study import layout, plan, sources, status
 from ptycho.study.arms import read_arm, trusted
@@ -100,7 +97,7 @@ def collect(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Write `out`/arms.json, if it says something new, and return the entries of all arms that were planned.
 
     An entry is the arm's own, with the path of its folder as its name and, where the seed's bound.json knows them, the
-    limits of each part (:func:`least`). An arm without a result is there too: failed or missing, and why.
+    limits of each part (``bounds.least``). An arm without a result is there too: failed or missing, and why.
     """
     plan, out = planned(out), Path(out)
     if plan is None:
@@ -146,22 +143,9 @@ def _reason(seed_folder: Path, name: str, state: str) -> str:
 def _add_bounds(entry: dict[str, Any], seed_folder: Path) -> None:
     if not (seed_folder / layout.BOUND).exists():
         return
+    from ptycho.study.bounds import least  # late: a plan needs no NumPy
+
     bounds = read_json(seed_folder / layout.BOUND)
-    for part, split in (("train", "train"), ("heldout", "heldout"), (DIRECT, "train")):
-        if entry[part] is not None:
+    for part, split in PARTS.items():
+        if entry.get(part) is not None:
             entry[part] |= least(bounds[split], entry["nphotons"])
-
-
-def least(bound: Mapping[str, Any], nphotons: float) -> dict[str, float]:
-    """What a part of an arm is told of the bound of its scan, at a dose in photons per pattern; nothing without one.
-
-    ``information_bound``: the least relative mean-square error. ``amplitude_frc50_limit``, ``phase_frc50_limit``: what
-    an unbiased image of that error resolves, a fraction of Nyquist.
-    """
-    if "at_one_photon" not in bound:
-        return {}
-    told = {"information_bound": bound["at_one_photon"] / nphotons}
-    for contrast, arrays in bound["rings"].items():
-        rings = Rings(**{name: np.array(values) for name, values in arrays.items()})
-        told[f"{contrast}_frc50_limit"] = frc50(rings.expected(nphotons))
-    return told

@@ -25,6 +25,8 @@ KEYS = {
     "relative_mse",
     "photon_bound",
     "deviance",
+    "amplitude_level",
+    "absolute_mse",
 }
 
 
@@ -400,6 +402,21 @@ def test_evaluation_is_plain_numbers_for_json():
     assert judge(make_truth(), make_truth()).as_dict()["deviance"] is None
     assert not result.collapsed and 0 < numbers["amplitude_frc50"] <= 1 and 0 < numbers["phase_frc50"] <= 1
     assert result.relative_mse == pytest.approx(2 * 0.1**2 / np.mean(np.abs(make_truth(1.0)) ** 2), rel=0.05)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.92, 1.0, 1.3])
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_the_level_of_an_image_is_told_whatever_its_noise(level, noise):
+    """Its phase is no error, its modulus is: (level - 1)^2 of the truth's power, beside that of the noise."""
+    truth = make_truth(1.0)
+    found = judge(level * np.exp(1j) * add_noise(truth, noise), truth)
+    assert found.amplitude_level == pytest.approx(level, rel=0.01)
+    power = np.mean(np.abs(truth) ** 2)
+    assert found.absolute_mse == pytest.approx((level - 1) ** 2 + level**2 * 2 * noise**2 / power, rel=0.06, abs=1e-9)
+    if noise == 0:
+        assert found.relative_mse < 1e-9
+    else:  # what the scale may choose is no worse than what it is
+        assert found.relative_mse <= found.absolute_mse + 1e-12
 
 
 def test_phase_is_compared_without_wraps():

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ptycho.config import PARTS
 from ptycho.errors import DataError
 from ptycho.scans.archive import naming
 from ptycho.scans.formats import contract, dectris, mapped, npy, objects, proposal
@@ -23,7 +24,7 @@ from ptycho.scans.formats.xrays import (
     ptyd,
 )
 from ptycho.scans.rawdata import RawData
-from ptycho.scans.reconstruction import PARTS, load_reconstructions
+from ptycho.scans.reconstruction import load_reconstructions
 
 FORMATS: tuple[ModuleType, ...] = (
     *(dectris, nexus, cxi, ptyd, ptychoshelves, ptychovit, ptychodus_diffraction, ptychodus_product),
