@@ -29,7 +29,7 @@ ANY_PYTHON = $$(test -x $(PYTHON) && echo $(PYTHON) || echo python3)
 unexport PYTHONHOME
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: study sweep rates conditions fluence test nbval regression calibration bench peers positions networks reuse \
+.PHONY: study sweep rates conditions fluence test nbval regression calibration bench peers positions networks bias reuse \
   lab status report check clean lock help active-environment
 .DEFAULT_GOAL := help
 .SUFFIXES:
@@ -110,6 +110,10 @@ positions: $(ENVIRONMENT)
 ## train the denoiser on five objects at four doses, five seeds, beside the fits, into reports/networks: two hours
 networks: $(ENVIRONMENT)
 	@$(PYTHON) -m bench.networks reports/networks
+
+## split the error of fits into bias and noise, beside the least error without bias, into reports/bias: half an hour
+bias: $(ENVIRONMENT)
+	@$(PYTHON) -m bench.bias reports/bias
 
 ## train a denoiser on one scan and use it on three others, beside fits, into reports/reuse: five minutes
 reuse: $(ENVIRONMENT)

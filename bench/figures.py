@@ -167,3 +167,28 @@ def networks(rows: Sequence[Row]) -> Figure:
     axes[1, 0].set_ylabel("relative mean-square error")
     axes[1, 0].legend(frameon=False)
     return figure
+
+
+@styled
+def bias(rows: Sequence[Row]) -> Figure:
+    """What fits keep of the truth, and their noise in units of the least without bias, a column a band of frequency."""
+    bands = [name.removeprefix("kept_") for name in rows[0] if name.startswith("kept_")]
+    losses = list(dict.fromkeys(row["loss"] for row in rows))
+    figure = Figure(figsize=(2.4 * len(bands), 4.6), layout="constrained")
+    axes = figure.subplots(2, len(bands), sharey="row", sharex=True, squeeze=False)
+    for (upper, lower), band, low in zip(axes.T, bands, ("0", *bands), strict=False):
+        upper.set_title(f"{low} to {band} of Nyquist")
+        for loss in losses:
+            own = [row for row in rows if row["loss"] == loss]
+            for cell, name in ((upper, f"kept_{band}"), (lower, f"variance_{band}")):
+                cell.plot(
+                    [float(row["dose"]) for row in own], [row[name] for row in own], "o-", markersize=4, label=loss
+                )
+        for cell in (upper, lower):
+            cell.axhline(1, color="0.45", linestyle="--", linewidth=1)
+            cell.set(xscale="log")
+        lower.set_xlabel("photons per pattern")
+    axes[0, 0].set_ylabel("kept of the truth")
+    axes[1, 0].set_ylabel("variance / least without bias")
+    axes[0, 0].legend(frameon=False)
+    return figure

@@ -18,9 +18,9 @@ ARCHITECTURES = (*GROUPED, DENOISER)
 DIRECT = "direct"  # the method without a network: the loss minimised over the object's own pixels
 PARTS = {"train": "train", "heldout": "heldout", DIRECT: "train", f"{DIRECT}_heldout": "heldout"}
 """Of an arm, each with the split whose scan it is of: the network and the fit without one; it may lack either."""
-LOSSES = ("nll", "mae", "mse")
+LOSSES = ("nll", "mae", "mse", "anscombe")
 LEARNING_RATES = {
-    "unrolled": {"nll": 3.2e-2, "mae": 6.4e-2, "mse": 3.2e-2},
+    "unrolled": {"nll": 3.2e-2, "mae": 6.4e-2, "mse": 3.2e-2, "anscombe": 3.2e-2},
     "cnn": dict.fromkeys(LOSSES, 1e-3),
     DENOISER: dict.fromkeys(LOSSES, 3e-3),
     DIRECT: dict.fromkeys(LOSSES, 5e-2),

@@ -46,11 +46,14 @@ def panels(width: float, height: float, rows: int = 1, columns: int = 1, **more:
 def error_bars(
     axes: Axes, x: Iterable[float], intervals: Sequence[Interval | None], form: str = "o-", **style: Any
 ) -> None:
-    """Means over x (n,), joined by a line, and their intervals as bars; nothing where there is no mean."""
+    """Means over x (n,), joined by a line, and their intervals as bars; nothing where there is no mean. A hollow mark
+    is a median, and its bar a range."""
     told = [(at, one) for at, one in zip(x, intervals, strict=True) if one is not None and one.mean is not None]
     x, means = np.array([(at, one.mean) for at, one in told], np.float64).reshape(-1, 2).T
     style = {"fmt": form, "markersize": 3, "linewidth": 1.2, "capsize": 2, **style}
-    axes.errorbar(x, means, reach([one for _, one in told]), **style)
+    bars = axes.errorbar(x, means, reach([one for _, one in told]), **style)
+    hollow = [place for place, (_, one) in enumerate(told) if one.is_range]
+    axes.plot(x[hollow], means[hollow], "o", markersize=3, color=bars[0].get_color(), markerfacecolor="white", zorder=3)
 
 
 def line(axes: Axes, x: Iterable[float], y: Iterable[float | None], form: str, **style: Any) -> None:

@@ -43,8 +43,8 @@ def factors(
     """The factors of one pair: isotonic mean curves over log10 dose, crossed at each resolution, the draws like them.
 
     Both losses come from the same draws of seeds. A draw whose curve does not cross confines the factor on one side. A
-    straight line from a dose at which a seed resolves nothing says nothing of when it begins to: a curve that crosses
-    between such a dose and the next does so anywhere between the two, and the factor has an interval alone.
+    straight line from a dose where a seed leaps says nothing of when it begins to resolve (:func:`leaping`): a curve
+    that crosses between such a dose and the next does so anywhere between the two; the factor has an interval alone.
     """
     n = np.isfinite(tables).sum(axis=1)  # (2, doses), seeds
     if not n.any(axis=1).all():
@@ -52,7 +52,7 @@ def factors(
     least = int(n[n > 0].min())
     x = [np.log10(doses[own > 0]) for own in n]
     columns = [table[:, own > 0] for table, own in zip(tables, n, strict=True)]
-    leaps = [(table == 0).any(axis=0) for table in columns]
+    leaps = [leaping(doses[own > 0], table).any(axis=0) for table, own in zip(columns, n, strict=True)]
 
     def rising(curves: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
         return [isotonic(curve, own[own > 0]) for curve, own in zip(curves, n, strict=True)]
@@ -78,6 +78,17 @@ def factors(
     return found
 
 
+def leaping(doses: NDArray[np.floating], table: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Where a seed leaps out of a collapse, (seeds, doses) bool: it resolves nothing, or to the next dose its
+    resolution rises faster than the dose itself does. What photons allow rises with a root of the dose.
+
+    doses: (doses,), rising. table: (seeds, doses), resolutions, NaN where there is none.
+    """
+    leaps = table == 0
+    leaps[:, :-1] |= table[:, 1:] * doses[:-1] > table[:, :-1] * doses[1:]
+    return leaps
+
+
 def _unknown(
     loss: str, resolution: float, low: NDArray[np.float64], high: NDArray[np.float64], exposure: Exposure
 ) -> str:
@@ -88,5 +99,5 @@ def _unknown(
         return f"{loss} resolves more than {resolution:.2f} of Nyquist already at {exposure.words(float(10**high))}"
     return (
         f"{loss} reaches {resolution:.2f} of Nyquist anywhere between {exposure.words(float(10**low))}, where a seed "
-        f"resolves nothing, and {exposure.dose(float(10**high)):.3g}"
+        f"resolves nothing or leaps, and {exposure.dose(float(10**high)):.3g}"
     )

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from ptycho.config import DIRECT, PARTS
 from ptycho.findings.arm_table import STATUSES, Cell, MeanFRC, Method, arms_by_key, first_cell
-from ptycho.findings.dose_factor import Factor, factors
-from ptycho.findings.intervals import Interval, geometric_interval, mean_interval
+from ptycho.findings.dose_factor import Factor, factors, leaping
+from ptycho.findings.intervals import Interval, geometric_interval, mean_interval, range_interval
 from ptycho.scans.exposure import OF_PHOTONS, Exposure
 from ptycho.scans.reconstruction import SPLITS
 from ptycho.study.arms import exposure_of
@@ -162,18 +162,22 @@ def dose_response_of(
         part = fitted[method[1]] if method[0] == DIRECT else method[1]
         cell = partial(first_cell, arms, owners, part, quantity)
         cells = {loss: [[cell(dose, loss, one) for one in seeds] for dose in doses] for loss in losses}
+        tables = {loss: np.array([[one.resolution for one in row] for row in rows]).T for loss, rows in cells.items()}
+        # (doses,): near a collapse, some seeds resolve much less than others
+        near = {loss: _near_collapse(np.array(doses), table) for loss, table in tables.items()}
         for name, (loss, rows) in product(CURVES, cells.items()):
-            points = (_point(name, dose, row) for dose, row in zip(doses, rows, strict=True))
+            ranges = near[loss] if name == "curves" else [False] * len(doses)
+            points = (_point(name, *of) for of in zip(doses, rows, ranges, strict=True))
             parts[name].append(Curve(method, loss, tuple(points)))
         for dose, *rows in zip(doses, *cells.values(), strict=True):
             at = [one for row in rows for one in row]
             least = (_mean(getattr(one, name) for one in at) for name in ("counting", "information", "limit"))
             parts["limits"].append(Limit(method, dose, *least))
-        tables = {loss: np.array([[one.resolution for one in row] for row in rows]).T for loss, rows in cells.items()}
         for pair in combinations(losses, 2):
             first, second = (tables[loss] for loss in pair)  # (seeds, doses), NaN where there is no value
-            for dose, apart in zip(doses, (first - second).T, strict=True):
-                parts["differences"].append(Difference(method, dose, *pair, mean_interval(apart)))
+            for dose, apart, *ranges in zip(doses, (first - second).T, *(near[loss] for loss in pair), strict=True):
+                interval = range_interval(apart) if any(ranges) else mean_interval(apart)
+                parts["differences"].append(Difference(method, dose, *pair, interval))
             parts["factors"] += factors(method, pair, np.array(doses), (first, second), resolutions, rng, told)
     if not any(point.interval.n for curve in parts["curves"] for point in curve.points):
         raise ValueError(f"no arm has {quantity}; found {len(entries)} entries, faults: {'; '.join(faults) or 'none'}")
@@ -186,8 +190,14 @@ def _mean(values: Iterable[float]) -> float | None:
     return sum(there) / len(there) if there else None
 
 
-def _point(curves: str, dose: float, cells: Sequence[Cell]) -> Point:
+def _near_collapse(doses: NDArray[np.float64], table: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """The doses (doses,) bool at which a seed of (seeds, doses) leaps out of a collapse that not all of them share."""
+    return leaping(doses, table).any(axis=0) & (np.nan_to_num(table) > 0).any(axis=0)
+
+
+def _point(curves: str, dose: float, cells: Sequence[Cell], ranges: bool) -> Point:
     field, interval = CURVES[curves]
+    interval = range_interval if ranges else interval
     values = np.array([getattr(cell, field) for cell in cells], np.float64)
     told = tuple(None if math.isnan(value) else float(value) for value in values)
     return Point(dose, interval(values), told, *(sum(cell.status == status for cell in cells) for status in STATUSES))
@@ -224,7 +234,7 @@ def response_rows(study: DoseResponse) -> list[dict[str, Any]]:
             if study.exposure.dose(1.0) != 1:
                 row[study.exposure.unit] = float(f"{study.exposure.dose(point.nphotons):.9g}")
             row |= {status: getattr(point, f"n_{status}") for status in STATUSES}
-            row |= point.interval.row("frc50", "frc50_")
+            row |= point.interval.row("frc50", "frc50_") | {"frc50_level": point.interval.level}
             for name, curves in others.items():
                 row |= curves[number].points[k].interval.row(name, f"{name}_")
             limit = limits[curve.method, point.nphotons]

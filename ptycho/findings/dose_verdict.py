@@ -37,11 +37,18 @@ def caveats(study: DoseResponse) -> list[str]:
         sentences.append(
             f"Neighbouring doses lie up to {gap:.1f} decades apart: the factors rest on straight lines between them."
         )
+    if ranges := sorted({p.interval.level for c in study.curves for p in c.points if p.interval.is_range}):
+        levels = " or ".join(f"{100 * level:.0f} %" for level in ranges)
+        sentences.append(
+            "A star marks a cell near a collapse, where some seeds resolve much less than others. It holds the median "
+            f"and the range of all seeds, an interval of {levels} for the median. No interval of a mean holds there."
+        )
     sentences.append(
         f"Seeds: {len(study.seeds)}. A seed sets all that is random in an arm: noise and initialisation, and of a "
-        "simulation the object and the scan; the losses and doses compared share it. FRC50 is in fractions of Nyquist; "
-        "a collapsed arm counts as 0. Each interval is of 95 % by itself: of twenty such comparisons one is expected "
-        "to mislead."
+        "simulation the object and the scan; the losses and doses compared share it. The seeds of a measured scan are "
+        "thinnings of one exposure: they say nothing of what another exposure would vary. FRC50 is in fractions of "
+        "Nyquist; a collapsed arm counts as 0. Each other interval is of 95 % by itself: of twenty such comparisons "
+        "one is expected to mislead."
     )
     return sentences
 

@@ -47,7 +47,12 @@ CAMPAIGNS = {
     "study": Campaign("run the dose study, or what is missing of it", {"OUT": "reports/dose-study", "JOBS": "1"}),
     "sweep": Campaign(
         "run every dose, loss and seed, or what is missing of them, and gather them in one report",
-        {"OUT": "reports/sweep", "DOSES": "1e2 1e3 1e4 1e5 1e6 1e7 1e9", "LOSSES": "nll mae mse", "SEEDS": "1 2 3 4 5"},
+        {
+            "OUT": "reports/sweep",
+            "DOSES": "1e2 1e3 2e3 5e3 1e4 2e4 5e4 1e5 1e6 1e7 1e9",
+            "LOSSES": "nll mae mse",
+            "SEEDS": "1 2 3 4 5",
+        },
     ),
     "rates": Campaign(
         "try each of RATES for every loss, on seeds that no result uses, and choose one for each",

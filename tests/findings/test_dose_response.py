@@ -11,6 +11,7 @@ import pytest
 from planted import DOSES, METHODS, SEEDS, entry, study
 
 from ptycho.findings.arm_table import arm_rows
+from ptycho.findings.dose_factor import leaping
 from ptycho.findings.dose_response import dose_response_of, response_caption, response_rows
 from ptycho.findings.dose_verdict import verdict_in_short, verdict_in_words
 
@@ -134,11 +135,40 @@ def test_a_collapsed_arm_resolves_nothing_and_is_counted():
     found = dose_response_of(arms)
     point = curve_of(found, "mae").points[3]
     assert point.values[2] == 0 and (point.n_ok, point.n_collapsed) == (4, 1)
-    assert point.interval.mean == pytest.approx(0.8 * np.mean([v for v in point.values if v]))
+    interval = point.interval  # of the median, for near a collapse a mean has none
+    assert (interval.mean, interval.low, interval.high) == (np.median(point.values), 0, max(point.values))
+    assert interval.level == 1 - 0.5**4 and not curve_of(found, "mae").points[2].interval.is_range
+    (apart,) = (d.interval for d in found.differences if (d.method, d.nphotons) == (METHODS[0], 1e5))
+    assert apart.is_range and apart.high == pytest.approx(curve_of(found, "nll").points[3].values[2])
+    (row,) = (
+        r
+        for r in response_rows(found)
+        if (r["method"], r["split"], r["loss"], r["nphotons"]) == (*METHODS[0], "mae", 1e5)
+    )
+    assert row["frc50_level"] == interval.level
     assert curve_of(found, "mae", METHODS[2]).points[3].n_ok == 5  # the direct fit did not collapse with the network
     words = " ".join(verdict_in_words(found))
     assert "Of 5 mae arms: 1 collapsed (95 % interval of their share: 1 to 72 %)" in words
     assert found.faults == ()
+
+
+@pytest.mark.parametrize(("seed", "leaps"), [([0.07, 0.37], True), ([0.24, 0.37], False), ([0.0, 0.0], True)])
+def test_a_seed_leaps_where_it_resolves_nothing_or_gains_faster_than_the_dose(seed, leaps):
+    table = np.array([[0.3, 0.38], seed, [np.nan, 0.4]])
+    assert leaping(np.array([5e3, 1e4]), table).any(axis=0).tolist() == [leaps, seed[1] == 0]
+
+
+def test_a_factor_is_confined_where_a_seed_leaps():
+    """At 1e4 one seed of mae resolves a twentieth of what it does at 1e5: nobody knows where between it begins to."""
+    arms = study(needs=5.0)
+    for a in arms:
+        if (a["nphotons"], a["loss"], a["seed"]) == (1e4, "mae", 3):
+            a["train"]["amplitude_frc50"] *= 0.05
+    found = dose_response_of(arms, resolutions=(0.6,))
+    factor = factors_of(found)[0.6]
+    assert factor.value is None and "leaps" in factor.reason and factor.low < 5 < factor.high
+    assert factors_of(found, METHODS[2])[0.6].value == pytest.approx(5, rel=0.1)  # the direct fit did not
+    assert any("A star marks a cell near a collapse" in sentence for sentence in verdict_in_words(found))
 
 
 def test_arms_that_tell_nothing_are_left_out_by_name():

@@ -6,7 +6,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ptycho.findings.intervals import crossing, isotonic, mean_draws, mean_interval, quantile_bounds, share_interval
+from ptycho.findings.intervals import (
+    crossing,
+    isotonic,
+    mean_draws,
+    mean_interval,
+    quantile_bounds,
+    range_interval,
+    share_interval,
+)
 
 STUDIES = 500
 BINOMIAL = 3.3 * np.sqrt(0.95 * 0.05 / STUDIES)
@@ -18,6 +26,29 @@ def test_the_interval_of_a_mean_holds_the_truth_as_often_as_it_says(n):
     rng = np.random.default_rng(n)
     found = [mean_interval(rng.normal(0.4, 0.05, n)) for _ in range(STUDIES)]
     assert np.mean([one.low <= 0.4 <= one.high for one in found]) == pytest.approx(0.95, abs=BINOMIAL)
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_near_a_collapse_the_range_holds_the_median_as_often_as_it_says_and_no_interval_holds_the_mean(n):
+    """One seed in five resolves nothing, the others about a half."""
+    rng = np.random.default_rng(n)
+    drawn = [np.where(rng.random(n) < 0.2, 0.0, rng.normal(0.5, 0.03, n)) for _ in range(4 * STUDIES)]
+    # of the whole distribution, the mean is 0.4 and half of all values lie below 0.5 less a third of a deviation
+    median = 0.5 + 0.03 * stats.norm.ppf(0.3 / 0.8)
+    ranges = [range_interval(values) for values in drawn]
+    assert {one.level for one in ranges} == {1 - 2.0 ** (1 - n)}
+    held = np.mean([one.low <= median <= one.high for one in ranges])
+    assert held == pytest.approx(ranges[0].level, abs=3.3 * np.sqrt(0.25 / len(drawn)))
+    if n < 10:
+        assert np.mean([one.low <= 0.4 <= one.high for one in map(mean_interval, drawn)]) < 0.75
+
+
+def test_a_range_is_marked_and_one_value_has_none():
+    found = range_interval(np.array([0.1, np.nan, 0.5, 0.4]))
+    assert (found.n, found.mean, found.low, found.high, found.level) == (3, 0.4, 0.1, 0.5, 0.75)
+    assert found.is_range and f"{found:.1f}" == "0.4 [0.1, 0.5]*"
+    assert not range_interval(np.array([0.1])).is_range and range_interval(np.array([0.1])).low is None
+    assert not mean_interval(np.array([0.1, 0.2])).is_range
 
 
 def test_the_percentile_bootstrap_would_not():

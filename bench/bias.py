@@ -1,0 +1,110 @@
+"""Why a fit may err less than any unbiased image: what of each frequency it keeps, and how much of that is noise.
+
+    python -m bench.bias reports/bias
+
+One scan is exposed EXPOSURES times at each dose, and every exposure is fitted by ``direct`` without a network. The mean
+of these images less the truth is the bias of the fit, and their scatter its variance. Both are told in units of the
+least error that an image without bias can have (:mod:`ptycho.judge.cramer_rao`), for the whole image and for four bands
+of frequency. There stands also what the fit keeps of the truth: 1 is all of it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.process import Row
+from ptycho import seeds
+from ptycho.files import text_table
+from ptycho.judge.cramer_rao import InformationBound, information_bound
+from ptycho.judge.frc import evaluation_window, ring_power
+from ptycho.judge.gauge import remove_gauge
+from ptycho.scans import simulated
+from ptycho.scans.simulated import Simulated
+
+DOSES = ("1e3", "1e4", "1e5", "1e6")
+LOSSES = ("nll", "mse", "anscombe")
+EXPOSURES, SEED = 8, 1
+BANDS = ((0.0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
+"""Fractions of Nyquist."""
+
+
+def images(scan: Simulated, dose: str, loss: str) -> NDArray[np.complex128]:
+    """The object fitted to each exposure, (K, H, W): of the truth's phase, but of its own modulus; 0 where not judged."""
+    from ptycho.reconstruct import direct
+
+    fitted = np.zeros((EXPOSURES, *scan.object.shape), np.complex128)
+    for k, image in enumerate(fitted):
+        data = replace(scan, seed=seeds.derive(SEED, "exposure", str(k))).expose(dose)
+        found = direct.fit(data, loss, seed=seeds.derive(SEED, "fit", str(k))).reconstruction
+        aligned = remove_gauge(found, scan.object)
+        corner = np.rint(found.origin_yx).astype(int) + [side.start for side in aligned.box]
+        here = tuple(slice(at, at + size) for at, size in zip(corner, aligned.mask.shape, strict=True))
+        image[here] = aligned.object / abs(aligned.scale)
+    return fitted
+
+
+def rows_of(found: NDArray[np.complex128], truth: NDArray, bound: InformationBound, nphotons: float) -> Row:
+    """Bias and variance of images (K, H, W) of a truth (H, W), in units of the least error without bias."""
+    box = tuple(slice(axis.min(), axis.max() + 1) for axis in np.nonzero(bound.mask))
+    mask, truth, found = bound.mask[box], truth[box], found[:, *box]
+    K, power = len(found), float(np.sum(np.abs(truth[mask]) ** 2))
+    least = bound.relative_mse(nphotons)
+    variance = float(np.sum(np.var(found, axis=0, ddof=1)[mask]) / power)
+    # the mean of K images still has 1/K of the variance
+    bias = float(np.sum(np.abs(found.mean(axis=0) - truth)[mask] ** 2) / power) - variance / K
+    row: Row = {"error": (bias + variance) / least, "bias": bias / least, "variance": variance / least}
+    window, rings = evaluation_window(mask), bound.rings["amplitude"]
+    amplitude, true = np.abs(found), np.abs(truth)
+    mean = amplitude.mean(axis=0)
+
+    def powers(image: NDArray[np.float64]) -> NDArray[np.float64]:
+        return ring_power(np.where(mask, image, 0), window)[1]
+
+    # of two images, Re sum F_a conj(F_b) = (|F_(a+b)|^2 - |F_(a-b)|^2) / 4
+    kept = (powers(mean + true) - powers(mean - true)) / 4
+    noise = np.mean([powers(image - mean) for image in amplitude], axis=0) * K / (K - 1)
+    for low, high in BANDS:
+        band = (rings.frequency > low) & (rings.frequency <= high)
+        weights = rings.n[band]
+        row[f"kept_{high:g}"] = float(np.sum(kept[band] * weights) / np.sum(powers(true)[band] * weights))
+        spread = float(np.sum(noise[band] * weights) / np.sum(rings.noise[band] * weights))
+        row[f"variance_{high:g}"] = spread * nphotons
+    return row
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as text."""
+    columns = [("photons", ">8", ""), ("loss", "<9", "")]
+    columns += [(name, f">{max(len(name), 6)}", ".3f") for name in rows[0] if name not in ("dose", "loss")]
+    return text_table(columns, [list(row.values()) for row in rows])
+
+
+def main(out: str) -> None:
+    """Write the table, whole after each dose and loss, and its figure."""
+    from bench import figures
+    from ptycho.figures import output
+
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    scan = simulated.simulate(64, 2000, 20, seed=SEED)["train"]
+    bound = information_bound(scan.object, scan.probe, scan.x, scan.y)
+    rows: list[Row] = []
+    for dose in DOSES:
+        for loss in LOSSES:
+            rows.append(
+                {"dose": dose, "loss": loss, **rows_of(images(scan, dose, loss), scan.object, bound, float(dose))}
+            )
+            rows[-1] |= {name: float(f"{x:.5g}") for name, x in rows[-1].items() if isinstance(x, float)}
+            output.save_rows(folder / "bias.csv", rows)
+            output.save_png(figures.bias(rows), folder / "bias.png")
+            print(table(rows[-1:]), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
