@@ -35,7 +35,7 @@ BANDS = ((0.0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
 
 
 def images(scan: Simulated, dose: str, loss: str) -> NDArray[np.complex128]:
-    """The object fitted to each exposure, (K, H, W): of the truth's phase, but of its own modulus; 0 where not judged."""
+    """The object fitted to each exposure, (K, H, W): in the truth's phase and its own modulus, 0 where not judged."""
     from ptycho.reconstruct import direct
 
     fitted = np.zeros((EXPOSURES, *scan.object.shape), np.complex128)
@@ -52,7 +52,7 @@ def images(scan: Simulated, dose: str, loss: str) -> NDArray[np.complex128]:
 def rows_of(found: NDArray[np.complex128], truth: NDArray, bound: InformationBound, nphotons: float) -> Row:
     """Bias and variance of images (K, H, W) of a truth (H, W), in units of the least error without bias."""
     box = tuple(slice(axis.min(), axis.max() + 1) for axis in np.nonzero(bound.mask))
-    mask, truth, found = bound.mask[box], truth[box], found[:, *box]
+    mask, truth, found = bound.mask[box], truth[box], found[(slice(None), *box)]
     K, power = len(found), float(np.sum(np.abs(truth[mask]) ** 2))
     least = bound.relative_mse(nphotons)
     variance = float(np.sum(np.var(found, axis=0, ddof=1)[mask]) / power)

@@ -50,7 +50,7 @@ CAMPAIGNS = {
         {
             "OUT": "reports/sweep",
             "DOSES": "1e2 1e3 2e3 5e3 1e4 2e4 5e4 1e5 1e6 1e7 1e9",
-            "LOSSES": "nll mae mse",
+            "LOSSES": "nll mae mse anscombe",
             "SEEDS": "1 2 3 4 5",
         },
     ),

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
-from scipy import special
+from scipy import special, stats
 
 from ptycho.physics import losses
 
-LOSSES = [losses.poisson_deviance, losses.amplitude_mae, losses.amplitude_mse]
+LOSSES = [losses.poisson_deviance, losses.amplitude_mae, losses.amplitude_mse, losses.anscombe_mse]
 COUNTS = st.one_of(st.integers(0, 20), st.integers(0, 10**7))
 AMPLITUDES = st.floats(0, 1e4, width=32, allow_subnormal=False)
 RATES = st.one_of(st.just(0.0), st.floats(2**-20, 1e7, width=32))
@@ -34,6 +34,40 @@ def test_elementwise_shape_in_is_shape_out(loss, shape):
     value = loss(tf.ones(shape), 2 * tf.ones(shape))
     assert value.shape == shape and value.dtype == tf.float32
     assert np.ptp(value.numpy()) == 0  # nothing is reduced or weighed by position
+
+
+def mean_root64(rate):
+    n = np.arange(600)
+    return np.sum(np.sqrt(n + 0.375) * stats.poisson.pmf(n, rate))
+
+
+@given(rate=st.floats(0, 200, width=32))
+@example(rate=16.0)  # where the sum ends and the series begins
+@example(rate=float(np.nextafter(np.float32(16), np.float32(0))))
+def test_the_mean_root_is_summed_over_all_counts(rate):
+    with tf.GradientTape() as tape:
+        at = tf.Variable(np.float32(rate))
+        found = losses.mean_root(at)
+    assert float(found) == pytest.approx(mean_root64(rate), abs=4e-5)
+    n = np.arange(600)
+    slope = np.sum((np.sqrt(n + 1.375) - np.sqrt(n + 0.375)) * stats.poisson.pmf(n, rate))  # of a Poisson mean
+    assert float(tape.gradient(found, at)) == pytest.approx(slope, abs=1e-5, rel=1e-4)
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.1, 1.0, 4.0, 30.0, 1e3])
+def test_the_stabilised_error_is_least_at_the_true_rate_and_that_of_plain_amplitudes_is_not(rate):
+    n = np.arange(3000)
+    weight = stats.poisson.pmf(n, rate)
+    rates = tf.constant(np.geomspace(0.02, 2.0, 2001) * rate, tf.float32)[:, tf.newaxis]
+
+    def least(loss):
+        return float(rates[int(np.argmin(loss @ weight)), 0]) / rate
+
+    counts = tf.constant(n, tf.float32)
+    tried = {"stabilised": losses.anscombe_mse(counts, rates), "plain": losses.amplitude_mse(counts**0.5, rates**0.5)}
+    found = {name: least(np.asarray(loss, np.float64)) for name, loss in tried.items()}
+    assert found["stabilised"] == pytest.approx(1 - losses.RATE_FLOOR / rate, abs=0.01)
+    assert rate > 20 or found["plain"] < 0.95
 
 
 @given(n=COUNTS, rate=RATES)

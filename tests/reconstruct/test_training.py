@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ptycho.config import ModelConfig, TrainingConfig
+from ptycho.config import LOSSES, ModelConfig, TrainingConfig
 from ptycho.cores import THREADS, gpus, parts_of, usable_cores
 from ptycho.errors import TrainingError
 from ptycho.physics import losses, probes
@@ -252,7 +252,7 @@ def test_a_canvas_too_small_for_the_groups_is_refused(groups, tmp_path):
         training.fit(network(), groups, config, tmp_path)
 
 
-@pytest.mark.parametrize("loss", ["nll", "mae", "mse"])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_the_objective_is_the_mean_log_of_each_groups_mean_loss_of_photons(loss):
     rng, s = np.random.default_rng(0), 30.0
     a, intensity = (rng.random((2, 8, 8, 4)).astype(np.float32) for _ in range(2))
@@ -263,6 +263,7 @@ def test_the_objective_is_the_mean_log_of_each_groups_mean_loss_of_photons(loss)
         "nll": 2 * (n * np.log(n / rate) - (n - rate)),
         "mae": np.abs(s * a - s * np.sqrt(intensity)),
         "mse": (s * a - s * np.sqrt(intensity)) ** 2,
+        "anscombe": (np.sqrt(n + 3 / 8) - losses.mean_root(tf.constant(rate)).numpy()) ** 2,
     }[loss]
     assert value.shape == () and float(value) == pytest.approx(
         np.log(elementwise.mean(axis=(1, 2, 3))).mean(), rel=1e-5

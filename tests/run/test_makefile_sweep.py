@@ -15,6 +15,7 @@ import yaml
 from standins import checkout, environment
 from test_makefile import make, ran, refuses, running, snapshot
 
+from ptycho.config import LOSSES
 from ptycho.study.campaigns import ask
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
@@ -54,9 +55,9 @@ def test_the_default_sweep_is_every_dose_loss_and_seed_without_side_effects_in_a
     assert done.returncode == 0, done.stderr
     assert snapshot(root) == before
     arms = re.findall(r"train-arm\.ipynb (\S+)/train-arm\.ipynb .* --jobs 2$", done.stdout, re.MULTILINE)
-    doses = ("1e2", "1e3", "low", "1e5", "1e6", "1e7", "high")
-    names = {f"reports/sweep/seed-{s}/{d}_{x}" for s in range(1, 6) for d in doses for x in ("nll", "mae", "mse")}
-    assert len(arms) == 105 and set(arms) == names
+    doses = ("1e2", "1e3", "2e3", "5e3", "low", "2e4", "5e4", "1e5", "1e6", "1e7", "high")
+    names = {f"reports/sweep/seed-{s}/{d}_{x}" for s in range(1, 6) for d in doses for x in LOSSES}
+    assert len(arms) == 220 and set(arms) == names
     assert done.stdout.count("ptycho bound reports/sweep/seed-") == 5
     assert done.stdout.count("ptycho gather reports/sweep\n") == 1
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ptycho.config import ModelConfig, TrainingConfig
+from ptycho.config import LOSSES, ModelConfig, TrainingConfig
 from ptycho.physics import losses, optics, photons
 from ptycho.physics.probes import disk
 from ptycho.physics.samples import make_object, random_positions
@@ -130,7 +130,7 @@ def test_where_nothing_is_measured_the_prediction_is_kept(mask):
     assert np.abs(found - optics.data_gradient(O, P, A, 0.0, 1e-9)[0]).max() > 0.01 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("loss", ["nll", "mae", "mse"])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_the_objective_is_the_mean_over_valid_pixels(mask, loss):
     rng, s = np.random.default_rng(0), 30.0
     a, intensity = (rng.random((2, N, N, 4)).astype(np.float32) for _ in range(2))
