@@ -9,10 +9,11 @@ from bench import calibration
 from ptycho.errors import TrainingError
 from ptycho.judge.gauge import remove_gauge
 from ptycho.judge.parts import judge
-from ptycho.physics import probes
+from ptycho.physics import photons, probes
 from ptycho.reconstruct import direct, positions
 from ptycho.scans import simulated
 from ptycho.scans.dose import normalise
+from ptycho.scans.rawdata import RawData
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def test_high_dose_is_reconstructed_to_nyquist(splits):
     found = judged(data, fit)
     assert found.amplitude_frc50 > 0.9
     assert found.phase_frc50 > 0.9
-    assert found.relative_mse < 1e-3
+    assert found.relative_mse < 1e-5
     assert fit.losses[-1] < fit.losses[0]
     assert np.array_equal(fit.probe, data.probeGuess)  # not asked to refine it
 
@@ -54,22 +55,37 @@ def test_frame_and_coverage_are_those_of_the_scan(splits):
     assert np.all(found.object[found.coverage == 0] == 1)
 
 
+def likeness(P, Q):
+    """The highest correlation of two probes (n, n), 0 to 1, over shifts of pixels and over phase ramps."""
+    shifts = [(dy, dx) for dy in range(-3, 4) for dx in range(-3, 4)]
+    spectra = [np.fft.fft2(np.roll(P, by, (0, 1)) * Q.conj(), s=(256, 256)) for by in shifts]
+    return np.abs(spectra).max() / np.linalg.norm(P) / np.linalg.norm(Q)
+
+
 def test_a_wrong_probe_is_refined(splits):
-    data = splits["train"].expose("1e9")
+    data = splits["train"].expose("1e6")
     y, x = np.mgrid[:64, :64] - 32
-    blurred = (np.exp(-(x**2 + y**2) / (2 * 8.0**2)) * 1.2).astype(np.complex64)
-    told = replace(data, probeGuess=blurred)
+    curved = (data.probeGuess * np.exp(1j * (x**2 + y**2) / 200)).astype(np.complex64)
+    told = replace(data, probeGuess=curved)
     kept = direct.fit(told, "mse", passes=25, batch_size=20)
     refined = direct.fit(told, "mse", passes=25, batch_size=20, refine_probe=True)
     assert refined.losses[-1] < kept.losses[-1] - 1
-    assert np.linalg.norm(refined.probe - blurred) > 0.1 * np.linalg.norm(blurred)
+    before, after = (1 - likeness(P.reshape(64, 64), data.probeGuess) for P in (curved, refined.probe))
+    assert after < 0.6 * before
 
 
 def test_incoherent_modes_are_added_and_explain_more(splits):
-    data = splits["heldout"].expose("1e4")
-    fit = direct.fit(data, "mse", passes=2, refine_probe=True, modes=3)
-    assert fit.probe.shape == (3, 64, 64)
-    assert all(np.linalg.norm(mode) > 0 for mode in fit.probe)
+    """Light of two modes, fitted by one and by two."""
+    of, x = splits["train"], np.arange(64) - 32
+    second = 0.7 * np.roll(of.probe * np.exp(0.1j * x), 4, axis=0)
+    P = np.stack([of.probe, second]).astype(np.complex64)
+    diff3d, s = photons.expose(photons.ideal_amplitude(of.object, P, of.x, of.y), 1e6, np.random.default_rng(0))
+    data = RawData(diff3d, of.x, of.y, of.probe, of.object, nphotons=1e6, intensity_scale=s)
+    one, two = (direct.fit(data, "mse", passes=12, batch_size=20, refine_probe=True, modes=n) for n in (1, 2))
+    assert two.probe.shape == (2, 64, 64) and all(np.linalg.norm(mode) > 0 for mode in two.probe)
+    assert two.losses[-1] < one.losses[-1] - 0.15
+    errors = [judged(data, fit).relative_mse for fit in (one, two)]
+    assert errors[1] < 0.85 * errors[0]
 
 
 def test_a_fit_that_diverges_is_refused(splits):
