@@ -1,12 +1,12 @@
 """The published dose-response of PtychoPINN's two losses, and ours in its setting, side by side.
 
-Published: FRC50 in rings, of 166 to Nyquist, of an object of lines with 392 pixels a side, N = 64, gridsize 2, 60
-epochs; single trainings, without intervals. That a loss resolves all 166 rings at 1e5 photons per pattern is put to two
-tests. By counting photons: to what frequency could any unbiased estimate correlate by one half with the truth, if its
-error were no more than the bound of Cramér and Rao? And by the correlation itself: what does the same reconstruction
-get when it is counted as the published one was? PtychoPINN correlates the images as they are cut, without a window, so
-that their edges, which are alike, correlate at every frequency (:mod:`ptycho.judge.frc`), and takes the first ring
-below one half.
+Published (arXiv:2602.21361, its figure of the dose): FRC50 in rings, of 166 to Nyquist, of an object of lines with 392
+pixels a side, N = 64, gridsize 2, 60 epochs; single trainings, without intervals. That a loss resolves all 166 rings at
+1e5 photons per pattern is put to two tests. By counting photons: to what frequency is an unbiased image expected to
+correlate by one half with the truth, if its errors are the least that Cramér and Rao allow? And by the correlation
+itself: what does the same reconstruction get when it is counted as the published one was? PtychoPINN correlates the
+images as they are cut, without a window, so that their edges, which are alike, correlate at every frequency
+(:mod:`ptycho.judge.frc`), and takes the first ring below one half.
 """
 
 import os
@@ -31,6 +31,8 @@ from ptycho.study import layout, sweep
 from ptycho.study.config import Arm
 
 SETTING = {"object_kind": "lines", "object_size": 392, "N": 64, "phase": 0.0, "illumination": "disk", "scan": None}
+TRAINING = {"architecture": "cnn", "gridsize": 2, "nepochs": 60}
+"""The published scan, and the published training on it."""
 RINGS = 166
 FRC50 = {
     "nll": {1e2: 21, 1e3: 45, 1e4: 72, 1e5: 165, 1e7: 166, 1e9: 165},
@@ -60,9 +62,9 @@ class Row:
     as_published: Interval | None
 
 
-def differs(made: Mapping[str, Any]) -> list[str]:
-    """In words, where what was simulated is not the published setting."""
-    return [f"{name} is {made.get(name)}, not {value}" for name, value in SETTING.items() if made.get(name) != value]
+def differs(made: Mapping[str, Any], setting: Mapping[str, Any]) -> list[str]:
+    """In words, where what was simulated or trained is not the published setting, SETTING or TRAINING."""
+    return [f"{name} is {made.get(name)}, not {value}" for name, value in setting.items() if made.get(name) != value]
 
 
 def beside_published(out: str | os.PathLike[str], entries: Sequence[Any], study: DoseResponse) -> list[Row]:

@@ -67,6 +67,17 @@ def simulated(out: str | os.PathLike[str]) -> dict[str, Any]:
     return made
 
 
+def trained(out: str | os.PathLike[str]) -> dict[str, Any]:
+    """How the networks of the sweep in `out` were trained: the parameters of its first arm. Raises ValueError where
+    there are none."""
+    plan = planned(out)
+    arm = None if plan is None else next(members(plan))
+    path = Path(out) if arm is None else folder(out, arm[0]) / layout.arm_parameters(arm[1])
+    if arm is None or (parameters := read_yaml(path, set())) is None:
+        raise ValueError(f"{path}: cannot be read; expected the parameters of an arm")
+    return parameters
+
+
 def members(plan: Mapping[str, Any]) -> Iterator[tuple[int, Arm]]:
     """Each seed's arms."""
     return product(plan["seeds"], arms(plan["doses"], plan["losses"]))

@@ -49,8 +49,17 @@ def test_the_setting_is_held_against_what_was_simulated(tmp_path):
     (tmp_path / "seed-3").mkdir()
     made = {**published.SETTING, "object_size": 256}
     (tmp_path / "seed-3" / "simulate.yaml").write_text(yaml.safe_dump(made))
-    assert published.differs(sweep.simulated(tmp_path)) == ["object_size is 256, not 392"]
-    assert published.differs(published.SETTING) == []
+    assert published.differs(sweep.simulated(tmp_path), published.SETTING) == ["object_size is 256, not 392"]
+    assert published.differs(published.SETTING, published.SETTING) == []
+    with pytest.raises(ValueError, match=r"low_nll.arm\.yaml: cannot be read; expected the parameters of an arm"):
+        sweep.trained(tmp_path)
+    (tmp_path / "seed-3" / "low_nll").mkdir()
+    told = {**published.TRAINING, "architecture": "unrolled", "nepochs": 5}
+    (tmp_path / "seed-3" / "low_nll" / "arm.yaml").write_text(yaml.safe_dump(told))
+    assert published.differs(sweep.trained(tmp_path), published.TRAINING) == [
+        "architecture is unrolled, not cnn",
+        "nepochs is 5, not 60",
+    ]
 
 
 def interval(mean):
