@@ -130,7 +130,7 @@ def factor_response(study: DoseResponse) -> Figure:
             label: str | None = f"{pair[1]} over {pair[0]}"
             for factor in study.factors:
                 if factor.method == method and (factor.reference, factor.other) == pair:
-                    x = factor.resolution + 0.012 * (number - (len(pairs) - 1) / 2)
+                    x = factor.level + 0.012 * (number - (len(pairs) - 1) / 2)
                     label = _draw_factor(cell, x, factor, COLOURS[number], label)
         for value, style in ((1, "-"), (CLAIMED, ":")):
             cell.axhline(value, color="0.5", linestyle=style, linewidth=0.8, zorder=0)

@@ -4,15 +4,43 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ptycho.findings.intervals import DRAWS, crossing, dose_ends, isotonic, mean_draws
 from ptycho.scans.exposure import OF_PHOTONS, Exposure
 
 
 @dataclass(frozen=True)
+class Yardstick:
+    """What images are compared by. field: of ``arm_table.Cell``. levels: at which losses are compared, each a fraction
+    of Nyquist, or where ``of_error`` a relative mean-square error."""
+
+    name: str
+    field: str
+    levels: tuple[float, ...]
+    of_error: bool = False
+
+    def rising(self, values: ArrayLike) -> NDArray[np.float64]:
+        """The values, as what rises with the dose: of an error, less its logarithm."""
+        values = np.asarray(values, np.float64)
+        return -np.log10(values, out=np.full(values.shape, np.nan), where=values > 0) if self.of_error else values
+
+    def words(self, level: float) -> str:
+        """'an FRC50 of 0.50 of Nyquist'."""
+        return f"a {self.name} of {level:.0e}" if self.of_error else f"an {self.name} of {level:.2f} of Nyquist"
+
+
+FRC50 = Yardstick("FRC50", "resolution", (0.25, 0.5, 0.75))
+OTHERS = (
+    Yardstick("FRC 1/7", "seventh", FRC50.levels),
+    Yardstick("relative error", "error", (1e-2, 1e-3, 5e-4), of_error=True),
+)
+"""Of the main comparison, and of those held beside it."""
+
+
+@dataclass(frozen=True)
 class Factor:
-    """How many times the photons of `reference` the loss `other` needs for the same mean FRC50, `resolution`.
+    """How many times the photons of `reference` the loss `other` needs for the same `level` of a yardstick.
 
     doses: photons per pattern at which (reference, other) reach it; None where they are not known.
     value: their ratio, or None for the `reason`. low, high: ends of the interval; None where the doses at hand set no
@@ -20,7 +48,8 @@ class Factor:
     """
 
     method: tuple[str, str]
-    resolution: float
+    yardstick: Yardstick
+    level: float
     reference: str
     other: str
     doses: tuple[float | None, float | None]
@@ -36,12 +65,13 @@ def factors(
     losses: tuple[str, str],
     doses: NDArray[np.float64],
     tables: tuple[NDArray[np.float64], NDArray[np.float64]],
-    resolutions: Sequence[float],
+    yardstick: Yardstick,
     rng: np.random.Generator,
     exposure: Exposure = OF_PHOTONS,
 ) -> list[Factor]:
-    """The factors of one pair: isotonic mean curves over log10 dose, crossed at each resolution, the draws like them.
+    """The factors of one pair: isotonic mean curves over log10 dose, crossed at each level, the draws like them.
 
+    tables: of either loss (seeds, doses), as the yardstick makes them rise.
     Both losses come from the same draws of seeds. A draw whose curve does not cross confines the factor on one side. A
     straight line from a dose where a seed leaps says nothing of when it begins to resolve (:func:`leaping`): a curve
     that crosses between such a dose and the next does so anywhere between the two; the factor has an interval alone.
@@ -52,7 +82,10 @@ def factors(
     least = int(n[n > 0].min())
     x = [np.log10(doses[own > 0]) for own in n]
     columns = [table[:, own > 0] for table, own in zip(tables, n, strict=True)]
-    leaps = [leaping(doses[own > 0], table).any(axis=0) for table, own in zip(columns, n, strict=True)]
+    leaps = [
+        np.zeros(len(at), bool) if yardstick.of_error else leaping(10**at, table).any(axis=0)
+        for at, table in zip(x, columns, strict=True)
+    ]
 
     def rising(curves: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
         return [isotonic(curve, own[own > 0]) for curve, own in zip(curves, n, strict=True)]
@@ -62,11 +95,12 @@ def factors(
         both = mean_draws(np.concatenate(columns, axis=1), DRAWS, rng)
         drawn = rising(np.split(both, [len(x[0])], axis=1))
     found = []
-    for value in resolutions:
+    for level in yardstick.levels:
+        value = float(yardstick.rising(level))
         spans = [crossing(x[k], means[k], value, leaps[k]) for k in (0, 1)]
         reference, other = (float(10**low) if low == high else None for low, high in spans)
         open_ends = [(loss, *span) for loss, span in zip(losses, spans, strict=True) if span[0] != span[1]]
-        reasons = [_unknown(loss, value, low, high, exposure) for loss, low, high in open_ends]
+        reasons = [_unknown(loss, yardstick.words(level), low, high, exposure) for loss, low, high in open_ends]
         factor = None if reference is None or other is None else other / reference
         ends: tuple[float | None, float | None] = (None, None)
         if drawn is None:
@@ -74,7 +108,9 @@ def factors(
         else:
             (low_a, high_a), (low_b, high_b) = (crossing(x[k], drawn[k], value, leaps[k]) for k in (0, 1))
             ends = dose_ends(low_b - high_a, high_b - low_a)
-        found.append(Factor(method, value, *losses, (reference, other), factor, *ends, least, "; ".join(reasons)))
+        found.append(
+            Factor(method, yardstick, level, *losses, (reference, other), factor, *ends, least, "; ".join(reasons))
+        )
     return found
 
 
@@ -89,15 +125,13 @@ def leaping(doses: NDArray[np.floating], table: NDArray[np.floating]) -> NDArray
     return leaps
 
 
-def _unknown(
-    loss: str, resolution: float, low: NDArray[np.float64], high: NDArray[np.float64], exposure: Exposure
-) -> str:
-    """Why nobody knows where, between the bounds of log10 dose, a curve reaches the resolution."""
+def _unknown(loss: str, wanted: str, low: NDArray[np.float64], high: NDArray[np.float64], exposure: Exposure) -> str:
+    """Why nobody knows where, between the bounds of log10 dose, a curve reaches what is wanted."""
     if np.isinf(high):
-        return f"{loss} does not reach {resolution:.2f} of Nyquist at any dose up to {exposure.words(float(10**low))}"
+        return f"{loss} does not reach {wanted} at any dose up to {exposure.words(float(10**low))}"
     if np.isinf(low):
-        return f"{loss} resolves more than {resolution:.2f} of Nyquist already at {exposure.words(float(10**high))}"
+        return f"{loss} does better than {wanted} already at {exposure.words(float(10**high))}"
     return (
-        f"{loss} reaches {resolution:.2f} of Nyquist anywhere between {exposure.words(float(10**low))}, where a seed "
+        f"{loss} reaches {wanted} anywhere between {exposure.words(float(10**low))}, where a seed "
         f"resolves nothing or leaps, and {exposure.dose(float(10**high)):.3g}"
     )

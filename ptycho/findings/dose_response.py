@@ -10,7 +10,7 @@ Intervals are of 95 %, each by itself; :mod:`ptycho.findings.intervals` says how
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations, product
 from typing import Any
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ptycho.config import DIRECT, PARTS
 from ptycho.findings.arm_table import STATUSES, Cell, MeanFRC, Method, arms_by_key, first_cell
-from ptycho.findings.dose_factor import Factor, factors, leaping
+from ptycho.findings.dose_factor import FRC50, OTHERS, Factor, factors, leaping
 from ptycho.findings.intervals import Interval, geometric_interval, mean_interval, range_interval
 from ptycho.scans.exposure import OF_PHOTONS, Exposure
 from ptycho.scans.reconstruction import SPLITS
@@ -102,10 +102,11 @@ class Limit:
 class DoseResponse:
     """A whole study. quantity: which FRC50.
 
-    errors: curves of the relative mean-square error, geometric means. limits: the least that it could be. efficiencies
-    and attained: curves of limit / error, of the counting and of the Cramér-Rao limit; 1 is all that photons allow,
-    more is prior knowledge. faults: every arm that contributes nothing, by name, and why. exposure: what doses are to
-    the sample. Doses here are particles per pattern; figures and words tell them in its unit.
+    factors: by FRC50; others: by the other yardsticks. errors: curves of the relative mean-square error, geometric
+    means. limits: the least that it could be. efficiencies and attained: curves of limit / error, of the counting and
+    of the Cramér-Rao limit; 1 is all that photons allow, more is prior knowledge. faults: every arm that contributes
+    nothing, by name, and why. exposure: what doses are to the sample. Doses here are particles per pattern; figures and
+    words tell them in its unit.
     """
 
     quantity: str
@@ -113,6 +114,7 @@ class DoseResponse:
     curves: tuple[Curve, ...]
     differences: tuple[Difference, ...]
     factors: tuple[Factor, ...]
+    others: tuple[Factor, ...]
     errors: tuple[Curve, ...]
     limits: tuple[Limit, ...]
     efficiencies: tuple[Curve, ...]
@@ -124,7 +126,7 @@ class DoseResponse:
 def dose_response_of(
     entries: Sequence[Any],
     quantity: str = "amplitude_frc50",
-    resolutions: Sequence[float] = (0.25, 0.5, 0.75),
+    resolutions: Sequence[float] = FRC50.levels,
     seed: int = 0,
 ) -> DoseResponse:
     """The study that arms make together.
@@ -156,7 +158,7 @@ def dose_response_of(
         if any(arm.get(part) for arm in arms.values()):  # one fit, whichever network was trained beside it
             methods.append(((DIRECT, split), architectures))
 
-    parts: dict[str, list[Any]] = {name: [] for name in (*CURVES, "differences", "factors", "limits")}
+    parts: dict[str, list[Any]] = {name: [] for name in (*CURVES, "differences", "factors", "others", "limits")}
     rng = np.random.default_rng(seed)
     for method, owners in methods:
         part = fitted[method[1]] if method[0] == DIRECT else method[1]
@@ -178,7 +180,14 @@ def dose_response_of(
             for dose, apart, *ranges in zip(doses, (first - second).T, *(near[loss] for loss in pair), strict=True):
                 interval = range_interval(apart) if any(ranges) else mean_interval(apart)
                 parts["differences"].append(Difference(method, dose, *pair, interval))
-            parts["factors"] += factors(method, pair, np.array(doses), (first, second), resolutions, rng, told)
+            measure = replace(FRC50, levels=tuple(resolutions))
+            parts["factors"] += factors(method, pair, np.array(doses), (first, second), measure, rng, told)
+            for other in OTHERS:
+                both = (
+                    np.array([[other.rising(getattr(one, other.field)) for one in row] for row in cells[loss]]).T
+                    for loss in pair
+                )
+                parts["others"] += factors(method, pair, np.array(doses), tuple(both), other, rng, told)
     if not any(point.interval.n for curve in parts["curves"] for point in curve.points):
         raise ValueError(f"no arm has {quantity}; found {len(entries)} entries, faults: {'; '.join(faults) or 'none'}")
     whole = {name: tuple(found) for name, found in parts.items()}
@@ -244,11 +253,11 @@ def response_rows(study: DoseResponse) -> list[dict[str, Any]]:
 
 
 def factor_rows(study: DoseResponse) -> list[dict[str, Any]]:
-    """The numbers beside `factor_response`: a row a method, pair of losses and resolution."""
+    """The numbers beside `factor_response`: a row a method, pair of losses, yardstick and level of it."""
     return [
-        {"method": one.method[0], "split": one.method[1], "resolution": one.resolution}
+        {"method": one.method[0], "split": one.method[1], "yardstick": one.yardstick.name, "level": one.level}
         | {"reference": one.reference, "other": one.other}
         | {"reference_dose": one.doses[0], "other_dose": one.doses[1], "factor": one.value}
         | {"low": one.low, "high": one.high, "seeds": one.n, "reason": one.reason}
-        for one in study.factors
+        for one in (*study.factors, *study.others)
     ]

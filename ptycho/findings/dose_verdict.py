@@ -4,7 +4,7 @@ import math
 from itertools import pairwise
 
 from ptycho.findings.arm_table import Method
-from ptycho.findings.dose_factor import Factor
+from ptycho.findings.dose_factor import FRC50, Factor
 from ptycho.findings.dose_response import Curve, Difference, DoseResponse, Point, method_label, methods_of
 from ptycho.findings.intervals import Interval, share_interval
 from ptycho.scans.exposure import Exposure
@@ -23,7 +23,8 @@ def verdict_in_words(study: DoseResponse) -> list[str]:
         for found in (difference for difference in study.differences if difference.method == method):
             pair = [points[method, loss, found.nphotons] for loss in (found.first, found.second)]
             sentences.append(f"{where}: {_difference(found, pair[0], pair[1], study.exposure)}")
-        sentences += [f"{where}: {_factor(one, study.exposure)}" for one in study.factors if one.method == method]
+        measured = (*study.factors, *study.others)
+        sentences += [f"{where}: {_factor(one, study.exposure)}" for one in measured if one.method == method]
         sentences += [f"{where}: {_efficiency(c, study.exposure)}" for c in study.efficiencies if c.method == method]
     return sentences + caveats(study)
 
@@ -88,7 +89,7 @@ def _difference(found: Difference, first: Point, second: Point, exposure: Exposu
 
 
 def _factor(found: Factor, exposure: Exposure) -> str:
-    needs = f"for an FRC50 of {found.resolution:.2f} of Nyquist {found.other} needs"
+    needs = f"for {found.yardstick.words(found.level)} {found.other} needs"
     times = f"times the {exposure.particle} of {found.reference}"
     if found.value is not None:
         reference, other = (exposure.dose(dose or 0) for dose in found.doses)
@@ -99,7 +100,7 @@ def _factor(found: Factor, exposure: Exposure) -> str:
         claim = "; the interval contains 1, the losses are not shown to differ" if contains_one else ""
         return f"{needs} {found.value:.3g} {_ends(found)} {times} {doses}{claim}."
     if not _known(found):
-        return f"for an FRC50 of {found.resolution:.2f} of Nyquist no factor can be given: {found.reason}."
+        return f"for {found.yardstick.words(found.level)} no factor can be given: {found.reason}."
     ends = (("more", found.low), ("less", found.high))
     bounds = [f"{word} than {end:.3g}" for word, end in ends if end is not None]
     return f"{needs} {' and '.join(bounds)} {times} (ends of the interval; {_seeds(found.n)}): {found.reason}."
@@ -121,6 +122,7 @@ def verdict_in_short(study: DoseResponse) -> list[str]:
         where = method_label(method)
         for pair in dict.fromkeys((d.first, d.second) for d in study.differences if d.method == method):
             sentences.append(f"{where}: {_short_factors(study, method, pair)}")
+            sentences += [f"{where}: {told}" for told in _yardsticks(study, method, pair)]
             sentences.append(f"{where}: {_short_differences(study, method, pair)}")
         sentences += [f"{where}: {_short_limit(c, study.exposure)}" for c in study.attained if c.method == method]
         for curve in (one for one in study.curves if one.method == method):
@@ -136,7 +138,7 @@ def _short_factors(study: DoseResponse, method: Method, pair: tuple[str, str]) -
     told: list[str] = []
     claim: dict[str, list[str]] = {"excluded, it is more": [], "excluded, it is less": [], "not excluded": []}
     for factor in study.factors:
-        low, high, at = factor.low, factor.high, f"{factor.resolution:.2f}"
+        low, high, at = factor.low, factor.high, f"{factor.level:.2f}"
         if (factor.method, factor.reference, factor.other) != (method, *pair) or not _known(factor):
             continue
         value = "" if factor.value is None else f"{factor.value:.3g} "
@@ -150,6 +152,33 @@ def _short_factors(study: DoseResponse, method: Method, pair: tuple[str, str]) -
     words = f"{pair[1]} needs, for an FRC50 in fractions of Nyquist, {times}: "
     claims = "; ".join(f"{word} at {', '.join(at)}" for word, at in claim.items() if at)
     return words + ", ".join(told) + "." + (f" A factor of {CLAIMED:g} is {claims}." if claims else "")
+
+
+def _yardsticks(study: DoseResponse, method: Method, pair: tuple[str, str]) -> list[str]:
+    """The factors of one pair by each other yardstick, and where yardsticks contradict one another."""
+    told, more, less = [], dict[str, None](), dict[str, None]()
+    own = [one for one in (*study.factors, *study.others) if (one.method, one.reference, one.other) == (method, *pair)]
+    for name in dict.fromkeys(one.yardstick.name for one in own):
+        known = [one for one in own if one.yardstick.name == name and _known(one)]
+        levels = [f"{one.level:.0e}" if one.yardstick.of_error else f"{one.level:.2f}" for one in known]
+        for one, level in zip(known, levels, strict=True):
+            if one.n > 1 and one.low is not None and one.low > 1:
+                more[f"{name} {level}"] = None
+            if one.n > 1 and one.high is not None and one.high < 1:
+                less[f"{name} {level}"] = None
+        if name != FRC50.name and known:
+            each = (
+                ("" if one.value is None else f"{one.value:.3g} ")
+                + f"{_ends(one) if one.n > 1 else '(one seed)'} at {at}"
+                for one, at in zip(known, levels, strict=True)
+            )
+            needs = f"{pair[1]} needs, times the {study.exposure.particle} of {pair[0]}"
+            told.append(f"by {name} {needs}: {', '.join(each)}.")
+    if more and less:
+        told.append(
+            f"the yardsticks disagree: {pair[1]} needs more by {', '.join(more)}, and less by {', '.join(less)}."
+        )
+    return told
 
 
 def _known(factor: Factor) -> bool:

@@ -22,7 +22,7 @@ from ptycho.config import DIRECT
 from ptycho.files import text_table
 from ptycho.findings.dose_response import DoseResponse
 from ptycho.findings.intervals import Interval, mean_interval
-from ptycho.judge.frc import BAND, FRCCurve, frc
+from ptycho.judge.frc import BAND, FRCCurve, first_crossing, frc
 from ptycho.judge.metrics import Evaluation
 from ptycho.judge.parts import judge_object
 from ptycho.scans.rawdata import RawData
@@ -88,7 +88,7 @@ def beside_published(out: str | os.PathLike[str], entries: Sequence[Any], study:
                 scan = RawData.load(sweep.folder(out, entry["seed"]) / layout.scan_file(words[nphotons], "train"))
                 found = load_reconstructions(Path(out) / entry["name"] / layout.RECONSTRUCTION)
                 judged = judge_object(found["train"], scan)
-                counted.append(first_ring(without_window(judged)))
+                counted.append(first_crossing(without_window(judged)))
                 limits += [entry["train"][name] for name in ["amplitude_frc50_limit"] if name in entry["train"]]
             network, direct = (points.get(((name, "train"), loss, nphotons)) for name in (trained, DIRECT))
             limit = float(np.mean(limits)) if limits else None
@@ -106,12 +106,6 @@ def without_window(judged: Evaluation) -> FRCCurve:
             break
     image, truth = (np.abs(one)[square] for one in (aligned.object, aligned.truth))
     return frc(image, truth, np.ones(image.shape))
-
-
-def first_ring(curve: FRCCurve) -> float:
-    """The first ring whose correlation is below one half, as a fraction of Nyquist; 1.0 when there is none. So
-    PtychoPINN counts FRC50: ptycho/evaluation.py, `frc50`; it smooths the correlation only where that is asked for."""
-    return float(next(iter(curve.frequency[curve.correlation < 0.5]), 1.0))
 
 
 def published_table(rows: Sequence[Row]) -> str:

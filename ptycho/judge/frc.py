@@ -135,15 +135,20 @@ def _rings(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, Callable[[np
 def threshold(n: np.ndarray, kind: str) -> np.ndarray:
     """The correlation, float64 (rings,), below which a ring of n Fourier pixels holds too little information. kind:
     'half-bit' (the halves of one scan; van Heel and Schatz 2005, eq. 17), 'one-bit' (two full reconstructions; eq. 14),
-    or '0.5', the fixed value. Raises ValueError on another."""
+    or '0.5' or '1/7', fixed values. Raises ValueError on another."""
     if kind not in _LIMITS:
-        raise ValueError(f"unknown FRC threshold {kind!r}; accepted are '0.5', 'half-bit' and 'one-bit'")
+        raise ValueError(f"unknown FRC threshold {kind!r}; accepted are {', '.join(map(repr, _LIMITS))}")
     a, b, c, d = _LIMITS[kind]
     root = np.sqrt(np.asarray(n, np.float64))
     return (a + b / root) / (c + d / root)
 
 
-_LIMITS = {"0.5": (0.5, 0, 1, 0), "half-bit": (0.2071, 1.9102, 1.2071, 0.9102), "one-bit": (0.5, 2.4142, 1.5, 1.4142)}
+_LIMITS = {
+    "0.5": (0.5, 0, 1, 0),
+    "1/7": (1 / 7, 0, 1, 0),
+    "half-bit": (0.2071, 1.9102, 1.2071, 0.9102),
+    "one-bit": (0.5, 2.4142, 1.5, 1.4142),
+}
 """(a, b, c, d) of (a + b / sqrt(n)) / (c + d / sqrt(n))."""
 
 
@@ -182,6 +187,12 @@ def threshold_crossing(curve: FRCCurve, kind: str) -> float:
 def frc50(curve: FRCCurve) -> float:
     """The `threshold_crossing` of one half, as a fraction of Nyquist; 1.0 when there is none."""
     return threshold_crossing(curve, "0.5")
+
+
+def first_crossing(curve: FRCCurve) -> float:
+    """The frequency, as a fraction of Nyquist, of the first ring whose correlation is below one half; 1.0 when there is
+    none. So most papers count FRC50, PtychoPINN among them (ptycho/evaluation.py, `frc50`): one ring decides."""
+    return float(next(iter(curve.frequency[curve.correlation < 0.5]), 1.0))
 
 
 def period_px(fraction: float) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
-from ptycho.judge.frc import FRCCurve, frc50, masked_frc
+from ptycho.judge.frc import FRCCurve, first_crossing, frc50, masked_frc, threshold_crossing
 from ptycho.judge.gauge import Aligned, flatten_phase, remove_gauge
 from ptycho.scans.reconstruction import Reconstruction
 
@@ -22,7 +22,8 @@ class Numbers:
     """What metrics.json tells of every reconstruction, over the evaluated pixels.
 
     A value is None where it does not exist: FRC50 of what was not recovered, anything of a contrast the truth lacks.
-    *frc50: fraction of Nyquist. amplitude_psnr_db: dB, amplitude_ssim: both at the range of the truth's amplitude.
+    *frc50: fraction of Nyquist; *first: the same by the first ring below one half; *seventh: by a threshold of 1/7.
+    amplitude_psnr_db: dB, amplitude_ssim: both at the range of the truth's amplitude.
     *pearson: correlation coefficients. relative_mse: sum |R - O|^2 / sum |O|^2 of the complex object; photon_bound: its
     least value by photon counting. amplitude_level: of the image as it was reconstructed, in units of the truth's; one
     is unbiased, and noise does not move it. absolute_mse: the relative_mse where of the scale the phase alone is
@@ -40,6 +41,10 @@ class Numbers:
     deviance: float | None
     amplitude_level: float
     absolute_mse: float
+    amplitude_first: float | None
+    phase_first: float | None
+    amplitude_seventh: float | None
+    phase_seventh: float | None
 
 
 NAMES = tuple(field.name for field in fields(Numbers))
@@ -149,14 +154,19 @@ def evaluate(
     phase, true_phase = (np.angle(o) for o in flatten_phase(aligned))
 
     def compare(a: np.ndarray, b: np.ndarray, level: float) -> tuple[Any, ...]:
-        """Pearson r, contrast ratio, FRC and FRC50; None where the truth has no contrast or nothing was recovered."""
+        """Pearson r, contrast ratio, FRC, and where that falls below one half, for the first time, and below 1/7; None
+        where the truth has no contrast or nothing was recovered."""
         if not np.std(b[mask]) > NO_CONTRAST * level or (b is true and not data_range > NO_CONTRAST * level):
-            return (None,) * 4
+            return (None,) * 6
         r, contrast, found = pearson(a, b, mask), contrast_ratio(a, b, mask), masked_frc(a, b, mask)
-        return r, contrast, found, frc50(found) if r >= RECOVERED_PEARSON and contrast >= RECOVERED_CONTRAST else None
+        recovered = r >= RECOVERED_PEARSON and contrast >= RECOVERED_CONTRAST
+        resolved = (frc50(found), first_crossing(found), threshold_crossing(found, "1/7")) if recovered else (None,) * 3
+        return r, contrast, found, *resolved
 
-    r, contrast, amplitude_frc, amplitude_frc50 = compare(image, true, true[mask].mean())
-    phase_r, _, phase_frc, phase_frc50 = compare(phase, true_phase, 1.0)
+    r, contrast, amplitude_frc, amplitude_frc50, amplitude_first, amplitude_seventh = compare(
+        image, true, true[mask].mean()
+    )
+    phase_r, _, phase_frc, phase_frc50, phase_first, phase_seventh = compare(phase, true_phase, 1.0)
     coverage = np.asarray(reconstruction.coverage, np.float64)
     share = coverage[aligned.box][mask].sum() / coverage.sum()
     found, O, modulus = aligned.object[mask], aligned.truth[mask], abs(aligned.scale) or 1.0  # 0 of an empty image
@@ -174,6 +184,10 @@ def evaluate(
         deviance=None if deviance is None else float(deviance),
         amplitude_level=float(level),
         absolute_mse=float(unscaled),
+        amplitude_first=amplitude_first,
+        phase_first=phase_first,
+        amplitude_seventh=amplitude_seventh,
+        phase_seventh=phase_seventh,
         collapsed=amplitude_frc50 is None and phase_frc50 is None,
         data_range=data_range,
         contrast_ratio=contrast,

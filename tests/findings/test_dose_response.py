@@ -21,7 +21,7 @@ def curve_of(found, loss, method=METHODS[0]):
 
 
 def factors_of(found, method=METHODS[0]):
-    return {factor.resolution: factor for factor in found.factors if factor.method == method}
+    return {factor.level: factor for factor in found.factors if factor.method == method}
 
 
 def test_curves_are_means_over_seeds_with_the_intervals_of_student():
@@ -88,7 +88,7 @@ def test_a_resolution_that_one_loss_never_reaches_has_a_lower_bound_only():
     assert factor.value is None and factor.high is None
     assert factor.doses[0] is not None and factor.doses[1] is None
     assert 8 < factor.low < 10  # nll reaches it at 1e4, mae nowhere up to 1e5
-    assert factor.reason == "mae does not reach 0.75 of Nyquist at any dose up to 1e+05 photons per pattern"
+    assert factor.reason == "mae does not reach an FRC50 of 0.75 of Nyquist at any dose up to 1e+05 photons per pattern"
 
 
 def test_a_resolution_reached_below_the_lowest_dose_bounds_the_factor_too():
@@ -96,10 +96,10 @@ def test_a_resolution_reached_below_the_lowest_dose_bounds_the_factor_too():
     factor = factors_of(dose_response_of(arms, resolutions=(0.6,)))[0.6]
     assert factor.value is None and factor.high is None
     assert 1.1 < factor.low < 1.26  # mae needs 1.26e4; of nll all that is known is that 1e4 are more than enough
-    assert "nll resolves more than 0.60 of Nyquist already at 1e+04" in factor.reason
+    assert "nll does better than an FRC50 of 0.60 of Nyquist already at 1e+04" in factor.reason
     both = factors_of(dose_response_of([a for a in study(needs=5.0) if a["nphotons"] > 1e4]))[0.25]
     assert (both.value, both.low, both.high) == (None, None, None)
-    assert "no factor can be given: nll resolves more than 0.25" in " ".join(
+    assert "no factor can be given: nll does better than an FRC50 of 0.25" in " ".join(
         verdict_in_words(dose_response_of([a for a in study() if a["nphotons"] > 1e4]))
     )
 
@@ -122,7 +122,10 @@ def test_across_a_collapse_the_doses_at_hand_confine_the_factor_and_no_line_is_d
     words = " ".join(verdict_in_words(found))
     ends = f"more than {factors[0.4].low:.3g} and less than {factors[0.4].high:.3g} times the photons of nll"
     assert ends in words
-    assert "mae reaches 0.40 of Nyquist anywhere between 1e+03 photons per pattern, where a seed resolves" in words
+    assert (
+        "mae reaches an FRC50 of 0.40 of Nyquist anywhere between 1e+03 photons per pattern, where a seed resolves"
+        in words
+    )
     assert f"[{factors[0.4].low:.3g}, {factors[0.4].high:.3g}] at 0.40" in " ".join(verdict_in_short(found))
 
 
@@ -169,6 +172,33 @@ def test_a_factor_is_confined_where_a_seed_leaps():
     assert factor.value is None and "leaps" in factor.reason and factor.low < 5 < factor.high
     assert factors_of(found, METHODS[2])[0.6].value == pytest.approx(5, rel=0.1)  # the direct fit did not
     assert any("A star marks a cell near a collapse" in sentence for sentence in verdict_in_words(found))
+
+
+def test_every_yardstick_has_its_factor_and_the_verdict_says_where_they_disagree():
+    """mae needs 5 times the photons for an equal FRC50, 2 times for 1/7, and half of them for an equal error."""
+    rng, arms = np.random.default_rng(0), study(needs=5.0)
+    for a in arms:
+        needs = {"nll": (1, 1), "mae": (2, 0.5)}[a["loss"]]
+        for part in ("train", "heldout", "direct"):
+            seventh = (np.log10(a["nphotons"] / needs[0]) - 1) / 4 + rng.normal(0, 0.002)
+            a[part] |= {"amplitude_seventh": float(np.clip(seventh, 0, 1))}
+            a[part] |= {"relative_mse": 10 * needs[1] / a["nphotons"] * float(np.exp(rng.normal(0, 0.02)))}
+    found = dose_response_of(arms)
+    by = {(one.yardstick.name, one.level): one for one in found.others if one.method == METHODS[0]}
+    assert by["FRC 1/7", 0.5].value == pytest.approx(2, rel=0.05)
+    assert by["FRC 1/7", 0.5].low < 2 < by["FRC 1/7", 0.5].high
+    assert by["relative error", 1e-3].value == pytest.approx(0.5, rel=0.05)
+    assert 0.45 < by["relative error", 1e-3].low < by["relative error", 1e-3].high < 0.55
+    assert by["relative error", 1e-3].doses == pytest.approx((1e4, 5e3), rel=0.1)
+    words = " ".join(verdict_in_short(found))
+    assert "by relative error mae needs, times the photons of nll: 0.5" in words
+    assert (
+        "the yardsticks disagree: mae needs more by FRC50 0.25" in words and "and less by relative error 1e-02" in words
+    )
+    whole = " ".join(verdict_in_words(found))
+    assert "for a relative error of 1e-03 mae needs 0.5" in whole and "for an FRC 1/7 of 0.50 of Nyquist mae" in whole
+    agreed = [a for a in study(needs=5.0)]
+    assert "disagree" not in " ".join(verdict_in_short(dose_response_of(agreed)))
 
 
 def test_arms_that_tell_nothing_are_left_out_by_name():

@@ -131,13 +131,14 @@ def test_the_rates_that_are_trained_with_are_those_the_rule_chose(report, used):
             float(row["heldout"]),
             row["status"],
         )
-        for row in readme.rows(f"{report}/learning_rates.csv")
+        for one in (report, f"{report}-anscombe")
+        for row in readme.rows(f"{one}/learning_rates.csv")
     ]
     assert learning_rates.choose(committed, used) == used
 
 
 def test_what_the_fit_without_a_network_resolves_does_not_hang_on_its_rate():
-    rows = readme.rows("rates-direct/learning_rates.csv")
+    rows = [row for one in ("", "-anscombe") for row in readme.rows(f"rates-direct{one}/learning_rates.csv")]
     by_case = {}
     for row in rows:
         by_case.setdefault((row["loss"], row["nphotons"]), []).append(float(row["train"]))

@@ -11,7 +11,7 @@ from ptycho.figures import sweeps
 from ptycho.findings import published
 from ptycho.findings.intervals import Interval
 from ptycho.findings.published import Row
-from ptycho.judge.frc import FRCCurve
+from ptycho.judge.frc import FRCCurve, first_crossing
 from ptycho.judge.metrics import evaluate
 from ptycho.physics import samples
 from ptycho.scans.reconstruction import Reconstruction
@@ -36,7 +36,7 @@ def test_cut_edges_correlate_where_nothing_is_resolved():
 )
 def test_a_single_ring_decides_what_is_published(correlation, expected):
     curve = FRCCurve(np.arange(1, 5) / 4, np.array(correlation, float), np.full(4, 10))
-    assert published.first_ring(curve) == expected
+    assert first_crossing(curve) == expected
 
 
 def test_the_setting_is_held_against_what_was_simulated(tmp_path):

@@ -27,6 +27,10 @@ KEYS = {
     "deviance",
     "amplitude_level",
     "absolute_mse",
+    "amplitude_first",
+    "phase_first",
+    "amplitude_seventh",
+    "phase_seventh",
 }
 
 
