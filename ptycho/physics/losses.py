@@ -73,8 +73,10 @@ def mean_root(rate: tf.Tensor) -> tf.Tensor:
     for n in reversed(range(TERMS)):  # r_0 + l/1 (r_1 + l/2 (r_2 + ...)): no factorial overflows
         summed = summed * (few / (n + 1)) + math.sqrt(n + STABILISER)
     u = many + STABILISER
-    series = 1 - many / (8 * u**2) + many / (16 * u**3) - 5 * (3 * many**2 + many) / (128 * u**4)
-    series += 7 * (10 * many**2 + many) / (256 * u**5) - 21 * (15 * many**3 + 25 * many**2) / (1024 * u**6)
+    v = 1 / u
+    w = many * v  # powers of a rate of 1e9 would overflow
+    series = 1 - w * v * (1 / 8 - v / 16 + 5 * (3 * w + v) * v / 128 - 7 * (10 * w + v) * v**2 / 256)
+    series -= 21 * (15 * w + 25 * v) * w**2 * v**3 / 1024
     return tf.where(rate < FEW, summed * tf.exp(-few), tf.sqrt(u) * series)
 
 

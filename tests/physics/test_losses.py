@@ -54,6 +54,15 @@ def test_the_mean_root_is_summed_over_all_counts(rate):
     assert float(tape.gradient(found, at)) == pytest.approx(slope, abs=1e-5, rel=1e-4)
 
 
+@pytest.mark.parametrize("rate", [1e3, 1e6, 1e9, 1e11])
+def test_the_mean_root_of_many_photons_is_their_root(rate):
+    at = tf.Variable(np.float32(rate))
+    with tf.GradientTape() as tape:
+        found = losses.mean_root(at)
+    assert float(found) == pytest.approx(np.sqrt(rate + 0.125), rel=1e-6)
+    assert float(tape.gradient(found, at)) == pytest.approx(0.5 / np.sqrt(rate), rel=1e-3)
+
+
 @pytest.mark.parametrize("rate", [0.01, 0.1, 1.0, 4.0, 30.0, 1e3])
 def test_the_stabilised_error_is_least_at_the_true_rate_and_that_of_plain_amplitudes_is_not(rate):
     n = np.arange(3000)
