@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ptycho.figures.style import COLOURS, dose_label, error_bars, legend_beside, line, panels, sample_axis, styled
-from ptycho.findings.arm_table import Curves
-from ptycho.findings.dose_response import Curve, DoseResponse, method_label, methods_of
-from ptycho.findings.dose_verdict import CLAIMED
+from ptycho.findings.response.dose_response import Curve, DoseResponse, method_label, methods_of
+from ptycho.findings.response.dose_verdict import CLAIMED
+from ptycho.findings.response.spectra import Curves, SpectralRatio
 from ptycho.scans.exposure import OF_PHOTONS, Exposure
 
 UNBIASED = "photon limit,\nunbiased"
@@ -97,26 +98,52 @@ def frc_response(found: Curves, exposure: Exposure = OF_PHOTONS) -> Figure:
     """Fourier ring correlation with the truth, a row a method and a column a dose: means over seeds, 95 % intervals."""
     if not found.curves:
         raise ValueError("no data: no FRC curve to draw")
-    methods, losses = methods_of(found.curves), _losses(found.curves)
-    doses = sorted({curve.nphotons for curve in found.curves})
-    size = 1.5 * len(doses) + 1.4, 1.7 * len(methods) + 0.6
-    figure, axes = panels(*size, len(methods), len(doses), sharex=True, sharey=True)
-    for curve in found.curves:
-        cell = axes[methods.index(curve.method), doses.index(curve.nphotons)]
+    figure, cells = _by_dose(found.curves, exposure)
+    for curve, cell, colour in cells:
         mean, low, high = curve.correlation.T
-        colour = COLOURS[losses.index(curve.loss)]
         cell.plot(curve.frequency, mean, color=colour, linewidth=1, label=curve.loss)
         cell.fill_between(curve.frequency, low, high, color=colour, alpha=0.2, linewidth=0)
+    for cell in figure.axes:
+        cell.axhline(0.5, color="0.6", linestyle="--", linewidth=0.7, zorder=0)
+        cell.set(ylim=(-0.15, 1.05))
+    return figure
+
+
+@styled
+def efficiency_response(ratios: Sequence[SpectralRatio], exposure: Exposure = OF_PHOTONS) -> Figure:
+    """Detective quantum efficiency by frequency, a row a method and a column a dose; 1 is an unbiased image with the
+    least noise that the photons allow, more is knowledge of what objects look like."""
+    if not ratios:
+        raise ValueError("no data: no bound to compare with")
+    figure, cells = _by_dose(ratios, exposure)
+    for one, cell, colour in cells:
+        cell.plot(one.frequency, one.efficiency, color=colour, linewidth=1, label=one.loss)
+    for cell in figure.axes:
+        cell.axhline(1, color="0.6", linestyle="--", linewidth=0.7, zorder=0)
+        cell.set(yscale="log", ylim=(1e-2, 1e2))
+    return figure
+
+
+def _by_dose(curves: Sequence[Any], exposure: Exposure) -> tuple[Figure, list[tuple[Any, Axes, str]]]:
+    """A grid of axes over frequency, a row a method and a column a dose; and of each curve its axes and colour. The
+    legend holds what is drawn in the last column of the first row."""
+    methods, losses = methods_of(curves), _losses(curves)
+    doses = sorted({curve.nphotons for curve in curves})
+    size = 1.5 * len(doses) + 1.4, 1.7 * len(methods) + 0.6
+    figure, axes = panels(*size, len(methods), len(doses), sharex=True, sharey=True)
     for cell, method in zip(axes[:, 0], methods, strict=True):
         cell.set_ylabel(method_label(method).replace(" ", "\n", 1))
     for cell in axes.flat:
-        cell.axhline(0.5, color="0.6", linestyle="--", linewidth=0.7, zorder=0)
-        cell.set(xlim=(0, 1), ylim=(-0.15, 1.05), xticks=(0, 0.5, 1))
+        cell.set(xlim=(0, 1), xticks=(0, 0.5, 1))
     for cell, dose in zip(axes[0], doses, strict=True):
         cell.set_title(f"{dose_label(exposure.dose(dose))} {exposure.short}", fontsize=8)
     figure.supxlabel("spatial frequency (fraction of Nyquist)", fontsize=9)
-    legend_beside(axes[0, -1])
-    return figure
+    handles = [Line2D([], [], color=colour, linewidth=1) for colour, _ in zip(COLOURS, losses, strict=False)]
+    legend_beside(axes[0, -1], handles, losses)
+    places = [(methods.index(curve.method), doses.index(curve.nphotons)) for curve in curves]
+    return figure, [
+        (curve, axes[at], COLOURS[losses.index(curve.loss)]) for curve, at in zip(curves, places, strict=True)
+    ]
 
 
 @styled

@@ -7,11 +7,11 @@ from matplotlib.figure import Figure
 
 from ptycho.figures.style import COLOURS, LINE_STYLES, dose_label, error_bars, legend_beside, line, panels, styled
 from ptycho.findings.conditions import Condition, comparisons
-from ptycho.findings.dose_response import DoseResponse, method_label
 from ptycho.findings.fluence import AXES, doses_along
 from ptycho.findings.intervals import reach
 from ptycho.findings.learning_rates import Trial, trials_of
 from ptycho.findings.published import METHODS, Row
+from ptycho.findings.response.dose_response import DoseResponse, method_label
 
 _MARKS = {"network": ("o-", COLOURS[0]), "direct": ("o-", COLOURS[1]), "as_published": ("x:", COLOURS[0])}
 """Line style and colour of each of METHODS."""

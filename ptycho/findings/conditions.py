@@ -1,7 +1,7 @@
 """Does the verdict hold elsewhere? The same comparison of losses under other objects, probes and scans, side by side.
 
 Each condition is a sweep in a folder called by its name. At each dose the two losses are compared as everywhere
-(``findings.dose_response``): the difference of their FRC50, pair by pair over the seeds, with its 95 % interval.
+(``findings.response``): the difference of their FRC50, pair by pair over the seeds, with its 95 % interval.
 """
 
 import os
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ptycho.files import read_json
-from ptycho.findings import arm_table
-from ptycho.findings.dose_response import Difference, DoseResponse, dose_response_of, method_label
+from ptycho.findings.response import spectra
+from ptycho.findings.response.dose_response import Difference, DoseResponse, dose_response_of, method_label
 from ptycho.study import layout, sweep
 
 
@@ -33,7 +33,7 @@ def read(out: str | os.PathLike[str], names: Sequence[str]) -> list[Condition]:
 def study_of(folder: str | os.PathLike[str]) -> DoseResponse:
     """What the sweep in `folder` came to, in the contrast that its object shows. Raises ValueError for a broken one."""
     entries = read_json(Path(folder) / layout.ARMS)["arms"]
-    return dose_response_of(entries, f"{arm_table.mean_curves(Path(folder), entries).contrast}_frc50")
+    return dose_response_of(entries, f"{spectra.mean_curves(Path(folder), entries).contrast}_frc50")
 
 
 def _words(made: Mapping[str, Any]) -> str:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho.findings.dose_response import Curve, DoseResponse, method_label
 from ptycho.findings.intervals import Interval, crossing, isotonic, mean_interval
+from ptycho.findings.response.dose_response import Curve, DoseResponse, method_label
 
 AXES = ("photons per pattern", "photons per object pixel")
 RESOLUTIONS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)

@@ -100,7 +100,8 @@ def geometric_interval(values: NDArray[np.floating]) -> Interval:
     """Geometric mean of the positive values among (n,) and its interval: that of the mean logarithm."""
     values = np.asarray(values, np.float64)
     found = mean_interval(np.log(values, out=np.full(values.shape, np.nan), where=values > 0))
-    return Interval(found.n, *(None if x is None else float(np.exp(x)) for x in (found.mean, found.low, found.high)))
+    mean, low, high = (None if x is None else float(np.exp(x)) for x in (found.mean, found.low, found.high))
+    return Interval(found.n, mean, low, high)
 
 
 def share_interval(k: int, n: int) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from statistics import fmean
 
 from ptycho.config import DIRECT
 from ptycho.files import read_json, text_table
-from ptycho.findings import arm_table
+from ptycho.findings.response import arm_table, spectra
 from ptycho.study import layout
 
 TOLERANCE = 0.01
@@ -52,7 +52,7 @@ def read_trials(out: str | os.PathLike[str], rates: Sequence[str]) -> list[Trial
         for arm in entries:
             if arm_table.without_numbers(arm):
                 raise ValueError(f"{path}: {arm['name']} is {arm['status']}; expected every arm trained")
-        shown = f"{arm_table.mean_curves(path.parent, entries).contrast}_frc50"
+        shown = f"{spectra.mean_curves(path.parent, entries).contrast}_frc50"
         for arm in entries:
             own = "train" if arm["architecture"] else DIRECT
             frc50 = {part: judged[shown] or 0.0 for part in (own, "heldout") if (judged := arm[part])}

@@ -20,8 +20,8 @@ import numpy as np
 
 from ptycho.config import DIRECT
 from ptycho.files import text_table
-from ptycho.findings.dose_response import DoseResponse
 from ptycho.findings.intervals import Interval, mean_interval
+from ptycho.findings.response.dose_response import DoseResponse
 from ptycho.judge.frc import BAND, FRCCurve, first_crossing, frc
 from ptycho.judge.metrics import Evaluation
 from ptycho.judge.parts import judge_object

@@ -186,7 +186,8 @@ class _Fisher:
 
     def drawn(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """A random image (2, H, W) whose covariance is I: white noise on the data, brought back to the object."""
-        nowhere, m, image = tf.zeros((2, *self.padded_shape)), self.margin, 0.0
+        nowhere, m = tf.zeros((2, *self.padded_shape)), self.margin
+        image = np.zeros((2, *self.padded_shape))
         for u, place in zip(self.u, self.places, strict=True):
             xi = tf.constant(rng.standard_normal((u.shape[0], self.N, self.N)), tf.float32)
             image += self._back(nowhere, xi, u, *place).numpy().astype(np.float64)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ptycho.files import json_if_any, write_json
-from ptycho.judge.frc import Rings, frc50
+from ptycho.judge.cramer_rao import information_bound
 from ptycho.judge.parts import truth
 from ptycho.scans.rawdata import RawData
 from ptycho.study import layout, plan
@@ -37,8 +36,6 @@ def write(out: str | os.PathLike[str]) -> Path:
 def _bound(scan: RawData, known: dict[str, Any]) -> dict[str, Any]:
     given = (truth(scan), scan.probeGuess, scan.xcoords, scan.ycoords)
     digest = hashlib.sha256(b"".join(array.tobytes() for array in given)).hexdigest()
-    from ptycho.judge.cramer_rao import information_bound  # late: TensorFlow, which whoever reads bounds does without
-
     if known.get("of") == digest and ("rings" in known or "reason" in known):
         return known
     try:
@@ -50,18 +47,3 @@ def _bound(scan: RawData, known: dict[str, Any]) -> dict[str, Any]:
         for contrast, found in bound.rings.items()
     }
     return {"of": digest, "at_one_photon": bound.at_one_photon, "standard_error": bound.standard_error, "rings": rings}
-
-
-def least(bound: Mapping[str, Any], nphotons: float) -> dict[str, float]:
-    """What a part of an arm is told of the bound of its scan, at a dose in photons per pattern; nothing without one.
-
-    ``information_bound``: the least relative mean-square error. ``amplitude_frc50_limit``, ``phase_frc50_limit``: what
-    an unbiased image of that error resolves, a fraction of Nyquist.
-    """
-    if "at_one_photon" not in bound:
-        return {}
-    told = {"information_bound": bound["at_one_photon"] / nphotons}
-    for contrast, arrays in bound["rings"].items():
-        rings = Rings(**{name: np.array(values) for name, values in arrays.items()})
-        told[f"{contrast}_frc50_limit"] = frc50(rings.expected(nphotons))
-    return told

@@ -158,6 +158,16 @@ def leavings(out: Path) -> Iterator[Path]:
     fixed = (STATUS, LOG, INDEX, METRICS, BOUND, ARMS, STUDY, SWEEP, RULES, SOURCES, "data", WORDS)
     yield from (out / name for name in fixed)
     notebooks = ("simulate", "compare", "resolution", "dose-response")
-    figures = (COMPARISON, RESPONSE, "error_response", "frc_response", "dose_factor", "published", "spokes", "arms")
+    figures = (
+        COMPARISON,
+        RESPONSE,
+        "error_response",
+        "frc_response",
+        "efficiency_response",
+        "dose_factor",
+        "published",
+        "spokes",
+        "arms",
+    )
     for pattern in (*(f"{stem}.*" for stem in (*notebooks, *figures)), "blocked_*.md", ".partial.*"):
         yield from out.glob(pattern)

@@ -108,7 +108,7 @@ def collect(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Write `out`/arms.json, if it says something new, and return the entries of all arms that were planned.
 
     An entry is the arm's own, with the path of its folder as its name and, where the seed's bound.json knows them, the
-    limits of each part (``bounds.least``). An arm without a result is there too: failed or missing, and why.
+    limits of each part (:func:`least`). An arm without a result is there too: failed or missing, and why.
     """
     plan, out = planned(out), Path(out)
     if plan is None:
@@ -154,9 +154,26 @@ def _reason(seed_folder: Path, name: str, state: str) -> str:
 def _add_bounds(entry: dict[str, Any], seed_folder: Path) -> None:
     if not (seed_folder / layout.BOUND).exists():
         return
-    from ptycho.study.bounds import least  # late: a plan needs no NumPy
-
     bounds = read_json(seed_folder / layout.BOUND)
     for part, split in PARTS.items():
         if entry.get(part) is not None:
             entry[part] |= least(bounds[split], entry["nphotons"])
+
+
+def least(bound: Mapping[str, Any], nphotons: float) -> dict[str, float]:
+    """What a part of an arm is told of the bound of its scan, at a dose in photons per pattern; nothing without one.
+
+    ``information_bound``: the least relative mean-square error. ``amplitude_frc50_limit``, ``phase_frc50_limit``: what
+    an unbiased image of that error resolves, a fraction of Nyquist.
+    """
+    if "at_one_photon" not in bound:
+        return {}
+    import numpy as np  # late: a plan needs none
+
+    from ptycho.judge.frc import Rings, frc50
+
+    told = {"information_bound": bound["at_one_photon"] / nphotons}
+    for contrast, arrays in bound["rings"].items():
+        rings = Rings(**{name: np.array(values) for name, values in arrays.items()})
+        told[f"{contrast}_frc50_limit"] = frc50(rings.expected(nphotons))
+    return told

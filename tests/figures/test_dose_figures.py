@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from planted import DOSES, METHODS, SEEDS, study
 
+from ptycho import files
 from ptycho.figures import dose_response as drawing
-from ptycho.findings import arm_table, dose_response
-from ptycho.findings.arm_table import Curves, MeanFRC
-from ptycho.findings.dose_response import dose_response_of
+from ptycho.findings.response import spectra, tables
+from ptycho.findings.response.dose_response import dose_response_of
+from ptycho.findings.response.spectra import Curves, MeanFRC
 from ptycho.scans.exposure import Exposure
 
 
@@ -62,7 +63,7 @@ def test_the_error_stands_beside_what_photons_allow(found):
 
 
 def test_the_numbers_beside_the_figures_are_those_of_the_study(found):
-    rows = dose_response.response_rows(found)
+    rows = tables.response_rows(found)
     assert len(rows) == len(METHODS) * 2 * len(DOSES)
     assert all(row.keys() == rows[0].keys() for row in rows)
     chosen = {"method": "unrolled", "split": "train", "loss": "mae", "nphotons": 1e2}
@@ -70,7 +71,7 @@ def test_the_numbers_beside_the_figures_are_those_of_the_study(found):
     assert (row["ok"], row["collapsed"], row["failed"], row["missing"]) == (len(SEEDS) - 1, 1, 0, 0)
     assert row["relative_mse"] == pytest.approx(0.8) and row["cramer_rao_limit"] == pytest.approx(0.4)
     assert row["attained"] == pytest.approx(0.5) and row["efficiency"] == pytest.approx(0.125)
-    factors = dose_response.factor_rows(found)
+    factors = tables.factor_rows(found)
     assert {(f["reference"], f["other"]) for f in factors} == {("nll", "mae")}
     # at three levels of FRC50, and of the error; these arms do not tell where their correlation falls below 1/7
     assert [f["yardstick"] for f in factors].count("FRC50") == 3 * len(METHODS) == len(factors) / 2
@@ -89,7 +90,7 @@ def test_factors_are_drawn_with_their_intervals_and_open_ends_as_arrows(found):
 
 
 def test_the_caption_says_the_numbers(found):
-    words = dose_response.response_caption(found)
+    words = tables.response_caption(found)
     mean = next(c for c in found.curves if (c.method, c.loss) == (METHODS[0], "nll")).points[2].interval.mean
     assert "unrolled, training scan, nll: " in words and f"{mean:.2f} at 1e+04" in words
 
@@ -108,7 +109,7 @@ def test_frc_curves_are_a_row_a_method_and_a_column_a_dose():
     assert len(figure.axes) == 4
     assert [axes.get_title() for axes in figure.axes[:2]] == ["10$^{3}$ photons", "10$^{5}$ photons"]
     np.testing.assert_allclose(lines_of(figure.axes[3])["mae"].get_ydata(), 1 - frequency)
-    rows = arm_table.frc_rows(found)
+    rows = spectra.frc_rows(found)
     assert len(rows) == len(curves) * 10 and rows[0]["low"] == pytest.approx(0.8)
     with pytest.raises(ValueError, match="no data"):
         drawing.frc_response(Curves("amplitude", (), ()))
@@ -131,3 +132,29 @@ def test_a_second_axis_tells_what_the_sample_feels(found):
     assert top.get_xlabel() == "photons per um^2" and axes.get_xlabel() == "photons per pattern"
     np.testing.assert_allclose(top.get_xlim(), 25 * np.array(axes.get_xlim()))
     assert not drawing.resolution_response(found).axes[0].child_axes
+
+
+def test_the_share_of_the_photons_that_each_frequency_keeps(tmp_path):
+    """At 1e3 photons signal and least noise are S and N / 1e3; an image with twice that noise keeps a half."""
+    frequency, signal, noise = np.linspace(0.1, 1, 10), np.linspace(5, 1, 10), np.linspace(1e3, 8e3, 10)
+    rings = {"frequency": frequency.tolist(), "signal": signal.tolist(), "noise": noise.tolist(), "n": [9] * 10}
+    for seed in (1, 2):
+        (tmp_path / f"seed-{seed}").mkdir()
+        bounds = {"train": {"rings": {"phase": rings}}, "heldout": {}}
+        files.write_json(tmp_path / f"seed-{seed}" / "bound.json", bounds)
+    F = np.sqrt(signal / (signal + 2 * noise / 1e3))
+    curves = tuple(
+        MeanFRC(method, "nll", 1e3, frequency, np.stack([F] * 3, axis=1), 2) for method in (METHODS[0], METHODS[1])
+    )
+    entries = [{"name": f"seed-{seed}/1e3_nll", "status": "ok"} for seed in (1, 2)]
+    (found,) = spectra.spectral_ratios(tmp_path, entries, Curves("phase", curves, ()))  # one scan has no bound
+    assert found.method == METHODS[0]
+    np.testing.assert_allclose(found.efficiency, 0.5)
+    np.testing.assert_allclose(found.limit, signal / noise * 1e3)
+    drawn = lines_of(drawing.efficiency_response([found]).axes[0])["nll"]
+    np.testing.assert_allclose(drawn.get_ydata(), 0.5)
+    rows = spectra.spectral_rows([found])
+    assert len(rows) == 10 and rows[3]["dqe"] == 0.5 and rows[0]["ssnr"] == pytest.approx(2.5)
+    assert spectra.spectral_ratios(tmp_path, entries, Curves("amplitude", curves, ())) == []
+    with pytest.raises(ValueError, match="no data"):
+        drawing.efficiency_response([])

@@ -9,7 +9,7 @@ from standins import entry
 from ptycho.figures import sweeps
 from ptycho.findings import conditions
 from ptycho.findings.conditions import Condition
-from ptycho.findings.dose_response import dose_response_of
+from ptycho.findings.response.dose_response import dose_response_of
 
 SEEDS = (1, 2, 3)
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from planted import DOSES, METHODS, SEEDS, entry, study
 
-from ptycho.findings.arm_table import arm_rows
-from ptycho.findings.dose_factor import leaping
-from ptycho.findings.dose_response import dose_response_of, response_caption, response_rows
-from ptycho.findings.dose_verdict import verdict_in_short, verdict_in_words
+from ptycho.findings.response.arm_table import arm_rows
+from ptycho.findings.response.dose_factor import leaping
+from ptycho.findings.response.dose_response import dose_response_of
+from ptycho.findings.response.dose_verdict import verdict_in_short, verdict_in_words
+from ptycho.findings.response.tables import response_caption, response_rows
 
 
 def curve_of(found, loss, method=METHODS[0]):
@@ -375,7 +376,8 @@ def test_the_table_has_every_arm():
 
 
 def test_the_statistics_need_no_tensorflow():
-    code = "import sys, ptycho.findings.dose_verdict; print({'tensorflow', 'keras', 'matplotlib'} & set(sys.modules))"
+    code = "import sys, ptycho.findings.response.dose_verdict as _; "
+    code += "print({'tensorflow', 'keras', 'matplotlib'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
 
 

@@ -6,7 +6,7 @@ from standins import entry
 
 from ptycho.figures import sweeps
 from ptycho.findings import fluence
-from ptycho.findings.dose_response import dose_response_of
+from ptycho.findings.response.dose_response import dose_response_of
 
 DOSES = (1e2, 1e3, 1e4, 1e5, 1e6)
 SEEDS = (1, 2, 3)

@@ -131,18 +131,19 @@ def test_the_rates_that_are_trained_with_are_those_the_rule_chose(report, used):
             float(row["heldout"]),
             row["status"],
         )
-        for one in (report, f"{report}-anscombe")
-        for row in readme.rows(f"{one}/learning_rates.csv")
+        for row in readme.rows(f"{report}/learning_rates.csv")
     ]
+    assert used["anscombe"] == used["mse"]  # not tried: it is an error of the same kind
+    used = {loss: rate for loss, rate in used.items() if loss != "anscombe"}
     assert learning_rates.choose(committed, used) == used
 
 
 def test_what_the_fit_without_a_network_resolves_does_not_hang_on_its_rate():
-    rows = [row for one in ("", "-anscombe") for row in readme.rows(f"rates-direct{one}/learning_rates.csv")]
+    rows = readme.rows("rates-direct/learning_rates.csv")
     by_case = {}
     for row in rows:
         by_case.setdefault((row["loss"], row["nphotons"]), []).append(float(row["train"]))
-    assert {loss for loss, _ in by_case} == set(LOSSES)
+    assert {loss for loss, _ in by_case} == set(LOSSES) - {"anscombe"}  # not tried
     assert all(max(found) - min(found) < 0.01 for found in by_case.values())
     assert set(LEARNING_RATES[DIRECT].values()) <= {float(row["learning_rate"]) for row in rows}
 

@@ -7,7 +7,6 @@ import pytest
 
 from ptycho import files
 from ptycho.errors import DataError
-from ptycho.judge import cramer_rao
 from ptycho.judge.frc import Rings
 from ptycho.scans import simulated
 from ptycho.study import bounds, plan
@@ -43,7 +42,7 @@ def asked(monkeypatch):
             raise ArithmeticError("too ill-conditioned")
         return Bound
 
-    monkeypatch.setattr(cramer_rao, "information_bound", bound)
+    monkeypatch.setattr(bounds, "information_bound", bound)
     return seen
 
 

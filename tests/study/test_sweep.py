@@ -10,7 +10,8 @@ from standins import entry, leave
 
 from ptycho import files
 from ptycho.errors import ConfigError
-from ptycho.findings import arm_table, intervals
+from ptycho.findings import intervals
+from ptycho.findings.response import spectra
 from ptycho.run.verdict import verify_sweep
 from ptycho.study import layout, plan, sources, sweep
 from ptycho.study.arms import check_arm
@@ -233,7 +234,7 @@ def test_curves_are_averaged_over_seeds_and_lost_ones_named(tmp_path):
         told = {"contrast": "amplitude", "parts": {"train": curve(rings, level), "direct": curve(rings, 1.0)}}
         (tmp_path / arm["name"]).mkdir()
         files.write_json(tmp_path / arm["name"] / "frc.json", told)
-    found = arm_table.mean_curves(tmp_path, [*arms, {"name": "gone", "status": "failed"}])
+    found = spectra.mean_curves(tmp_path, [*arms, {"name": "gone", "status": "failed"}])
     assert found.contrast == "amplitude"
     assert [(one.method, one.n) for one in found.curves] == [(("unrolled", "train"), 3), (("direct", "train"), 3)]
     (fault,) = found.faults
@@ -243,7 +244,7 @@ def test_curves_are_averaged_over_seeds_and_lost_ones_named(tmp_path):
     expected = intervals.mean_interval(np.array([0.2, 0.3, 0.7]), (-1, 1))
     np.testing.assert_allclose(network.correlation, [[expected.mean, expected.low, expected.high]] * 12)
     with pytest.raises(ValueError, match="no arm has an FRC curve"):
-        arm_table.mean_curves(tmp_path, arms[3:])
+        spectra.mean_curves(tmp_path, arms[3:])
 
 
 def test_a_geometric_interval_is_that_of_the_logarithms():

@@ -14,17 +14,11 @@ resolves, ``amplitude_frc50_limit`` and ``phase_frc50_limit`` (:mod:`ptycho.judg
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ptycho.config import DIRECT, PARTS
-from ptycho.files import read_json
-from ptycho.findings.intervals import mean_interval
+from ptycho.config import PARTS
 from ptycho.judge.metrics import NAMES
-from ptycho.study import arms, layout
+from ptycho.study import arms
 
 STATUSES = (*arms.STATUSES, "missing")
 _IDENTITY: dict[str, Any] = {"name": str, "architecture": str | None, "nphotons": int | float, "loss": str, "seed": int}
@@ -123,8 +117,8 @@ def _cell(entry: Mapping[str, Any] | None, part: str, quantity: str) -> Cell:
     numbers = entry.get(part)
     if numbers is None:  # not asked for
         return Cell("missing")
-    least = (numbers.get(name, math.nan) for name in ("information_bound", f"{quantity}_limit"))
-    errors = (numbers["relative_mse"], numbers["photon_bound"], *least)
+    bound, limit = (numbers.get(name, math.nan) for name in ("information_bound", f"{quantity}_limit"))
+    errors = (numbers["relative_mse"], numbers["photon_bound"], bound, limit)
     seventh = numbers.get(quantity.replace("frc50", "seventh"), math.nan)  # older arms do not tell it
     if numbers[quantity] is not None:
         return Cell("ok", float(numbers[quantity]), *errors, seventh)
@@ -150,66 +144,3 @@ def arm_rows(entries: Sequence[Any]) -> list[dict[str, Any]]:
             cells = {name: "" if value is None or math.isnan(value) else value for name, value in numbers.items()}
             rows.append({**identity, "status": entry["status"], "part": part, **cells})
     return rows
-
-
-@dataclass(frozen=True, eq=False)
-class MeanFRC:
-    """One curve: frequency (rings,), fractions of Nyquist, and (rings, 3) mean, low and high ends of 95 % intervals.
-    The ends are NaN for one seed. n: seeds."""
-
-    method: Method
-    loss: str
-    nphotons: float
-    frequency: NDArray[np.float64]
-    correlation: NDArray[np.float64]
-    n: int
-
-
-@dataclass(frozen=True, eq=False)
-class Curves:
-    """Those of every method, loss and dose. contrast: what the objects show. faults: arms whose curves are gone."""
-
-    contrast: str
-    curves: tuple[MeanFRC, ...]
-    faults: tuple[str, ...]
-
-
-def mean_curves(out: Path, entries: Sequence[Mapping[str, Any]]) -> Curves:
-    """Average the ``frc.json`` of the arms that have numbers, collapsed ones included, over seeds. Where the seeds'
-    scans differ in area and thus in rings, all are interpolated to the finest. Raises ValueError when no arm has
-    curves."""
-    members: dict[tuple[Method, str, float], list[Mapping[str, Any]]] = {}
-    contrasts, faults = [], []
-    for entry in entries:
-        if without_numbers(entry):
-            continue
-        try:
-            told = read_json(out / entry["name"] / layout.FRC)
-            contrasts.append(str(told["contrast"]))
-            for part, curves in told["parts"].items():
-                method = (DIRECT if part.startswith(DIRECT) else entry["architecture"], PARTS[part])
-                members.setdefault((method, entry["loss"], entry["nphotons"]), []).append(curves)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            faults.append(f"{entry['name']}: its curves are left out: {error}")
-    if not contrasts:
-        raise ValueError(f"no arm has an FRC curve: {'; '.join(faults) or 'no arm has numbers'}")
-    contrast = max(set(contrasts), key=contrasts.count)
-    means = []
-    for key in sorted(members, key=lambda key: (key[0][0] == DIRECT, key[0][1] == "heldout", key[2])):
-        frequency = max((np.asarray(one["frequency"], np.float64) for one in members[key]), key=len)
-        values = np.array([np.interp(frequency, one["frequency"], one[contrast]) for one in members[key]])
-        intervals = [mean_interval(ring, (-1, 1)) for ring in values.T]
-        correlation = np.array([(i.mean, i.low, i.high) for i in intervals], np.float64)
-        means.append(MeanFRC(*key, frequency, correlation, len(members[key])))
-    return Curves(contrast, tuple(means), tuple(faults))
-
-
-def frc_rows(found: Curves) -> list[dict[str, Any]]:
-    """The numbers beside `frc_response`: a row a ring of each curve."""
-    return [
-        {"method": curve.method[0], "split": curve.method[1], "loss": curve.loss, "nphotons": curve.nphotons}
-        | {"n": curve.n, "frequency": frequency}
-        | {end: round(x, 5) if math.isfinite(x) else None for end, x in zip(("mean", "low", "high"), ring, strict=True)}
-        for curve in found.curves
-        for frequency, ring in zip(curve.frequency.tolist(), curve.correlation.tolist(), strict=True)
-    ]

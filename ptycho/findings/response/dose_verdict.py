@@ -3,10 +3,10 @@
 import math
 from itertools import pairwise
 
-from ptycho.findings.arm_table import Method
-from ptycho.findings.dose_factor import FRC50, Factor
-from ptycho.findings.dose_response import Curve, Difference, DoseResponse, Point, method_label, methods_of
 from ptycho.findings.intervals import Interval, share_interval
+from ptycho.findings.response.arm_table import Method
+from ptycho.findings.response.dose_factor import FRC50, Factor
+from ptycho.findings.response.dose_response import Curve, Difference, DoseResponse, Point, method_label, methods_of
 from ptycho.scans.exposure import Exposure
 
 CLAIMED = 10.0

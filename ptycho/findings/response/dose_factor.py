@@ -83,7 +83,7 @@ def factors(
     x = [np.log10(doses[own > 0]) for own in n]
     columns = [table[:, own > 0] for table, own in zip(tables, n, strict=True)]
     leaps = [
-        np.zeros(len(at), bool) if yardstick.of_error else leaping(10**at, table).any(axis=0)
+        np.zeros(len(at), bool) if yardstick.of_error else np.any(leaping(10**at, table), axis=0)
         for at, table in zip(x, columns, strict=True)
     ]
 
@@ -122,7 +122,7 @@ def leaping(doses: NDArray[np.floating], table: NDArray[np.floating]) -> NDArray
     """
     leaps = table == 0
     leaps[:, :-1] |= table[:, 1:] * doses[:-1] > table[:, :-1] * doses[1:]
-    return leaps
+    return np.asarray(leaps, bool)
 
 
 def _unknown(loss: str, wanted: str, low: NDArray[np.float64], high: NDArray[np.float64], exposure: Exposure) -> str:

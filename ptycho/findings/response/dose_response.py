@@ -3,7 +3,7 @@
 From the entries of ``metrics.json`` (``arms.arm_entry``) of many doses, losses and seeds. The unit of replication
 is the seed, which sets all that is random: noise and initialisation, and of a simulation the object and the scan. Doses
 and losses share their seeds and are therefore compared pair by pair. A collapsed arm resolves 0; a failed or missing
-one is left out, counted and named (:mod:`ptycho.findings.arm_table`).
+one is left out, counted and named (:mod:`ptycho.findings.response.arm_table`).
 
 Intervals are of 95 %, each by itself; :mod:`ptycho.findings.intervals` says how, and how often they hold the truth.
 """
@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.config import DIRECT, PARTS
-from ptycho.findings.arm_table import STATUSES, Cell, MeanFRC, Method, arms_by_key, first_cell
-from ptycho.findings.dose_factor import FRC50, OTHERS, Factor, factors, leaping
 from ptycho.findings.intervals import Interval, geometric_interval, mean_interval, range_interval
+from ptycho.findings.response.arm_table import STATUSES, Cell, Method, arms_by_key, first_cell
+from ptycho.findings.response.dose_factor import FRC50, OTHERS, Factor, factors, leaping
+from ptycho.findings.response.spectra import MeanFRC
 from ptycho.scans.exposure import OF_PHOTONS, Exposure
 from ptycho.scans.reconstruction import SPLITS
 from ptycho.study.arms import exposure_of
@@ -183,11 +184,11 @@ def dose_response_of(
             measure = replace(FRC50, levels=tuple(resolutions))
             parts["factors"] += factors(method, pair, np.array(doses), (first, second), measure, rng, told)
             for other in OTHERS:
-                both = (
-                    np.array([[other.rising(getattr(one, other.field)) for one in row] for row in cells[loss]]).T
+                one, two = (
+                    other.rising([[getattr(cell, other.field) for cell in row] for row in cells[loss]]).T
                     for loss in pair
                 )
-                parts["others"] += factors(method, pair, np.array(doses), tuple(both), other, rng, told)
+                parts["others"] += factors(method, pair, np.array(doses), (one, two), other, rng, told)
     if not any(point.interval.n for curve in parts["curves"] for point in curve.points):
         raise ValueError(f"no arm has {quantity}; found {len(entries)} entries, faults: {'; '.join(faults) or 'none'}")
     whole = {name: tuple(found) for name, found in parts.items()}
@@ -201,7 +202,7 @@ def _mean(values: Iterable[float]) -> float | None:
 
 def _near_collapse(doses: NDArray[np.float64], table: NDArray[np.float64]) -> NDArray[np.bool_]:
     """The doses (doses,) bool at which a seed of (seeds, doses) leaps out of a collapse that not all of them share."""
-    return leaping(doses, table).any(axis=0) & (np.nan_to_num(table) > 0).any(axis=0)
+    return np.any(leaping(doses, table), axis=0) & np.any(np.nan_to_num(table) > 0, axis=0)
 
 
 def _point(curves: str, dose: float, cells: Sequence[Cell], ranges: bool) -> Point:
@@ -219,45 +220,3 @@ def method_label(method: Method) -> str:
 
 def methods_of(curves: Iterable[Curve | MeanFRC]) -> list[Method]:
     return list(dict.fromkeys(curve.method for curve in curves))
-
-
-def response_caption(study: DoseResponse) -> str:
-    """The figure of resolution against dose in words, for those who cannot see it."""
-    told, dose = [], study.exposure.dose
-    for curve in study.curves:
-        ends = [f"{one.interval.mean:.2f} at {dose(one.nphotons):.3g}" for one in curve.points if one.interval.n]
-        if ends:
-            told.append(f"{method_label(curve.method)}, {curve.loss}: {', '.join(ends)}")
-    return f"FRC50 against {study.exposure.unit}, means over {len(study.seeds)} seeds. {'; '.join(told)}."
-
-
-def response_rows(study: DoseResponse) -> list[dict[str, Any]]:
-    """The numbers beside `resolution_response` and `error_response`: a row a method, loss and dose; None is unknown."""
-    limits = {(limit.method, limit.nphotons): limit for limit in study.limits}
-    others = {"relative_mse": study.errors, "efficiency": study.efficiencies, "attained": study.attained}
-    rows: list[dict[str, Any]] = []
-    for number, curve in enumerate(study.curves):
-        for k, point in enumerate(curve.points):
-            method, split = curve.method
-            row = {"method": method, "split": split, "loss": curve.loss, "nphotons": point.nphotons}
-            if study.exposure.dose(1.0) != 1:
-                row[study.exposure.unit] = float(f"{study.exposure.dose(point.nphotons):.9g}")
-            row |= {status: getattr(point, f"n_{status}") for status in STATUSES}
-            row |= point.interval.row("frc50", "frc50_") | {"frc50_level": point.interval.level}
-            for name, curves in others.items():
-                row |= curves[number].points[k].interval.row(name, f"{name}_")
-            limit = limits[curve.method, point.nphotons]
-            row |= {"counting_limit": limit.counting, "cramer_rao_limit": limit.information}
-            rows.append(row | {"frc50_limit": limit.resolution})
-    return rows
-
-
-def factor_rows(study: DoseResponse) -> list[dict[str, Any]]:
-    """The numbers beside `factor_response`: a row a method, pair of losses, yardstick and level of it."""
-    return [
-        {"method": one.method[0], "split": one.method[1], "yardstick": one.yardstick.name, "level": one.level}
-        | {"reference": one.reference, "other": one.other}
-        | {"reference_dose": one.doses[0], "other_dose": one.doses[1], "factor": one.value}
-        | {"low": one.low, "high": one.high, "seeds": one.n, "reason": one.reason}
-        for one in (*study.factors, *study.others)
-    ]
