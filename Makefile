@@ -29,7 +29,7 @@ ANY_PYTHON = $$(test -x $(PYTHON) && echo $(PYTHON) || echo python3)
 unexport PYTHONHOME
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: study sweep rates conditions fluence test nbval regression calibration bench peers positions networks bias reuse \
+.PHONY: study sweep rates conditions fluence test slow nbval regression calibration bench peers positions networks bias reuse \
   lab status report check clean lock help active-environment
 .DEFAULT_GOAL := help
 .SUFFIXES:
@@ -68,6 +68,10 @@ fluence: $(ENVIRONMENT)
 ## run the fast tests, on up to four cores
 test: $(ENVIRONMENT)
 	@$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+## run the slow tests too, and leave their result in reports/slow: two hours; to be run before a release
+slow: $(ENVIRONMENT)
+	@$(PYTHON) tests/slow.py reports/slow
 
 ## execute the notebooks of reports/regression again and compare what their marked cells print, and their metrics
 nbval: $(ENVIRONMENT)

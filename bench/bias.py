@@ -5,7 +5,8 @@
 One scan is exposed EXPOSURES times at each dose, and every exposure is fitted by ``direct`` without a network. The mean
 of these images less the truth is the bias of the fit, and their scatter its variance. Both are told in units of the
 least error that an image without bias can have (:mod:`ptycho.judge.cramer_rao`), for the whole image and for four bands
-of frequency. There stands also what the fit keeps of the truth: 1 is all of it.
+of frequency. There stands also what the fit keeps of the truth: 1 is all of it. ``limit.csv`` tells what an unbiased
+image with the least errors resolves.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from bench.process import Row
 from ptycho import seeds
 from ptycho.files import text_table
 from ptycho.judge.cramer_rao import InformationBound, information_bound
-from ptycho.judge.frc import evaluation_window, ring_power
+from ptycho.judge.frc import evaluation_window, frc50, ring_power
 from ptycho.judge.gauge import remove_gauge
 from ptycho.scans import simulated
 from ptycho.scans.simulated import Simulated
 
 DOSES = ("1e3", "1e4", "1e5", "1e6")
+LIMITS = ("1e2", "1e3", "1e4", "1e5", "1e6", "1e7", "1e9")
+"""Doses at which scans are fitted, and at which it is told what an unbiased image resolves."""
 LOSSES = ("nll", "mse", "anscombe")
 EXPOSURES, SEED = 8, 1
 BANDS = ((0.0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
@@ -87,7 +90,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def main(out: str) -> None:
-    """Write the table, whole after each dose and loss, and its figure."""
+    """Write the limits, and the table, whole after each dose and loss, with its figure."""
     from bench import figures
     from ptycho.figures import output
 
@@ -95,6 +98,8 @@ def main(out: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     scan = simulated.simulate(64, 2000, 20, seed=SEED)["train"]
     bound = information_bound(scan.object, scan.probe, scan.x, scan.y)
+    limits = [{"dose": dose, "frc50": frc50(bound.rings["amplitude"].expected(float(dose)))} for dose in LIMITS]
+    output.save_rows(folder / "limit.csv", limits)
     rows: list[Row] = []
     for dose in DOSES:
         for loss in LOSSES:

@@ -107,8 +107,7 @@ def published(doses: Sequence[str]) -> list[list[str]]:
         made.append([f"`{loss}`, published", *told])
         for name, column in names.items():
             made.append([f"`{loss}`, {name}", *(cell(row, column, digits) for row, digits in found)])
-    limits = [two_decimals(one(table, loss="nll", nphotons=float(dose))["limit"]) for dose in doses]
-    return [*made, ["an unbiased image with the least error that the photons allow", *limits]]
+    return made
 
 
 def arms(path: str, contrast: str, more: Callable[[dict], list[str]]) -> list[list[str]]:
