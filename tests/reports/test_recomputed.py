@@ -1,0 +1,135 @@
+"""The tables of the reports from their arms.csv alone, with NumPy and none of the package's code.
+
+Every arm is a row of arms.csv. From these rows the means and intervals of dose_response.csv and the factors of
+dose_factor.csv are computed here a second time.
+"""
+
+import csv
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPORTS = Path(__file__).resolve().parents[2] / "reports"
+SWEEPS = sorted(path.parent.name for path in REPORTS.glob("*/dose_response.csv"))
+QUANTITY = {"siemens-star-sweep": "phase"}
+"""What the object shows, where it is not the amplitude."""
+
+
+def read(name, file):
+    return list(csv.DictReader((REPORTS / name / file).read_text(encoding="utf-8").splitlines()))
+
+
+def number(word):
+    return float(word) if word else np.nan
+
+
+def student(n):
+    """The 97.5 % quantile of Student's t with n - 1 degrees of freedom, from its density."""
+    x = np.linspace(0, 400, 4_000_001)
+    density = (1 + x**2 / (n - 1)) ** (-n / 2)
+    mass = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2)])
+    tail = 0.0 if n > 3 else (400.0 ** (1 - n) * (n - 1) ** (n / 2) / (n - 1)) / (x[1] - x[0])  # what lies beyond
+    return float(np.interp(0.95 * (mass[-1] + tail), mass, x))
+
+
+QUANTILE = {n: student(n) for n in range(2, 11)}
+
+
+def interval(values, low=-np.inf, high=np.inf):
+    n = len(values)
+    if n < 2:
+        return (np.mean(values), np.nan, np.nan) if n else (np.nan,) * 3
+    half = QUANTILE[n] * np.std(values, ddof=1) / np.sqrt(n)
+    return np.mean(values), max(np.mean(values) - half, low), min(np.mean(values) + half, high)
+
+
+def cells(name):
+    """{(method, split, loss, photons): {seed: (FRC50, relative error)}}; a collapsed arm resolves 0."""
+    found, contrast = defaultdict(dict), QUANTITY.get(name, "amplitude")
+    for row in read(name, "arms.csv"):
+        if row["part"]:
+            direct = row["part"].startswith("direct")
+            split = "heldout" if "heldout" in row["part"] else "train"
+            method = "direct" if direct else row["architecture"]
+            resolved = number(row[f"{contrast}_frc50"]) if row[f"{contrast}_frc50"] else 0.0
+            key = method, split, row["loss"], float(row["nphotons"])
+            found[key][int(row["seed"])] = resolved, number(row["relative_mse"])
+    return found
+
+
+def leaps(curves):
+    """{photons: whether a seed resolves nothing, or gains faster than the dose} of {photons: {seed: FRC50}}."""
+    doses, told = sorted(curves), {}
+    for k, dose in enumerate(doses):
+        after = doses[k + 1] if k + 1 < len(doses) else None
+        told[dose] = any(
+            value == 0 or (after and curves[after].get(seed, 0) * dose > value * after)
+            for seed, value in curves[dose].items()
+        )
+    return told
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_means_and_intervals(name):
+    found, checked = cells(name), 0
+    for row in read(name, "dose_response.csv"):
+        key = row["method"], row["split"], row["loss"], float(row["nphotons"])
+        seeds = found[key]
+        if not seeds:
+            assert row["frc50"] == ""
+            continue
+        resolved, errors = np.array(list(seeds.values())).T
+        expected = interval(resolved, 0, 1)
+        if row.get("frc50_level") and float(row["frc50_level"]) != 0.95:  # a median with the range of all seeds
+            curve = {k[3]: {s: v[0] for s, v in of.items()} for k, of in found.items() if k[:3] == key[:3]}
+            assert leaps(curve)[key[3]] and float(row["frc50_level"]) == 1 - 2.0 ** (1 - len(seeds))
+            expected = np.median(resolved), resolved.min(), resolved.max()
+        written = [number(row[column]) for column in ("frc50", "frc50_low", "frc50_high")]
+        np.testing.assert_allclose(written, expected, rtol=2e-4, atol=2e-6)
+        expected = np.exp(interval(np.log(errors)))
+        written = [number(row[column]) for column in ("relative_mse", "relative_mse_low", "relative_mse_high")]
+        np.testing.assert_allclose(written, expected, rtol=1e-3)
+        checked += 1
+    assert checked
+
+
+def rising(values, weights):
+    """The non-decreasing sequence nearest to `values`: neighbours that fall are replaced by their mean (PAVA)."""
+    blocks = []
+    for value, weight in zip(values, weights, strict=True):
+        blocks.append([value, weight, 1])
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            (a, u, m), (b, v, n) = blocks[-2:]
+            blocks[-2:] = [[(a * u + b * v) / (u + v), u + v, m + n]]
+    return np.concatenate([[value] * n for value, _, n in blocks])
+
+
+def crossing(curves, level):
+    """The dose at which the mean of {photons: {seed: FRC50}} first reaches the level, on straight lines over log dose."""
+    doses = sorted(dose for dose in curves if curves[dose])
+    y = rising([np.mean(list(curves[d].values())) for d in doses], [len(curves[d]) for d in doses])
+    k = int(np.argmax(y >= level))
+    assert k > 0 and y[k] >= level
+    x = np.log10(doses)
+    return 10 ** (x[k - 1] + (level - y[k - 1]) / (y[k] - y[k - 1]) * (x[k] - x[k - 1]))
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_dose_factors(name):
+    if not (REPORTS / name / "dose_factor.csv").exists():
+        pytest.skip("one loss has no factor")
+    found, checked = cells(name), 0
+    for row in read(name, "dose_factor.csv"):
+        if not row["factor"] or row.get("yardstick", "FRC50") != "FRC50":
+            continue
+        level = float(row.get("level") or row["resolution"])
+        doses = []
+        for loss in (row["reference"], row["other"]):
+            key = row["method"], row["split"], loss
+            doses.append(crossing({k[3]: {s: v[0] for s, v in of.items()} for k, of in found.items() if k[:3] == key}, level))
+        np.testing.assert_allclose([float(row["reference_dose"]), float(row["other_dose"])], doses, rtol=1e-3)
+        assert float(row["factor"]) == pytest.approx(doses[1] / doses[0], rel=1e-3)
+        checked += 1
+    assert checked
