@@ -49,6 +49,11 @@ class Fitted:
     sigma: NDArray[np.float32]
 
 
+def batch_size(M: int) -> int:
+    """Patterns a step of a fit to M patterns: 50, or so few that PASSES passes take STEPS steps."""
+    return max(1, min(50, PASSES * M // STEPS))
+
+
 def fit(data: RawData, loss: str, seed: int) -> Fitted:
     """``direct.fit`` with steps enough for a small scan, and the noise that its photons leave.
 
@@ -56,8 +61,7 @@ def fit(data: RawData, loss: str, seed: int) -> Fitted:
     pixel's photons are its share of all that were counted, as the probe's light fell. Raises as ``direct.fit``, and
     DataError for unknown counts.
     """
-    batch_size = max(1, min(50, PASSES * len(data) // STEPS))
-    found = direct.fit(data, loss, passes=PASSES, batch_size=batch_size, seed=seed).reconstruction
+    found = direct.fit(data, loss, passes=PASSES, batch_size=batch_size(len(data)), seed=seed).reconstruction
     light = found.coverage.astype(np.float64)
     photons = light * (data.counts().sum() / light.sum())
     sigma = 1 / np.sqrt(np.maximum(photons, FAINTEST * photons.max()))

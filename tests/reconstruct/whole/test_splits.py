@@ -37,6 +37,12 @@ def test_both_shares_together_are_all_that_was_counted(scan):
     assert abs(np.mean(first * second) / (first.std() * second.std())) < 5 / np.sqrt(n)
 
 
+@pytest.mark.parametrize(("M", "expected"), [(10, 1), (129, 3), (574, 17), (1666, 49), (2000, 50), (20_000, 50)])
+def test_a_small_scan_takes_small_steps_and_a_thousand_of_them(M, expected):
+    assert splits.batch_size(M) == expected
+    assert splits.PASSES * -(-M // expected) >= min(splits.STEPS, splits.PASSES * M)
+
+
 def test_every_pattern_is_judged_by_the_photons_that_its_fit_did_not_see(scan, made):
     assert len(made.fits) == splits.SPLITS and made.patterns == len(scan)
     rest = made.rest.counts().reshape(splits.SPLITS, *scan.diff3d.shape)
