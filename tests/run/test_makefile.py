@@ -22,7 +22,8 @@ MAKE = shutil.which("make")
 pytestmark = pytest.mark.skipif(MAKE is None, reason="needs make")
 TARGETS = (
     *("study", "sweep", "test", "nbval", "regression", "bench", "lab", "status", "report", "check", "clean", "help"),
-    *("lock", "peers", "positions", "networks", "bias", "reuse", "slow", "calibration", "rates", "conditions", "fluence"),
+    *("lock", "peers", "positions", "networks", "bias", "reuse", "slow", "calibration", "rates", "conditions"),
+    "fluence",
 )
 
 
