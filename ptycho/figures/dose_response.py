@@ -106,6 +106,7 @@ def frc_response(found: Curves, exposure: Exposure = OF_PHOTONS) -> Figure:
     for cell in figure.axes:
         cell.axhline(0.5, color="0.6", linestyle="--", linewidth=0.7, zorder=0)
         cell.set(ylim=(-0.15, 1.05))
+    figure.supylabel("Fourier ring correlation", fontsize=9)
     return figure
 
 
@@ -121,6 +122,7 @@ def efficiency_response(ratios: Sequence[SpectralRatio], exposure: Exposure = OF
     for cell in figure.axes:
         cell.axhline(1, color="0.6", linestyle="--", linewidth=0.7, zorder=0)
         cell.set(yscale="log", ylim=(1e-2, 1e2))
+    figure.supylabel("detective quantum efficiency", fontsize=9)
     return figure
 
 
