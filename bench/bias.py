@@ -12,16 +12,15 @@ image with the least errors resolves.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.networks import rounded
 from bench.process import Row
 from ptycho import seeds
-from ptycho.files import text_table
 from ptycho.judge.cramer_rao import InformationBound, information_bound
 from ptycho.judge.frc import evaluation_window, frc50, ring_power
 from ptycho.judge.gauge import remove_gauge
@@ -52,7 +51,7 @@ def images(scan: Simulated, dose: str, loss: str) -> NDArray[np.complex128]:
     return fitted
 
 
-def rows_of(found: NDArray[np.complex128], truth: NDArray, bound: InformationBound, nphotons: float) -> Row:
+def row_of(found: NDArray[np.complex128], truth: NDArray, bound: InformationBound, nphotons: float) -> Row:
     """Bias and variance of images (K, H, W) of a truth (H, W), in units of the least error without bias."""
     box = tuple(slice(axis.min(), axis.max() + 1) for axis in np.nonzero(bound.mask))
     truth, found = truth[box], found[(slice(None), *box)]
@@ -70,23 +69,17 @@ def rows_of(found: NDArray[np.complex128], truth: NDArray, bound: InformationBou
     def powers(image: NDArray[np.float64]) -> NDArray[np.float64]:
         return ring_power(np.where(mask, image, 0), window)[1]
 
+    whole = powers(true)
     # of two images, Re sum F_a conj(F_b) = (|F_(a+b)|^2 - |F_(a-b)|^2) / 4
     kept = (powers(mean + true) - powers(mean - true)) / 4
     noise = np.mean([powers(image - mean) for image in amplitude], axis=0) * K / (K - 1)
     for low, high in BANDS:
         band = (rings.frequency > low) & (rings.frequency <= high)
         weights = rings.n[band]
-        row[f"kept_{high:g}"] = float(np.sum(kept[band] * weights) / np.sum(powers(true)[band] * weights))
+        row[f"kept_{high:g}"] = float(np.sum(kept[band] * weights) / np.sum(whole[band] * weights))
         spread = float(np.sum(noise[band] * weights) / np.sum(rings.noise[band] * weights))
         row[f"variance_{high:g}"] = spread * nphotons
     return row
-
-
-def table(rows: Sequence[Row]) -> str:
-    """The rows as text."""
-    columns = [("photons", ">8", ""), ("loss", "<9", "")]
-    columns += [(name, f">{max(len(name), 6)}", ".3f") for name in rows[0] if name not in ("dose", "loss")]
-    return text_table(columns, [list(row.values()) for row in rows])
 
 
 def main(out: str) -> None:
@@ -103,13 +96,11 @@ def main(out: str) -> None:
     rows: list[Row] = []
     for dose in DOSES:
         for loss in LOSSES:
-            rows.append(
-                {"dose": dose, "loss": loss, **rows_of(images(scan, dose, loss), scan.object, bound, float(dose))}
-            )
-            rows[-1] |= {name: float(f"{x:.5g}") for name, x in rows[-1].items() if isinstance(x, float)}
+            found = row_of(images(scan, dose, loss), scan.object, bound, float(dose))
+            rows.append(rounded({"dose": dose, "loss": loss, **found}))
             output.save_rows(folder / "bias.csv", rows)
             output.save_png(figures.bias(rows), folder / "bias.png")
-            print(table(rows[-1:]), flush=True)
+            print(*rows[-1].values(), flush=True)
 
 
 if __name__ == "__main__":

@@ -127,8 +127,8 @@ def efficiency_response(ratios: Sequence[SpectralRatio], exposure: Exposure = OF
 
 
 def _by_dose(curves: Sequence[Any], exposure: Exposure) -> tuple[Figure, list[tuple[Any, Axes, str]]]:
-    """A grid of axes over frequency, a row a method and a column a dose; and of each curve its axes and colour. The
-    legend holds what is drawn in the last column of the first row."""
+    """A grid of axes over frequency, a row a method and a column a dose, with a legend of all losses; and of each curve
+    its axes and colour."""
     methods, losses = methods_of(curves), _losses(curves)
     doses = sorted({curve.nphotons for curve in curves})
     size = 1.5 * len(doses) + 1.4, 1.7 * len(methods) + 0.6

@@ -89,11 +89,12 @@ def beside_published(out: str | os.PathLike[str], entries: Sequence[Any], study:
                 found = load_reconstructions(Path(out) / entry["name"] / layout.RECONSTRUCTION)
                 judged = judge_object(found["train"], scan)
                 counted.append(first_crossing(without_window(judged)))
-                limits += [entry["train"][name] for name in ["amplitude_frc50_limit"] if name in entry["train"]]
+                if (limit := entry["train"].get("amplitude_frc50_limit")) is not None:
+                    limits.append(limit)
             network, direct = (points.get(((name, "train"), loss, nphotons)) for name in (trained, DIRECT))
-            limit = float(np.mean(limits)) if limits else None
+            least = float(np.mean(limits)) if limits else None
             as_published = mean_interval(np.array(counted), (0, 1)) if counted else None
-            rows.append(Row(loss, nphotons, rings and rings / RINGS, network, direct, limit, as_published))
+            rows.append(Row(loss, nphotons, rings and rings / RINGS, network, direct, least, as_published))
     return rows
 
 

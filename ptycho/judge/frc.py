@@ -3,7 +3,7 @@
 Source: van Heel and Schatz, J. Struct. Biol. 151 (2005) 250-262.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,11 @@ class Rings:
     signal: np.ndarray
     noise: np.ndarray
     n: np.ndarray
+
+    @classmethod
+    def of(cls, told: Mapping[str, Sequence[float]]) -> "Rings":
+        """From the lists that a file holds, by the names of the fields."""
+        return cls(**{name: np.array(values) for name, values in told.items()})
 
     def expected(self, nphotons: float) -> FRCCurve:
         """The correlation with the truth to be expected of an unbiased image with the least errors, at a dose in

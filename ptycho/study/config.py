@@ -147,7 +147,7 @@ class StudyConfig:
         known = self.N in PATTERN_SIZES or (self.N is None and self.scan is not None)
         require(known, "N", self.N, PATTERN_SIZES_TEXT)
         least = self.gridsize**2
-        for name, value in (("N_TRAIN", self.n_train), ("N_TEST", self.positions_of["heldout"])):
+        for name, value in (("N_TRAIN", self.n_train), ("N_TEST", self.heldout_positions)):
             require(value >= least, name, value, f"at least GRIDSIZE**2 = {least}")
         for name, values in (("DOSES", self.doses), ("LOSSES", self.losses), ("METHODS", self.methods)):
             accepted = "distinct doses" if name == "DOSES" else "distinct"
@@ -185,9 +185,9 @@ class StudyConfig:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
     @property
-    def positions_of(self) -> dict[str, int]:
-        """The positions of each split of a simulated scan."""
-        return {"train": self.n_train, "heldout": self.n_train if self.n_test is None else self.n_test}
+    def heldout_positions(self) -> int:
+        """Those of a simulated scan."""
+        return self.n_train if self.n_test is None else self.n_test
 
     def learning_rates(self, loss: str) -> dict[str, float]:
         """The learning rate of each method, for one loss."""

@@ -30,7 +30,7 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
     simulate = {
         "out": ".",
         **of("N", "n_train", "doses", "seed"),
-        "n_test": config.positions_of["heldout"],
+        "n_test": config.heldout_positions,
         "object_kind": config.object,
     }
     simulate |= of("object_size", "phase", "illumination")

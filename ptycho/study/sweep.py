@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -57,25 +57,25 @@ def planned(out: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 def simulated(out: str | os.PathLike[str]) -> dict[str, Any]:
     """What the sweep in `out` simulated: the parameters of its first seed. Raises ValueError where there are none."""
-    plan = planned(out)
-    if plan is None:
-        raise ValueError(f"{out}: there is no sweep in it ({layout.SWEEP} is missing)")
-    path = folder(out, plan["seeds"][0]) / layout.SIMULATE
-    made = read_yaml(path, set())
-    if made is None:
-        raise ValueError(f"{path}: cannot be read; expected what was simulated")
-    return made
+    return _of_the_first(out, lambda arm: layout.SIMULATE, "what was simulated")
 
 
 def trained(out: str | os.PathLike[str]) -> dict[str, Any]:
     """How the networks of the sweep in `out` were trained: the parameters of its first arm. Raises ValueError where
     there are none."""
+    return _of_the_first(out, layout.arm_parameters, "the parameters of an arm")
+
+
+def _of_the_first(out: str | os.PathLike[str], file: Callable[[Arm], str], expected: str) -> dict[str, Any]:
     plan = planned(out)
-    arm = None if plan is None else next(members(plan))
-    path = Path(out) if arm is None else folder(out, arm[0]) / layout.arm_parameters(arm[1])
-    if arm is None or (parameters := read_yaml(path, set())) is None:
-        raise ValueError(f"{path}: cannot be read; expected the parameters of an arm")
-    return parameters
+    if plan is None:
+        raise ValueError(f"{out}: there is no sweep in it ({layout.SWEEP} is missing)")
+    seed, arm = next(members(plan))
+    path = folder(out, seed) / file(arm)
+    made = read_yaml(path, set())
+    if made is None:
+        raise ValueError(f"{path}: cannot be read; expected {expected}")
+    return made
 
 
 def members(plan: Mapping[str, Any]) -> Iterator[tuple[int, Arm]]:
@@ -168,12 +168,9 @@ def least(bound: Mapping[str, Any], nphotons: float) -> dict[str, float]:
     """
     if "at_one_photon" not in bound:
         return {}
-    import numpy as np  # late: a plan needs none
-
-    from ptycho.judge.frc import Rings, frc50
+    from ptycho.judge.frc import Rings, frc50  # late: a plan needs no NumPy
 
     told = {"information_bound": bound["at_one_photon"] / nphotons}
     for contrast, arrays in bound["rings"].items():
-        rings = Rings(**{name: np.array(values) for name, values in arrays.items()})
-        told[f"{contrast}_frc50_limit"] = frc50(rings.expected(nphotons))
+        told[f"{contrast}_frc50_limit"] = frc50(Rings.of(arrays).expected(nphotons))
     return told

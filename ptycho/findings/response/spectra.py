@@ -13,6 +13,7 @@ from ptycho.config import DIRECT, PARTS
 from ptycho.files import read_json
 from ptycho.findings.intervals import mean_interval
 from ptycho.findings.response.arm_table import Method, without_numbers
+from ptycho.judge.frc import Rings
 from ptycho.study import layout
 
 
@@ -96,10 +97,10 @@ def spectral_ratios(out: Path, entries: Sequence[Mapping[str, Any]], found: Curv
     ratios = []
     for curve in found.curves:
         rings = [told[curve.method[1]].get("rings", {}).get(found.contrast) for told in bounds]
-        known = [{name: np.array(values) for name, values in one.items()} for one in rings if one]
+        known = [Rings.of(one) for one in rings if one]
         if not known:
             continue
-        allowed = [np.interp(curve.frequency, one["frequency"], one["signal"] / one["noise"]) for one in known]
+        allowed = [np.interp(curve.frequency, one.frequency, one.signal / one.noise) for one in known]
         F = np.clip(curve.correlation[:, 0], 0, 1 - 1e-9)
         ratio, limit = F**2 / (1 - F**2), curve.nphotons * np.mean(allowed, axis=0)
         ratios.append(SpectralRatio(curve.method, curve.loss, curve.nphotons, curve.frequency, ratio, limit))
