@@ -29,7 +29,7 @@ ANY_PYTHON = $$(test -x $(PYTHON) && echo $(PYTHON) || echo python3)
 unexport PYTHONHOME
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: study sweep rates conditions fluence test slow nbval regression calibration bench peers positions networks bias reuse \
+.PHONY: study sweep rates conditions flaws fluence test slow nbval regression calibration bench peers positions networks bias reuse \
   lab status report check clean lock help active-environment
 .DEFAULT_GOAL := help
 .SUFFIXES:
@@ -59,6 +59,10 @@ rates: $(ENVIRONMENT)
 
 ## run the ends of the dose-response (DOSES 1e3 1e9) for other objects, probes and scans, into OUT (reports/conditions)
 conditions: $(ENVIRONMENT)
+	$(making)
+
+## run scans with flaws of detector and set-up, beside flawless ones, into OUT (reports/flaws)
+flaws: $(ENVIRONMENT)
 	$(making)
 
 ## run the dose-response (DOSES 1e3 to 1e7) at N=64 and 128, per pattern and per object pixel, into OUT (reports/fluence)

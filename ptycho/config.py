@@ -33,6 +33,11 @@ PHASE_LEARNING_RATES = dict.fromkeys(LOSSES, 4e-3)
 (reports/rates-siemens-star): at the others a training of such an object can diverge."""
 OBJECTS = ("lines", "grf", "siemens")
 PROBES = ("disk", "gaussian", "zone_plate")
+FLAWS = (
+    *("none", "background", "background_known", "readout", "readout_known", "saturation", "gain", "dead_module"),
+    *("dead_module_known", "beam", "jitter", "large_jitter", "defocus", "modes", "fine_grid"),
+)
+"""What is wrong with a simulated scan, or with what is known of it (:mod:`ptycho.physics.flaws`)."""
 TARGETS = ("same", "split")
 """What judges a network: the photons that it was given, or others of the same pattern that it was not."""
 ORIENTATIONS = ("as-is", "flip-y", "flip-x", "flip-xy", "swap", "swap-flip-y", "swap-flip-x", "swap-flip-xy")

@@ -1,16 +1,19 @@
-"""The figures of several sweeps side by side: conditions, fluence, learning rates, and the published curve."""
+"""The figures of several sweeps side by side: conditions, flaws, fluence, learning rates, and the published curve."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ptycho.figures.style import COLOURS, LINE_STYLES, dose_label, error_bars, legend_beside, line, panels, styled
 from ptycho.findings.conditions import Condition, comparisons
+from ptycho.findings.flaws import Cost, flaws_of
 from ptycho.findings.fluence import AXES, doses_along
 from ptycho.findings.intervals import reach
 from ptycho.findings.learning_rates import Trial, trials_of
 from ptycho.findings.published import METHODS, Row
+from ptycho.findings.response.dose_factor import Yardstick
 from ptycho.findings.response.dose_response import DoseResponse, method_label
 
 _MARKS = {"network": ("o-", COLOURS[0]), "direct": ("o-", COLOURS[1]), "as_published": ("x:", COLOURS[0])}
@@ -41,6 +44,35 @@ def differences(conditions: Sequence[Condition], second: str) -> Figure:
         look = {"fmt": "o", "color": COLOURS[place % len(COLOURS)], "markersize": 3, "capsize": 2}
         cell.errorbar(one.interval.mean, place, xerr=reach([one.interval]), **look)
     drawn.supxlabel(f"FRC50 of {found[0][1].first} less that of {second} (fraction of Nyquist)", fontsize=9)
+    return drawn
+
+
+@styled
+def flaw_costs(costs: Sequence[Cost], yardstick: Yardstick) -> Figure:
+    """How many times fewer photons each flaw leaves, by a yardstick: a panel a dose, a line a flaw, a colour a loss. An
+    arrow says more than. Raises ValueError where the yardstick tells nothing."""
+    found = [one for one in costs if one.yardstick == yardstick]
+    if not found:
+        raise ValueError(f"no flaw has a cost by {yardstick.name}")
+    doses, places = sorted({one.nphotons for one in found}), flaws_of(costs)
+    losses = list(dict.fromkeys((one.method, one.loss) for one in found))
+    drawn, [axes] = panels(2.9 * len(doses) + 2.2, 0.3 * len(places) + 1, columns=len(doses), sharey=True)
+    for cell, nphotons in zip(axes, doses, strict=True):
+        cell.axvline(1, color="0.6", linewidth=0.8)
+        cell.set(xscale="log", title=f"{dose_label(nphotons)} photons per pattern")
+        cell.set(yticks=range(len(places)), yticklabels=places, ylim=(len(places) - 0.5, -0.5))
+        for one in (one for one in found if one.nphotons == nphotons):
+            number = losses.index((one.method, one.loss))
+            at = places[one.flaw] + 0.25 * (number - (len(losses) - 1) / 2)
+            look = {"color": COLOURS[number % len(COLOURS)], "markersize": 3}
+            if one.at_least is not None:
+                cell.plot(one.at_least, at, ">", **look)
+            elif one.factor.mean is not None:
+                cell.errorbar(one.factor.mean, at, xerr=reach([one.factor]), fmt="o", capsize=2, **look)
+    drawn.supxlabel(f"photons divided by, for equal {yardstick.name}", fontsize=9)
+    named = {f"{method_label(method)}, {loss}": COLOURS[k % len(COLOURS)] for k, (method, loss) in enumerate(losses)}
+    marks = [Line2D([], [], marker="o", linestyle="", markersize=3, color=colour) for colour in named.values()]
+    legend_beside(axes[-1], marks, list(named))
     return drawn
 
 

@@ -110,15 +110,23 @@ class DiffractionLoss(keras.losses.Loss):
 
     loss: one of LOSSES; anything else raises ValueError. intensity_scale: s, counts are (s A)^2. mask: bool, broadcast
     to one group's amplitudes, True where the detector is to be believed; the loss depends on no other pixel. All are
-    believed when None. logarithm: whether it is taken.
+    believed when None. logarithm: whether it is taken. background: photons per pixel that are known to be counted
+    beside those of the scan; they are part of every rate (of readout noise of variance v, v: Snyder, Hammoud & White,
+    J. Opt. Soc. Am. A 10 (1993) 1014; in ptychography Seifert et al., Opt. Lett. 48 (2023) 6027).
     """
 
     def __init__(
-        self, loss: str, intensity_scale: float, mask: NDArray[np.bool_] | None = None, logarithm: bool = True
+        self,
+        loss: str,
+        intensity_scale: float,
+        mask: NDArray[np.bool_] | None = None,
+        logarithm: bool = True,
+        background: float = 0.0,
     ):
         expect(loss in LOSSES, f"loss is {loss!r}; expected one of {', '.join(LOSSES)}")
         super().__init__(name=loss, reduction="sum_over_batch_size")
         self.loss, self.intensity_scale, self.logarithm = loss, intensity_scale, logarithm
+        self.background = background
         # a variable, for a constant is part of the graph: what is compiled for one dose serves every other
         self._s = tf.Variable(intensity_scale, trainable=False, dtype=tf.float32)
         self.mask = None if mask is None else np.asarray(mask, bool)
@@ -127,6 +135,8 @@ class DiffractionLoss(keras.losses.Loss):
         """Amplitude and intensity (B, ...) -> (B,) float32."""
         if self.mask is not None:  # first of all: not even a weight of zero makes an infinite loss nothing
             amplitude = tf.where(self.mask, amplitude, 0.0)
+        if self.background:
+            intensity += self.background / tf.square(self._s)
         elementwise = LOSSES[self.loss](self._s, amplitude, intensity)
         if self.mask is not None:
             elementwise = tf.constant(self.mask / self.mask.mean(), tf.float32) * elementwise
@@ -136,4 +146,4 @@ class DiffractionLoss(keras.losses.Loss):
     def get_config(self) -> dict[str, Any]:
         mask = None if self.mask is None else self.mask.astype(int).tolist()
         settings = {"loss": self.loss, "intensity_scale": self.intensity_scale, "mask": mask}
-        return {**settings, "logarithm": self.logarithm}
+        return {**settings, "logarithm": self.logarithm, "background": self.background}

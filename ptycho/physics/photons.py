@@ -3,6 +3,9 @@
 This plain forward model makes the data. The one in TensorFlow is tested against it.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
@@ -13,6 +16,8 @@ from ptycho.physics.probes import support_size, total_intensity
 
 Complex = NDArray[np.complexfloating]
 Real = NDArray[np.floating]
+Detect = Callable[[Real, np.random.Generator], NDArray[Any]]
+"""(rates (M, N, N), generator) -> counts, whole numbers >= 0, in that shape."""
 BATCH_PIXELS = 2**19  # complex128 pixels transformed at a time: 8 MiB, about a processor's cache
 
 
@@ -58,6 +63,11 @@ def ideal_amplitude(object: Complex, probe: Complex, x: Real, y: Real) -> NDArra
     return amplitude
 
 
+def poisson(rate: Real, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Counts of a detector that only counts, in the shape of the rates."""
+    return rng.poisson(rate)
+
+
 def intensity_scale(amplitude: Real, nphotons: float) -> float:
     """Return s = sqrt(nphotons / mean_k sum A_k^2), with which s^2 A^2 are `nphotons` photons per pattern on average.
 
@@ -69,13 +79,16 @@ def intensity_scale(amplitude: Real, nphotons: float) -> float:
     return float(np.sqrt(nphotons / mean))
 
 
-def expose(amplitude: Real, nphotons: float, rng: np.random.Generator) -> tuple[NDArray[np.float32], float]:
+def expose(
+    amplitude: Real, nphotons: float, rng: np.random.Generator, detect: Detect = poisson
+) -> tuple[NDArray[np.float32], float]:
     """Expose a detector to ideal patterns: return (diff3d, s), the amplitude sqrt(counts) / s float32 and its scale s.
 
-    counts ~ Poisson(s^2 A^2), with s from `intensity_scale` (raises what that raises).
+    The counts are what it makes of the rates s^2 A^2, Poisson counts by default, with s from `intensity_scale` (raises
+    what that raises).
     """
     s = intensity_scale(amplitude, nphotons)
-    counts = rng.poisson(np.square(amplitude.astype(np.float64) * s))
+    counts = detect(np.square(amplitude.astype(np.float64) * s), rng)
     return (np.sqrt(counts) / s).astype(np.float32), s
 
 

@@ -7,6 +7,9 @@ from scipy import fft, special
 from ptycho.config import PROBES
 from ptycho.errors import expect
 
+OUTER = 0.25
+"""Largest spatial frequency of a zone plate's probe, cycles per pixel."""
+
 
 def make_probe(kind: str, N: int) -> NDArray[np.complex64]:
     """Return the probe `kind` (one of PROBES) with its default dimensions, which scale with N.
@@ -37,13 +40,18 @@ def zone_plate(N: int, defocus: float | None = None) -> NDArray[np.complex64]:
     Fourier Optics, 3rd ed., eq. 4-21), where `defocus` is wavelength * distance / pixel^2, in pixels^2. The geometric
     radius of the illuminated ring is 0.25 * defocus pixels: 9*N/64 by default.
     """
-    outer, stop, softness = 0.25, 0.1, 0.05
-    defocus = 9 * N / 64 / outer if defocus is None else _positive("defocus", defocus)
+    outer, stop, softness = OUTER, 0.1, 0.05
+    defocus = zone_plate_defocus(N) if defocus is None else _positive("defocus", defocus)
     # _distance is centred on N//2: in units of 1/N it is the frequency of a shifted spectrum
     q = fft.ifftshift(_distance(N)) / N
     pupil = 0.25 * special.erfc((q - outer) / softness) * special.erfc((stop - q) / softness)
     wave = fft.fftshift(fft.ifft2(pupil * np.exp(-1j * np.pi * defocus * q**2)))
     return (wave / np.abs(wave).max()).astype(np.complex64)
+
+
+def zone_plate_defocus(N: int) -> float:
+    """The default defocus of :func:`zone_plate`, pixels^2."""
+    return 9 * N / 64 / OUTER
 
 
 def electron(

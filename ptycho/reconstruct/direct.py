@@ -111,7 +111,8 @@ class Measured:
         self.N = data.N
         self.amplitude = tf.constant(np.fft.ifftshift(data.diff3d, axes=(-2, -1)))
         mask = None if data.fitted is None else np.fft.ifftshift(data.fitted)
-        self.loss = DiffractionLoss(loss, float(data.intensity_scale or 1.0), mask)
+        scale, background = float(data.intensity_scale or 1.0), data.background or 0.0
+        self.loss = DiffractionLoss(loss, scale, mask, background=background)
 
     def misfit(self, patches: tf.Tensor, P: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
         """The loss, scalar, of what patches (B, n, n) under the modes P (L, n, n) predict for the chosen patterns."""

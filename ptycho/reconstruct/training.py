@@ -79,7 +79,7 @@ class MeanLoss(keras.metrics.Mean):
 class Trainer(keras.Model):
     """The network behind its objective: one intensity a block, and a training step cut in a part for each core."""
 
-    def __init__(self, autoencoder: keras.Model, loss: str, intensity_scale: float):
+    def __init__(self, autoencoder: keras.Model, loss: str, intensity_scale: float, background: float = 0.0):
         amplitude, positions = autoencoder.inputs
         estimates = autoencoder.get_layer("reconstruction").output
         P, measure = autoencoder.get_layer("probe").output, autoencoder.get_layer("intensity")
@@ -88,7 +88,7 @@ class Trainer(keras.Model):
         mask = mask_of(autoencoder)
         believed = None if mask is None else mask[..., tf.newaxis]
         logarithm = not plainly_trained(autoencoder)
-        self.objective = DiffractionLoss(loss, intensity_scale, believed, logarithm)
+        self.objective = DiffractionLoss(loss, intensity_scale, believed, logarithm, background)
         self.mean_loss = MeanLoss(name="loss")
         self.gradients = spread(self._gradients, xla=uses_xla(autoencoder))
         # replicas exchange their gradients within the update, which XLA does not compile
@@ -127,8 +127,10 @@ class Trainer(keras.Model):
         return [self.mean_loss]
 
 
-def trainer(autoencoder: keras.Model, config: TrainingConfig, intensity_scale: float, steps: int) -> Trainer:
-    """A compiled :class:`Trainer` over the same weights.
+def trainer(
+    autoencoder: keras.Model, config: TrainingConfig, intensity_scale: float, steps: int, background: float = 0.0
+) -> Trainer:
+    """A compiled :class:`Trainer` over the same weights. background: known photons per pixel beside the scan's.
 
     Its learning rate rises linearly (Goyal et al., arXiv:1706.02677 (2017), section 2.2) and falls to zero along a
     cosine. That of the reference network is constant, as PtychoPINN's is.
@@ -137,7 +139,7 @@ def trainer(autoencoder: keras.Model, config: TrainingConfig, intensity_scale: f
     with autoencoder.distribute_strategy.scope():
         # the photons of a pattern that judge it are fewer than all
         judging = 1 - SHARE if config.target == "split" else 1.0
-        model = Trainer(autoencoder, config.loss, float(np.sqrt(judging)) * intensity_scale)
+        model = Trainer(autoencoder, config.loss, float(np.sqrt(judging)) * intensity_scale, judging * background)
         schedule = keras.optimizers.schedules.CosineDecay(
             0.0, decay_steps=steps - rising, warmup_target=rate, warmup_steps=rising
         )
@@ -188,7 +190,8 @@ def fit(
         rows = []
     begin = len(rows)
     steps = steps_per_epoch(groups, size)
-    model = trainer(autoencoder, config, groups.data.intensity_scale, steps * config.nepochs)
+    s, background = groups.data.intensity_scale, groups.data.background or 0.0
+    model = trainer(autoencoder, config, s, steps * config.nepochs, background)
     if begin:
         backup.restore(model)
     history = History(folder / "history.csv", rows, config.nepochs, patterns_per_epoch(groups, size), report)

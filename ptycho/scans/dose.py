@@ -87,8 +87,8 @@ def thin_each(data: RawData, shares: NDArray[np.float64], rng: np.random.Generat
 def split(data: RawData, share: float, rng: np.random.Generator) -> tuple[RawData, RawData]:
     """Return two scans: each photon falls to the first with probability `share`, else to the second.
 
-    They have no noise in common: the two parts of Poisson counts are independent. Raises DataError if the counts are
-    not known, ValueError for a share outside (0, 1].
+    The two parts of Poisson counts are independent. Raises DataError if the counts are not known, ValueError for a
+    share outside (0, 1].
     """
     counts = data.counts()
     first = thin(counts, share, rng)
@@ -105,8 +105,9 @@ def halve(data: RawData, rng: np.random.Generator) -> tuple[RawData, RawData]:
 def _with_counts(data: RawData, counts: NDArray[np.int64], fraction: float, nphotons: float | None) -> RawData:
     """The scan with `counts`, a fraction of its own. The intensity scale shrinks, so that object and probe stay."""
     assert data.intensity_scale is not None
-    s = float(np.sqrt(fraction) * data.intensity_scale)
-    return replace(data, diff3d=(np.sqrt(counts) / s).astype(np.float32), nphotons=nphotons, intensity_scale=s)
+    s, background = float(np.sqrt(fraction) * data.intensity_scale), data.background and fraction * data.background
+    diff3d = (np.sqrt(counts) / s).astype(np.float32)
+    return replace(data, diff3d=diff3d, nphotons=nphotons, intensity_scale=s, background=background)
 
 
 def measured_dose(data: RawData, probe: NDArray[np.complexfloating]) -> Dose:
@@ -171,7 +172,7 @@ def normalise(
 def predicted_rate(data: RawData, object: np.ndarray, origin_yx: np.ndarray) -> NDArray[np.float64]:
     """Return the photons (M, N, N) that a scan's probe on a complex object (H, W), [0, 0] at `origin_yx`, predicts.
 
-    Raises DataError if the scan's intensity_scale is not known.
+    Known background counts too. Raises DataError if the scan's intensity_scale is not known.
     """
     if data.intensity_scale is None:
         raise DataError("intensity_scale is missing; expected a scalar s with counts = (s * diff3d)^2")
@@ -180,22 +181,19 @@ def predicted_rate(data: RawData, object: np.ndarray, origin_yx: np.ndarray) -> 
     padded = np.pad(object, margin, constant_values=1)
     x, y = data.xcoords - origin_yx[1] + margin, data.ycoords - origin_yx[0] + margin
     amplitude = ideal_amplitude(padded, data.probeGuess, x, y)
-    return np.square(amplitude.astype(np.float64) * data.intensity_scale)
+    return np.square(amplitude.astype(np.float64) * data.intensity_scale) + (data.background or 0.0)
 
 
 def deviance(data: RawData, object: np.ndarray, origin_yx: np.ndarray, pixels: np.ndarray | None = None) -> float:
     """Return how well an object explains a scan's counts: mean Poisson deviance per lit detector pixel.
 
-    The scan's probe on `object` (H, W) complex, pixel [0, 0] at `origin_yx` (y, x) of the scan's frame, predicts the
-    rates l of the counts n. The deviance 2 (n ln(n/l) - (n - l)) is 1 on average for a true object, where l is above a
-    few photons (McCullagh and Nelder 1989, section 2.3). Lit pixels are those with l >= 1, or all if there are none. Of
-    the valid pixels only `pixels` (N, N) bool count, by default `data.fitted`. Raises DataError for unknown counts.
+    `object` (H, W), pixel [0, 0] at `origin_yx` (y, x) of the scan's frame, predicts the rates l of the counts n. The
+    deviance 2 (n ln(n/l) - (n - l)) is 1 on average for a true object, where l is above a few photons (McCullagh and
+    Nelder 1989, section 2.3). Lit pixels are those with l >= 1, or all if there are none. Of the valid pixels only
+    `pixels` (N, N) bool count, by default `data.fitted`. Raises DataError for unknown counts.
     """
     counts, rate = data.counts(), predicted_rate(data, object, origin_yx)
-    if pixels is None:
-        pixels = data.fitted
-    elif data.mask is not None:
-        pixels = pixels & data.mask
+    pixels = data.fitted if pixels is None else pixels & (True if data.mask is None else data.mask)
     if pixels is not None:
         counts, rate = counts[:, pixels], rate[:, pixels]
     lit = rate >= 1 if (rate >= 1).any() else np.ones_like(rate, bool)

@@ -15,7 +15,7 @@ from ptycho.scans.archive import naming, read_npz, stack_first, written
 from ptycho.scans.exposure import ELECTRONS, PHOTONS
 
 PATTERN_KEYS = ("diff3d", "diffraction", "counts")  # the contract's name, its alias, and photon counts
-SCALARS = ("nphotons", "intensity_scale", "pixel_size", "energy", "voltage")
+SCALARS = ("nphotons", "intensity_scale", "background", "pixel_size", "energy", "voltage")
 BATCH = 1024
 """Patterns, or positions, looked at together."""
 COMPLEX = (np.complex64, "fc", "complex numbers")
@@ -45,14 +45,13 @@ class RawData:
     xcoords_start, ycoords_start  (M,) float64, nominal positions before any correction
     nphotons         expected photons per pattern, mean over the scan
     intensity_scale  s, with counts = (s * diff3d)^2
+    background       photons per pixel known to be counted beside those of the scan
     mask             (N, N) bool, True where the detector is to be believed
     guard            (N, N) bool, True for pixels that no fit sees: how well they are predicted tells of overfitting
-    pixel_size       side of an object pixel, metres
-    energy           of the photons, joules
+    pixel_size, energy  side of an object pixel, metres; of the photons, joules
     voltage, step    of electrons: volts; (2,) float64, metres (dy, dx) from one row and column of a raster to the next
 
-    Wider and narrower floats are converted to these types. Arrays of these types are not copied: patterns mapped from a
-    file stay there. Raises DataError, naming the field, for anything else.
+    Other floats are converted; arrays of these types are not copied. Raises DataError, naming the field, for the rest.
     """
 
     diff3d: NDArray[np.float32]
@@ -65,6 +64,7 @@ class RawData:
     ycoords_start: NDArray[np.float64] | None = None
     nphotons: float | None = None
     intensity_scale: float | None = None
+    background: float | None = None
     mask: NDArray[np.bool_] | None = None
     guard: NDArray[np.bool_] | None = None
     pixel_size: float | None = None

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho import files, seeds
-from ptycho.physics import beam, photons, probes, samples
+from ptycho.physics import beam, flaws, photons, probes, samples
 from ptycho.scans.exposure import OF_PHOTONS, Exposure, of_raster
 from ptycho.scans.rawdata import RawData
 
@@ -42,17 +42,19 @@ class Acquisition(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Simulated(Acquisition):
-    """Ideal amplitudes (M, N, N), exposed with Poisson noise. exposure: what a dose is. known: further fields of the
-    scan, as RawData has them."""
+    """Amplitudes (M, N, N) without noise, exposed on a detector. exposure: what a dose is. known: further fields of
+    the scan, as RawData has them. flaw: of the detector, one of config.FLAWS."""
 
     ideal: NDArray[np.float32]
     exposure: Exposure = OF_PHOTONS
     known: Mapping[str, Any] = field(default_factory=dict)
+    flaw: str = "none"
 
     def _expose(self, dose: str, rng: np.random.Generator) -> RawData:
         nphotons = self.exposure.nphotons(float(dose))
-        diff3d, s = photons.expose(self.ideal, nphotons, rng)
-        told = {"nphotons": nphotons, "intensity_scale": s, **self.known}
+        detector, N = flaws.detector(self.flaw), self.ideal.shape[-1]
+        diff3d, s = photons.expose(self.ideal, nphotons, rng, detector.counts)
+        told = {"nphotons": nphotons, "intensity_scale": s, **self.known, **detector.known(nphotons / N**2, N)}
         return RawData(diff3d, self.x, self.y, self.probe, self.object, **told)
 
 
@@ -65,6 +67,7 @@ def simulate(
     object_kind: str = "lines",
     object_size: int | None = None,
     illumination: str = "disk",
+    flaw: str = "none",
 ) -> dict[str, Simulated]:
     """Two objects of one kind, each with its own random scan through one probe.
 
@@ -74,6 +77,7 @@ def simulate(
     object_kind      one of config.OBJECTS
     object_size      side of the object in pixels; 4N when None
     illumination     the probe, one of config.PROBES
+    flaw             what is wrong with both scans, one of config.FLAWS
     """
     size, P = object_size or 4 * N, probes.make_probe(illumination, N)
     splits = {}
@@ -81,7 +85,8 @@ def simulate(
         O = samples.make_object(object_kind, size, seeds.derive(seed, "object", split), phase)
         rng = np.random.default_rng(seeds.derive(seed, "scan", split))
         x, y = samples.random_positions(n, size, N, rng)
-        splits[split] = Simulated(split, O, P, x, y, seed, ideal=photons.ideal_amplitude(O, P, x, y))
+        ideal = flaws.far_field(flaw, O, P, x, y, np.random.default_rng(seeds.derive(seed, "flaw", split)))
+        splits[split] = Simulated(split, O, P, x, y, seed, ideal, flaw=flaw)
     return splits
 
 

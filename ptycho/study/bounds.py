@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ptycho.files import json_if_any, write_json
+from ptycho.files import json_if_any, user_cache, write_json
+from ptycho.judge import cramer_rao
 from ptycho.judge.cramer_rao import information_bound
 from ptycho.judge.parts import truth
 from ptycho.scans.rawdata import RawData
@@ -19,8 +22,8 @@ from ptycho.study import layout, plan
 
 def write(out: str | os.PathLike[str]) -> Path:
     """Write `out`/bound.json, {train, heldout}: each {of, at_one_photon, standard_error, rings} or, without a bound,
-    {of, reason}. ``of`` is a digest of object, probe and positions: what is known of these is not computed again.
-    ``rings`` holds the arrays of ``frc.Rings`` by contrast.
+    {of, reason}. ``of`` is a digest of object, probe and positions: what is known of these, here or in the user's
+    cache, is not computed again. ``rings`` holds the arrays of ``frc.Rings`` by contrast.
 
     Any dose's scans will do, the first is read. Raises DataError when they cannot be.
     """
@@ -38,6 +41,19 @@ def _bound(scan: RawData, known: dict[str, Any]) -> dict[str, Any]:
     digest = hashlib.sha256(b"".join(array.tobytes() for array in given)).hexdigest()
     if known.get("of") == digest and ("rings" in known or "reason" in known):
         return known
+    # other studies of a campaign have the same scan; a bound by other code is another
+    code = hashlib.sha256(Path(cramer_rao.__file__).read_bytes()).hexdigest()
+    kept = user_cache() / "bounds" / f"{digest[:20]}-{code[:20]}.json"
+    if found := json_if_any(kept):
+        return found
+    found = _computed(given, digest)
+    with suppress(OSError):  # a cache that cannot be written is done without
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_json(kept, found)
+    return found
+
+
+def _computed(given: tuple[NDArray[Any], ...], digest: str) -> dict[str, Any]:
     try:
         bound = information_bound(*given)
     except (ValueError, ArithmeticError) as error:  # a scan that leaves its object, or does not determine it

@@ -11,6 +11,7 @@ from ptycho.config import (
     ARCHITECTURES,
     DENOISER,
     DIRECT,
+    FLAWS,
     LARGEST_PROBE,
     LEARNING_RATES,
     LOSSES,
@@ -111,6 +112,7 @@ class StudyConfig:
     object_size: int | None = _asked(None, "its side in pixels (4N)")
     phase: float = _asked(0.0, "range of its phase, radians")
     illumination: str = _asked("disk", "simulated probe; a zone plate gives a defocused one", PROBES)
+    flaw: str = _asked("none", "what is wrong with the simulated scan, or with what is known of it", FLAWS)
     scan: str | None = _asked(None, f"a measured scan instead of a simulated one: a file, or {STAR}")
     methods: tuple[str, ...] = _asked(
         ("unrolled", DIRECT), "of a sweep: what each arm reconstructs with, the network, the fit without one, or both"
@@ -164,7 +166,7 @@ class StudyConfig:
             require(method in methods, "METHODS", method, f"among {methods}, the network being that of ARCH")
         rate = self.learning_rate
         require(rate is None or 0 < rate <= 1, "LEARNING_RATE", rate, "a number > 0, 1 at most")
-        for name in ("OBJECT", "ILLUMINATION", "ORIENTATION", "POSITIONS", "NORMALISE", "PROBE", "TARGET"):
+        for name in ("OBJECT", "ILLUMINATION", "FLAW", "ORIENTATION", "POSITIONS", "NORMALISE", "PROBE", "TARGET"):
             value, choices = getattr(self, name.lower()), PARAMETERS[name].metadata["choices"]
             accepted = " or ".join(choices) if len(choices) == 2 else f"one of {', '.join(choices)}"
             require(value in choices, name, value, accepted)

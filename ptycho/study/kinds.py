@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ptycho.study.config import StudyConfig
 
 MEASURED = ("ORIENTATION", "PROBE_MODES", "POSITIONS", "NORMALISE", "RESOLUTION", "MATERIAL", "DAMAGE")
-PHOTONS = ("OBJECT", "OBJECT_SIZE", "PHASE", "ILLUMINATION")
+PHOTONS = ("OBJECT", "OBJECT_SIZE", "PHASE", "ILLUMINATION", "FLAW")
 GROUPS = ("GRIDSIZE", "PROBE", "TARGET")
 ELECTRONS = ("VOLTAGE", "SEMI_ANGLE", "DEFOCUS", "STEP")
 """The parameters of a measured scan, of one simulated with photons, of networks that see groups of patterns, and of a
@@ -46,6 +46,8 @@ def refuse(config: StudyConfig, parameters: Mapping[str, Field[Any]]) -> None:
     for name, why in reasons.items():
         value = getattr(config, name.lower())
         require(value == parameters[name].default, name, value, why)
+    focused = "ILLUMINATION=zone_plate, whose defocus is known wrongly"
+    require(config.flaw != "defocus" or config.illumination == "zone_plate", "FLAW", config.flaw, focused)
     for name, (low, high, what) in RANGES.items():
         value = getattr(config, name.lower())
         require(value is None or low <= value <= high, name, value, f"{what}, {low:g} to {high:g}")

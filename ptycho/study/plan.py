@@ -33,7 +33,7 @@ def parameters(config: StudyConfig, out: Path) -> dict[str, dict[str, Any]]:
         "n_test": config.heldout_positions,
         "object_kind": config.object,
     }
-    simulate |= of("object_size", "phase", "illumination")
+    simulate |= of("object_size", "phase", "illumination", "flaw")
     simulate["microscope"] = None if config.voltage is None else of("voltage", "semi_angle", "defocus", "step")
     simulate |= {"scan": scan, **of("orientation", "probe_modes", "positions", "normalise")}
     files = {layout.SIMULATE: simulate}

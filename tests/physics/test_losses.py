@@ -153,3 +153,20 @@ def test_a_loss_without_a_name_of_its_own_is_refused():
         assert losses.DiffractionLoss(name, 1.0).loss == name
     with pytest.raises(ValueError, match="loss is 'mea'; expected one of nll, mae, mse"):
         losses.DiffractionLoss("mea", 1.0)
+
+
+@pytest.mark.parametrize("name", list(losses.LOSSES))
+def test_a_known_background_is_part_of_every_rate(name):
+    """Counts of light and background, compared with their rate, lose what a rate of both does without one."""
+    rng = np.random.default_rng(4)
+    s, background = 30.0, 40.0
+    intensity = rng.random((3, 8, 8, 1)).astype(np.float32)
+    counts = rng.poisson(s**2 * intensity + background)
+    a = (np.sqrt(counts) / s).astype(np.float32)
+    with_it = losses.DiffractionLoss(name, s, background=background)
+    expected = losses.DiffractionLoss(name, s)(a, intensity + np.float32(background / s**2))
+    np.testing.assert_allclose(with_it(a, intensity), expected, rtol=1e-5)
+    again = losses.DiffractionLoss.from_config(with_it.get_config())
+    assert again.background == background
+    without = losses.DiffractionLoss(name, s)
+    assert float(with_it(a, intensity)) < float(without(a, intensity))  # the model that is true explains more

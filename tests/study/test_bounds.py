@@ -28,8 +28,9 @@ def save(out, dose, seed):
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def asked(monkeypatch, tmp_path):
     """The positions of each scan whose bound is computed; that of ten is not determined."""
+    monkeypatch.setenv("PTYCHO_CACHE", str(tmp_path / "cache"))
     seen = []
 
     class Bound:
@@ -59,6 +60,23 @@ def test_a_bound_is_computed_once_for_a_scan(out, asked):
     save(out, "1e6", seed=2)
     bounds.write(out)
     assert asked == [20, 10, 20, 10]
+
+
+def test_the_studies_of_a_campaign_share_the_bound_of_their_scan(out, asked, tmp_path):
+    told = files.read_json(bounds.write(out))
+    other = tmp_path / "other"
+    save(other, "1e6", seed=1)
+    assert files.read_json(bounds.write(other)) == told and asked == [20, 10]
+    (cache,) = {path.parent for path in (tmp_path / "cache").rglob("*.json")}
+    for path in cache.glob("*.json"):  # as another version of the code would leave it
+        path.rename(cache / f"{path.stem.partition('-')[0]}-0.json")
+    (other / "bound.json").unlink()
+    assert files.read_json(bounds.write(other)) == told and asked == [20, 10, 20, 10]
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(out, asked, tmp_path):
+    (tmp_path / "cache").write_text("a file where a folder belongs")
+    assert bounds.write(out).exists() and asked == [20, 10]
 
 
 def test_scans_that_cannot_be_read_are_named(out, asked):

@@ -96,7 +96,7 @@ def make_splits(data: RawData, loss: str, seed: int) -> Splits:
         rests.append(rest)
     x, y = (np.tile(axis, SPLITS) for axis in (data.xcoords, data.ycoords))
     measured = np.concatenate([rest.diff3d for rest in rests])
-    kept = {name: getattr(rests[0], name) for name in ("nphotons", "intensity_scale", "mask", "guard")}
+    kept = {name: getattr(rests[0], name) for name in ("nphotons", "intensity_scale", "background", "mask", "guard")}
     return Splits(fits, RawData(measured, x, y, data.probeGuess, **kept), time.perf_counter() - started)
 
 

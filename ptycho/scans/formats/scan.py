@@ -42,7 +42,7 @@ class Scan:
     mask            (H, W) bool, True where valid. Equal masks (M, H, W) of all frames become one
     energy          of the photons, joules; None for electrons. distance, detector_pixel: metres
     pixel_size      object pixel, metres, where the file states it
-    nphotons, intensity_scale  as in RawData
+    nphotons, intensity_scale, background  as in RawData
     voltage         of electrons, volts, through which they were accelerated
     semi_angle, defocus, step  of electrons: radians, of the cone that meets the sample; metres; metres (dy, dx) from
                     one row and one column of the raster to the next
@@ -72,6 +72,7 @@ class Scan:
     pixel_size: float | None = None
     nphotons: float | None = None
     intensity_scale: float | None = None
+    background: float | None = None
     voltage: float | None = None
     semi_angle: float | None = None
     defocus: float | None = None
@@ -224,22 +225,19 @@ class Scan:
             mean = sum((np.square(one, dtype=np.float64) for one in amplitude), np.zeros(shape[1:])) / max(1, shape[0])
             probe, _ = self.first_probe(mean if self.mask is None else np.where(self.mask, mean, 0))
         framed = guess is not None or not self.metres
+        same = ("scan_index", "nphotons", "background", "mask", "energy", "voltage")
         return RawData(
             diff3d=amplitude,
             xcoords=x,
             ycoords=y,
             probeGuess=probe.astype(np.complex64),
             objectGuess=None if guess is None else guess.astype(np.complex64),
-            scan_index=self.scan_index,
             xcoords_start=scan.x_start if framed else None,
             ycoords_start=scan.y_start if framed else None,
-            nphotons=self.nphotons,
             intensity_scale=scale,
-            mask=self.mask,
             pixel_size=self.pixel,
-            energy=self.energy,
-            voltage=self.voltage,
             step=None if self.step is None else np.array(self.step),
+            **{name: getattr(self, name) for name in same},
         )
 
     def _believed(self, frames: slice = slice(None)) -> NDArray[Any]:

@@ -1,0 +1,153 @@
+"""What does a flaw of the detector or of the set-up cost, in photons? It makes a scan worth one of less dose.
+
+Each flaw is a sweep in a folder called by its name. A flawless scan of the same probe is measured at a ladder of doses.
+On it one reads, seed by seed, at which dose it does as badly as the flawed scan, by a yardstick. The dose that the
+flawed scan had over that dose is the factor: 3 says that two photons of three are lost.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho.findings.conditions import Condition
+from ptycho.findings.conditions import read as read_sweeps
+from ptycho.findings.intervals import Interval, crossing, geometric_interval, isotonic
+from ptycho.findings.response.dose_factor import FRC50, OTHERS, Yardstick
+from ptycho.findings.response.dose_response import Curve, DoseResponse, Point, method_label
+from ptycho.study import sweep
+
+ERROR = next(one for one in OTHERS if one.of_error)
+YARDSTICKS = (ERROR, FRC50)
+SATURATED = 0.95
+"""FRC50 of the flawless scan from which it says little of photons: ten times of them change it by less than 0.05."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a flaw costs at one dose, to one loss and method, by a yardstick.
+
+    flawed, flawless: what the scans come to, means over seeds. factor: how many times fewer photons the flaw leaves,
+    geometric mean over seeds. at_least: where a flawed scan of a seed does worse than the flawless one of the lowest
+    dose, so that there is no factor, that dose tells it; else None.
+    """
+
+    flaw: str
+    method: tuple[str, str]
+    loss: str
+    nphotons: float
+    yardstick: Yardstick
+    flawed: Interval
+    flawless: Interval
+    factor: Interval
+    at_least: float | None
+
+    @property
+    def words(self) -> str:
+        """'5.3 [4.1, 6.9]', 'more than 40'; '-' where nothing is known."""
+        return f"{self.factor:.3g}" if self.at_least is None else f"more than {self.at_least:.2g}"
+
+
+def read(out: str | os.PathLike[str], names: Sequence[str]) -> list[Cost]:
+    """The costs of the flaws whose sweeps lie in the folders of `out` called `names`, the flawless ones among them.
+
+    Raises ValueError for a sweep that is missing or broken, and where none of the same probe is flawless.
+    """
+    costs: list[Cost] = []
+    flawless: dict[str, DoseResponse] = {}
+    flawed: list[tuple[str, Condition]] = []
+    for one in read_sweeps(out, names):
+        made = sweep.simulated(Path(out) / one.name)
+        if made["flaw"] == "none":
+            flawless[made["illumination"]] = one.study
+        else:
+            flawed.append((made["illumination"], one))
+    for probe, one in flawed:
+        if probe not in flawless:
+            without = f"no flawless sweep with the probe {probe} is among {', '.join(names)}"
+            raise ValueError(f"{Path(out) / one.name}: {without}")
+        costs += costs_of(one, flawless[probe])
+    return costs
+
+
+def costs_of(flawed: Condition, flawless: DoseResponse) -> Iterator[Cost]:
+    """The costs of one flaw, on the training scan, at every dose that both sweeps have. By FRC50 only where that of the
+    flawless scan is below SATURATED."""
+    for yardstick in YARDSTICKS:
+        ladders = {(curve.method, curve.loss): curve for curve in _curves(flawless, yardstick)}
+        for curve in _curves(flawed.study, yardstick):
+            if ladder := ladders.get((curve.method, curve.loss)):
+                at = {one.nphotons: one for one in ladder.points}
+                for point in (point for point in curve.points if point.nphotons in at):
+                    cost = _cost(flawed.name, curve, point, ladder, at[point.nphotons], yardstick)
+                    if yardstick.of_error or (cost.flawless.mean or 1) < SATURATED:
+                        yield cost
+
+
+def _curves(study: DoseResponse, yardstick: Yardstick) -> Iterator[Curve]:
+    of_all = study.errors if yardstick.of_error else study.curves
+    return (curve for curve in of_all if not curve.method[1].startswith("heldout"))
+
+
+def _cost(flaw: str, curve: Curve, point: Point, ladder: Curve, same: Point, yardstick: Yardstick) -> Cost:
+    doses = np.log10([one.nphotons for one in ladder.points])
+    values = yardstick.rising([[np.nan if v is None else v for v in one.values] for one in ladder.points])
+    own = yardstick.rising([np.nan if v is None else v for v in point.values])
+    seeds = min(len(own), values.shape[1])
+    worth = np.array([_worth(doses, values[:, k], own[k], np.log10(point.nphotons)) for k in range(seeds)])
+    factors = point.nphotons / 10 ** np.where(np.isfinite(worth), worth, np.nan)
+    beyond = point.nphotons / 10 ** doses[0] if np.isneginf(worth).any() else None
+    factor = geometric_interval(factors) if beyond is None else Interval(0, None, None, None)
+    told = curve.method, curve.loss, point.nphotons, yardstick, point.interval, same.interval
+    return Cost(flaw, *told, factor, beyond)
+
+
+def _worth(x: NDArray[np.float64], ladder: NDArray[np.float64], value: float, at: float) -> float:
+    """log10 of the dose at which a seed's ladder (D,) over x (D,) has the value that a flawed scan has at dose `at`.
+
+    A flawed scan that does no worse than the flawless one is worth at least its own dose. -inf where it does no better
+    than the lowest dose of the ladder, NaN where a value is not known.
+    """
+    seen = np.isfinite(ladder)
+    if not (np.isfinite(value) and seen.sum() >= 2):
+        return float("nan")
+    rising = isotonic(ladder[seen], np.ones(int(seen.sum())))
+    if value <= rising[0]:
+        return -np.inf
+    at_or_above = value >= np.interp(at, x[seen], rising)
+    _, high = crossing(x[seen], rising, value)
+    return float(max(at, high if np.isfinite(high) else at) if at_or_above else high)
+
+
+def cost_rows(costs: Sequence[Cost]) -> list[dict[str, Any]]:
+    """The numbers of the figure, a row a cost."""
+    return [
+        {"flaw": one.flaw, "method": one.method[0], "split": one.method[1], "loss": one.loss}
+        | {"nphotons": one.nphotons, "yardstick": one.yardstick.name}
+        | {"flawed": one.flawed.mean, "flawless": one.flawless.mean}
+        | {**one.factor.row("factor"), "at_least": one.at_least, "seeds": one.flawed.n}
+        for one in costs
+    ]
+
+
+def costs_in_words(costs: Sequence[Cost]) -> list[str]:
+    """A sentence for each flaw, dose and method: by how much it divides the photons, by each yardstick and loss."""
+    told: dict[tuple[Any, ...], dict[str, list[str]]] = {}
+    for one in costs:
+        key = (one.flaw, one.nphotons, one.method)
+        told.setdefault(key, {}).setdefault(one.yardstick.name, []).append(f"{one.loss} {one.words}")
+    return [
+        f"{flaw}, {method_label(method)}, {nphotons:.3g} photons per pattern, divides them: "
+        + "; ".join(f"by {name}: {', '.join(words)}" for name, words in found.items())
+        + "."
+        for (flaw, nphotons, method), found in told.items()
+    ]
+
+
+def flaws_of(costs: Sequence[Cost]) -> Mapping[str, int]:
+    """{flaw: its place}, in order."""
+    return {flaw: place for place, flaw in enumerate(dict.fromkeys(one.flaw for one in costs))}
