@@ -3,14 +3,15 @@
 Counts n and rates l are photons per detector pixel. Amplitudes are square roots of intensities.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
+from scipy import special
 
 from ptycho.errors import expect
 from ptycho.physics import optics
@@ -59,25 +60,36 @@ def amplitude_mse(a: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
 
 STABILISER = 3 / 8
 """Added to a count before its root is taken: so the root of a Poisson count scatters most evenly (Anscombe 1948)."""
-FEW, TERMS = 16.0, 48  # photons up to which the mean root is summed over counts, and over how many of them
+BEND = 8.0
+"""Photons about which :func:`mean_root` goes over from few to many."""
+
+
+def _above_rate() -> NDArray[np.float64]:
+    """Coefficients of a polynomial in u = (l - BEND) / (l + BEND), the constant first, that is m^2 - l to 4e-6.
+
+    m is the mean of sqrt(n + 3/8) over Poisson counts n of a mean l, summed over the counts. m^2 - l falls smoothly
+    from 3/8 to 1/8, so few points of interpolation, Chebyshev's, will do.
+    """
+
+    def excess(u: NDArray[np.float64]) -> NDArray[np.float64]:
+        rates = BEND * (1 + u) / (1 - u)
+        n = np.arange(int(rates.max() + 12 * np.sqrt(rates.max())))
+        chances = np.exp(special.xlogy(n, rates[:, np.newaxis]) - rates[:, np.newaxis] - special.gammaln(n + 1))
+        return np.square(chances @ np.sqrt(n + STABILISER)) - rates
+
+    return chebyshev.cheb2poly(chebyshev.chebinterpolate(excess, deg=10))
+
+
+ABOVE_RATE = [float(coefficient) for coefficient in _above_rate()]
 
 
 def mean_root(rate: tf.Tensor) -> tf.Tensor:
-    """The mean of sqrt(n + 3/8) over Poisson counts n of a mean ``rate`` >= 0, to 4e-5. Same shape as ``rate``.
-
-    Up to FEW photons it is summed over the counts. Beyond, the root is expanded about the mean to the sixth central
-    moment.
-    """
-    few, many = tf.minimum(rate, FEW), tf.maximum(rate, FEW)
-    summed = tf.zeros_like(few)
-    for n in reversed(range(TERMS)):  # r_0 + l/1 (r_1 + l/2 (r_2 + ...)): no factorial overflows
-        summed = summed * (few / (n + 1)) + math.sqrt(n + STABILISER)
-    u = many + STABILISER
-    v = 1 / u
-    w = many * v  # powers of a rate of 1e9 would overflow
-    series = 1 - w * v * (1 / 8 - v / 16 + 5 * (3 * w + v) * v / 128 - 7 * (10 * w + v) * v**2 / 256)
-    series -= 21 * (15 * w + 25 * v) * w**2 * v**3 / 1024
-    return tf.where(rate < FEW, summed * tf.exp(-few), tf.sqrt(u) * series)
+    """The mean of sqrt(n + 3/8) over Poisson counts n of a mean ``rate`` >= 0, to 1e-6 of it. Shape of ``rate``."""
+    u = (rate - BEND) / (rate + BEND)
+    excess = tf.zeros_like(u)
+    for coefficient in reversed(ABOVE_RATE):
+        excess = excess * u + coefficient
+    return tf.sqrt(rate + excess)
 
 
 def anscombe_mse(n: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:

@@ -42,13 +42,13 @@ def mean_root64(rate):
 
 
 @given(rate=st.floats(0, 200, width=32))
-@example(rate=16.0)  # where the sum ends and the series begins
-@example(rate=float(np.nextafter(np.float32(16), np.float32(0))))
+@example(rate=0.0)
+@example(rate=losses.BEND)
 def test_the_mean_root_is_summed_over_all_counts(rate):
     with tf.GradientTape() as tape:
         at = tf.Variable(np.float32(rate))
         found = losses.mean_root(at)
-    assert float(found) == pytest.approx(mean_root64(rate), abs=4e-5)
+    assert float(found) == pytest.approx(mean_root64(rate), rel=1e-6)
     n = np.arange(600)
     slope = np.sum((np.sqrt(n + 1.375) - np.sqrt(n + 0.375)) * stats.poisson.pmf(n, rate))  # of a Poisson mean
     assert float(tape.gradient(found, at)) == pytest.approx(slope, abs=1e-5, rel=1e-4)
