@@ -30,7 +30,7 @@ unexport PYTHONHOME
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
 .PHONY: study sweep rates conditions flaws fluence test slow nbval regression calibration bench peers positions networks bias reuse \
-  lab status report check clean lock help active-environment
+  docs lab status report check clean lock help active-environment
 .DEFAULT_GOAL := help
 .SUFFIXES:
 
@@ -127,6 +127,12 @@ bias: $(ENVIRONMENT)
 reuse: $(ENVIRONMENT)
 	@mkdir -p reports/$@ && $(PYTHON) -m ptycho run notebooks/$@.ipynb reports/$@/$@.ipynb \
 	  --parameters bench/reuse.yaml --log reports/$@/run.log
+
+## build the site of docs/, the rendered notebooks and the docstrings, in build/docs: a minute, without a network
+docs: $(ENVIRONMENT)
+	@rm -rf docs/api build/docs build/doctrees
+	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -m sphinx -q -W --keep-going -c docs -d build/doctrees . build/docs
+	@echo "site: build/docs/index.html"
 
 ## open JupyterLab on the notebooks
 lab: $(ENVIRONMENT)
