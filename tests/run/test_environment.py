@@ -70,6 +70,14 @@ def test_the_conda_environment_takes_its_packages_from_the_lock():
     assert packages == {"pip": ["-r requirements.lock"]}
 
 
+def test_containers_take_their_packages_from_the_lock():
+    assert "pip install --no-cache-dir --require-hashes -r requirements.lock\n" in (ROOT / "Dockerfile").read_text()
+    binder = ROOT / ".binder"
+    assert (binder / "requirements.txt").read_text() == "-r ../requirements.lock\n"
+    python = (binder / "runtime.txt").read_text().strip().removeprefix("python-")
+    assert python in PYTHONS and f"\nFROM python:{python}-slim\n" in (ROOT / "Dockerfile").read_text()
+
+
 def test_this_environment_has_what_is_needed():
     assert environment.first_missing(environment.requirements()) is None
 
