@@ -29,7 +29,7 @@ ANY_PYTHON = $$(test -x $(PYTHON) && echo $(PYTHON) || echo python3)
 unexport PYTHONHOME
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: study sweep rates conditions flaws fluence test slow nbval regression calibration bench peers positions networks bias reuse \
+.PHONY: study sweep rates conditions fluence test slow nbval regression calibration bench peers positions networks bias flaws reuse \
   docs lab status report check clean lock help active-environment
 .DEFAULT_GOAL := help
 .SUFFIXES:
@@ -59,10 +59,6 @@ rates: $(ENVIRONMENT)
 
 ## run the ends of the dose-response (DOSES 1e3 1e9) for other objects, probes and scans, into OUT (reports/conditions)
 conditions: $(ENVIRONMENT)
-	$(making)
-
-## run scans with flaws of detector and set-up, beside flawless ones, into OUT (reports/flaws)
-flaws: $(ENVIRONMENT)
 	$(making)
 
 ## run the dose-response (DOSES 1e3 to 1e7) at N=64 and 128, per pattern and per object pixel, into OUT (reports/fluence)
@@ -122,6 +118,10 @@ networks: $(ENVIRONMENT)
 ## split the error of fits into bias and noise, beside the least error without bias, into reports/bias: ten minutes
 bias: $(ENVIRONMENT)
 	@$(PYTHON) -m bench.bias reports/bias
+
+## measure what flaws of detector and set-up cost in photons, into reports/flaws: half an hour
+flaws: $(ENVIRONMENT)
+	@$(PYTHON) -m bench.flaws reports/flaws
 
 ## train a denoiser on one scan and use it on three others, beside fits, into reports/reuse: five minutes
 reuse: $(ENVIRONMENT)

@@ -134,16 +134,16 @@ FLAWED = tuple((dose, loss) for dose in ("1e4", "1e9") for loss in ("nll", "mae"
 
 def flaws() -> list[list[str]]:
     """By how much each flaw divides the photons, by the error of the image; and FRC50 at the lower dose."""
-    by_error, by_frc50 = rows("flaws/flaws_by_relative_error.csv"), rows("flaws/flaws_by_FRC50.csv")
+    table = rows("flaws/flaws.csv")
 
     def told(flaw: str, dose: str, loss: str) -> str:
-        row = one(by_error, flaw=flaw, nphotons=float(dose), loss=loss)
+        row = one(table, flaw=flaw, nphotons=float(dose), loss=loss, yardstick="relative error")
         if row["at_least"]:
             return f"over {float(row['at_least']):.0e}".replace("e+0", "e")
         return bracketed(*(f"{float(row[name]):.2g}" for name in ("factor", "low", "high"))).replace("e+0", "e")
 
     def resolved(flaw: str) -> str:
-        row = one(by_frc50, flaw=flaw, nphotons=1e4, loss="nll")
+        row = one(table, flaw=flaw, nphotons=1e4, loss="nll", yardstick="FRC50")
         return f"{two_decimals(row['flawless'])} → {two_decimals(row['flawed'])}"
 
     return [

@@ -1,25 +1,20 @@
 """What does a flaw of the detector or of the set-up cost, in photons? It makes a scan worth one of less dose.
 
-Each flaw is a sweep in a folder called by its name. A flawless scan of the same probe is measured at a ladder of doses.
-On it one reads, seed by seed, at which dose it does as badly as the flawed scan, by a yardstick. The dose that the
-flawed scan had over that dose is the factor: 3 says that two photons of three are lost.
+A flawless scan of the same probe is measured at a ladder of doses. On it one reads, seed by seed, at which dose it does
+as badly as the flawed scan, by a yardstick. The dose that the flawed scan had over that dose is the factor: 3 says that
+two photons of three are lost.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho.findings.conditions import Condition
-from ptycho.findings.conditions import read as read_sweeps
 from ptycho.findings.intervals import Interval, crossing, geometric_interval, isotonic
 from ptycho.findings.response.dose_factor import FRC50, OTHERS, Yardstick
 from ptycho.findings.response.dose_response import Curve, DoseResponse, Point, method_label
-from ptycho.study import sweep
 
 ERROR = next(one for one in OTHERS if one.of_error)
 YARDSTICKS = (ERROR, FRC50)
@@ -52,38 +47,16 @@ class Cost:
         return f"{self.factor:.3g}" if self.at_least is None else f"more than {self.at_least:.2g}"
 
 
-def read(out: str | os.PathLike[str], names: Sequence[str]) -> list[Cost]:
-    """The costs of the flaws whose sweeps lie in the folders of `out` called `names`, the flawless ones among them.
-
-    Raises ValueError for a sweep that is missing or broken, and where none of the same probe is flawless.
-    """
-    costs: list[Cost] = []
-    flawless: dict[str, DoseResponse] = {}
-    flawed: list[tuple[str, Condition]] = []
-    for one in read_sweeps(out, names):
-        made = sweep.simulated(Path(out) / one.name)
-        if made["flaw"] == "none":
-            flawless[made["illumination"]] = one.study
-        else:
-            flawed.append((made["illumination"], one))
-    for probe, one in flawed:
-        if probe not in flawless:
-            without = f"no flawless sweep with the probe {probe} is among {', '.join(names)}"
-            raise ValueError(f"{Path(out) / one.name}: {without}")
-        costs += costs_of(one, flawless[probe])
-    return costs
-
-
-def costs_of(flawed: Condition, flawless: DoseResponse) -> Iterator[Cost]:
-    """The costs of one flaw, on the training scan, at every dose that both sweeps have. By FRC50 only where that of the
-    flawless scan is below SATURATED."""
+def costs_of(flaw: str, flawed: DoseResponse, flawless: DoseResponse) -> Iterator[Cost]:
+    """The costs of a flaw, called so, on the training scan, at every dose that both have. By FRC50 only where that of
+    the flawless scan is below SATURATED."""
     for yardstick in YARDSTICKS:
         ladders = {(curve.method, curve.loss): curve for curve in _curves(flawless, yardstick)}
-        for curve in _curves(flawed.study, yardstick):
+        for curve in _curves(flawed, yardstick):
             if ladder := ladders.get((curve.method, curve.loss)):
                 at = {one.nphotons: one for one in ladder.points}
                 for point in (point for point in curve.points if point.nphotons in at):
-                    cost = _cost(flawed.name, curve, point, ladder, at[point.nphotons], yardstick)
+                    cost = _cost(flaw, curve, point, ladder, at[point.nphotons], yardstick)
                     if yardstick.of_error or (cost.flawless.mean or 1) < SATURATED:
                         yield cost
 

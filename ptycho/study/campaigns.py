@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ptycho.config import DIRECT, FLAWS, require
+from ptycho.config import DIRECT, require
 from ptycho.errors import ConfigError
 from ptycho.study.config import PARAMETERS, StudyConfig, default_architecture
 
@@ -43,7 +43,6 @@ class Campaign:
     notebook: tuple[str, str] = ("", "")
 
 
-LADDER = "1e2 1e3 1e4 1e5 1e6 1e7 1e9"
 CAMPAIGNS = {
     "study": Campaign("run the dose study, or what is missing of it", {"OUT": "reports/dose-study", "JOBS": "1"}),
     "sweep": Campaign(
@@ -74,17 +73,6 @@ CAMPAIGNS = {
             "sparse": {"N_TRAIN": "500"},
         },
         ("conditions", "conditions"),
-    ),
-    "flaws": Campaign(
-        "run scans with flaws of detector and set-up, beside flawless ones at a ladder of doses",
-        {"OUT": "reports/flaws", "DOSES": "1e4 1e9", "SEEDS": "1 2 3", "METHODS": DIRECT, "N_TEST": "200"},
-        {
-            "none": {"DOSES": LADDER},
-            **{flaw: {"FLAW": flaw} for flaw in FLAWS if flaw not in ("none", "defocus")},
-            "zone_plate": {"ILLUMINATION": "zone_plate", "DOSES": LADDER},
-            "defocus": {"ILLUMINATION": "zone_plate", "FLAW": "defocus"},
-        },
-        ("flaws", "flaws"),
     ),
     "fluence": Campaign(
         "run the dose-response at N=64 and 128, against photons per pattern and per object pixel",

@@ -6,7 +6,6 @@ from standins import entry
 
 from ptycho.figures import sweeps
 from ptycho.findings import flaws
-from ptycho.findings.conditions import Condition
 from ptycho.findings.response.dose_factor import FRC50
 from ptycho.findings.response.dose_response import dose_response_of
 from ptycho.study.arms import OF_NETWORK
@@ -37,8 +36,7 @@ def study(**made):
 
 
 def costs(**made):
-    flawed = Condition("dim", "dim", study(doses=(1e4, 1e6), **made))
-    return list(flaws.costs_of(flawed, study(doses=LADDER)))
+    return list(flaws.costs_of("dim", study(doses=(1e4, 1e6), **made), study(doses=LADDER)))
 
 
 def test_a_flaw_costs_what_was_planted_by_either_yardstick():
@@ -72,10 +70,8 @@ def test_a_scan_that_does_better_costs_less_than_one_and_one_beyond_the_ladder_n
 
 
 def test_the_figure_and_the_words_tell_the_numbers():
-    found = [
-        *costs(cost=5.0),
-        *flaws.costs_of(Condition("blind", "", study(doses=(1e4,), cost=1e3)), study(doses=LADDER)),
-    ]
+    blind = flaws.costs_of("blind", study(doses=(1e4,), cost=1e3), study(doses=LADDER))
+    found = [*costs(cost=5.0), *blind]
     rows = flaws.cost_rows(found)
     assert [row["flaw"] for row in rows] == ["dim", "dim", "dim", "blind", "blind"]
     assert rows[0]["factor"] == pytest.approx(5.0) and rows[3]["factor"] is None and rows[3]["at_least"] == 100

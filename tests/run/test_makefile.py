@@ -317,7 +317,7 @@ def test_arms_share_the_cores(root, words, threads):
     assert set(re.findall(r"--jobs (\d+)$", done.stdout, re.MULTILINE)) == {str(threads)}, done.stdout
 
 
-@pytest.mark.parametrize("name", ["rates", "conditions", "flaws", "fluence"])
+@pytest.mark.parametrize("name", ["rates", "conditions", "fluence"])
 def test_the_notebook_has_the_parameters_that_a_campaign_gives_it(name):
     stem, _ = CAMPAIGNS[name].notebook
     assert set(papermill.inspect_notebook(ROOT / "notebooks" / f"{stem}.ipynb")) == set(ask(name, {}).gathering())
