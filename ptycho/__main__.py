@@ -16,8 +16,8 @@ from typing import Any
 from ptycho import __version__
 from ptycho.cores import start_quietly
 from ptycho.errors import ConfigError
-from ptycho.run import cluster, engine, environment, lab, report, stage
-from ptycho.study import status, sweep
+from ptycho.run import cluster, engine, environment, lab, report, stage, watch
+from ptycho.study import layout, status, sweep
 from ptycho.study.campaigns import CAMPAIGNS, HOW, ask, folder, refused, variables
 from ptycho.study.config import PARAMETERS
 
@@ -36,16 +36,9 @@ def _perform(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    out, output = options.sweep, options.output
-    if out is not None:
-        status.mark_unfinished(out, after_success=True)
-    ended = stage.run(options.notebook, output, options.parameters, options.log, options.jobs, quiet=out is not None)
-    plan = sweep.planned(out) if out is not None and ended < 128 else None  # not for what was interrupted
-    if plan is not None:
-        name = output.relative_to(out).with_suffix("") if output.stem == "simulate" else output.parent.relative_to(out)
-        told = status.status_summary(sweep.survey(out, plan), beside=1)
-        print(f"{name} {'failed' if ended else 'done'}: {told}", flush=True)
-    return ended
+    if options.within is not None:
+        status.mark_unfinished(options.within, after_success=True)
+    return stage.run(options.notebook, options.output, options.parameters, options.log, options.jobs, options.within)
 
 
 def _bound(options: argparse.Namespace) -> None:
@@ -59,7 +52,8 @@ def _bound(options: argparse.Namespace) -> None:
         os.environ.update(mine)
         from ptycho.study import bounds
 
-        bounds.write(options.out)
+        with stage.marked((options.out / layout.BOUND).with_suffix(layout.RUNNING)):
+            bounds.write(options.out)
 
 
 def _gather(options: argparse.Namespace) -> None:
@@ -153,7 +147,7 @@ def parser() -> argparse.ArgumentParser:
 
     _add_requests(add)
     for name, do, words in (
-        ("status", lambda given: print(sweep.tell(folder(given.out))), "show how far a study or sweep is"),
+        ("status", lambda given: print(watch.tell(folder(given.out))), "show how far a study or sweep is"),
         (
             "report",
             lambda given: print(report.write(folder(given.out))),
@@ -208,7 +202,7 @@ def _add_stages(add: Callable[..., argparse.ArgumentParser]) -> None:
     for command in (run, bound):
         command.add_argument("--log", type=Path, required=True)
         command.add_argument("--jobs", type=int, default=1, help="notebooks that share the cores")
-    run.add_argument("--sweep", type=Path, metavar="OUT", help="of a sweep: print its progress, and log the rest")
+    run.add_argument("--within", type=Path, metavar="OUT", help="of a study or sweep: only log what it prints")
 
     how = "run a command on a dask cluster"
     submit = add("submit", lambda given: cluster.submit(given.scheduler, given.words), description=how)

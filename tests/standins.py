@@ -36,7 +36,7 @@ def perhaps(who, stage):
 SIMULATE = {
     "parameters": 'out = "."\nN = 64\nn_train = 1\nn_test = 1\ndoses = []\nseed = 1\nscan = None\n'
     'object_kind = "lines"\nobject_size = None\nphase = 0.0\nillumination = "disk"\nmicroscope = None\n'
-    'orientation = "auto"\nprobe_modes = 1\npositions = "given"\nnormalise = "auto"',
+    'orientation = "auto"\nprobe_modes = 1\npositions = "given"\nnormalise = "auto"\nflaw = "none"',
     "# The scans": "markdown",
     "stage:simulation": """
 from pathlib import Path

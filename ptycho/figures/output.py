@@ -95,7 +95,7 @@ def show(figure: Figure, alt: str) -> Shown:
 
 
 class LiveCurve:
-    """What :func:`ptycho.reconstruct.training.fit` tells after each epoch, drawn in the place where this was made.
+    """What :func:`ptycho.reconstruct.training.fit` tells as it trains: each epoch is drawn where this was made.
     folder: the arm's, which exists. label: what the loss is, with its unit."""
 
     def __init__(self, folder: Path, label: str):
@@ -104,9 +104,12 @@ class LiveCurve:
         self._output = ipython.display(display_id=True)
 
     def __call__(self, progress: dict[str, Any]) -> None:
-        """Add an epoch; {epoch, loss, ...} as ``training.fit`` reports it, the loss a logarithm."""
+        """Write down {stage, epoch, ...} as ``training.fit`` reports it, and draw an epoch, which has a loss: a
+        logarithm."""
+        write_progress(self.folder, **progress)
+        if "loss" not in progress:
+            return
         self.epochs.append(progress)
-        write_progress(self.folder, stage="training", **progress)
         curve = {"epoch": [row["epoch"] - 1 for row in self.epochs]}
         curve["loss"] = [math.exp(row["loss"]) for row in self.epochs]
         self._output.update(show(images.loss_curve(curve, self.label), alt="Training loss against epoch"))

@@ -71,13 +71,12 @@ def _above_rate() -> NDArray[np.float64]:
     from 3/8 to 1/8, so few points of interpolation, Chebyshev's, will do.
     """
 
-    def excess(u: NDArray[np.float64]) -> NDArray[np.float64]:
-        rates = BEND * (1 + u) / (1 - u)
-        n = np.arange(int(rates.max() + 12 * np.sqrt(rates.max())))
-        chances = np.exp(special.xlogy(n, rates[:, np.newaxis]) - rates[:, np.newaxis] - special.gammaln(n + 1))
-        return np.square(chances @ np.sqrt(n + STABILISER)) - rates
-
-    return chebyshev.cheb2poly(chebyshev.chebinterpolate(excess, deg=10))
+    u = chebyshev.chebpts1(11)
+    rates = BEND * (1 + u) / (1 - u)
+    n = np.arange(int(rates.max() + 12 * np.sqrt(rates.max())))
+    chances = np.exp(special.xlogy(n, rates[:, np.newaxis]) - rates[:, np.newaxis] - special.gammaln(n + 1))
+    excess = np.square(chances @ np.sqrt(n + STABILISER)) - rates
+    return chebyshev.cheb2poly(chebyshev.chebfit(u, excess, deg=10))  # as many points as coefficients: through them
 
 
 ABOVE_RATE = [float(coefficient) for coefficient in _above_rate()]

@@ -141,7 +141,10 @@ class OfWholeScan:
         return f"{DENOISER}, loss {self.loss}\n{splits.SPLITS} {share}\n{self.autoencoder.count_params()} weights"
 
     def train(self, folder: Path, report: Report) -> list[dict[str, float]]:
-        made = splits.make_splits(self.scans["train"], self.loss, seeds.derive(self.seed, "splits"))
+        def told(words: str) -> None:
+            report({"stage": words, "epoch": 0, "nepochs": self.nepochs})
+
+        made = splits.make_splits(self.scans["train"], self.loss, seeds.derive(self.seed, "splits"), told)
         self.fits = made.fits
         return denoising.train(
             self.autoencoder,

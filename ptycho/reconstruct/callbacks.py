@@ -28,7 +28,9 @@ def require_finished(rows: Sequence[dict[str, float]], nepochs: int) -> None:
 class History(keras.callbacks.Callback):
     """Keeps ``history.csv``, a row an epoch, after the ``rows`` of an interrupted training; prints a line for each.
 
-    What a training did before its first epoch took ``spent`` seconds, which that epoch's row includes.
+    What a training did before its first epoch took ``spent`` seconds, which that epoch's row includes, as it does the
+    first batch, with which everything is compiled. The report leaves both out of ``seconds_per_epoch``. It also hears
+    when compiling begins and when it has ended.
     """
 
     def __init__(
@@ -43,21 +45,33 @@ class History(keras.callbacks.Callback):
         super().__init__()
         self.path, self.rows, self.nepochs, self.patterns, self.report = path, rows, nepochs, patterns, report
         self.spent = spent
+        self._compiling: float | None = None  # seconds that it took, for the first epoch
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._compiling = None
+        self.report({"stage": "compiling", "epoch": len(self.rows), "nepochs": self.nepochs})
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._compiling is None:
+            self._compiling = time.perf_counter() - self._started
+            self.report({"stage": "training", "epoch": len(self.rows), "nepochs": self.nepochs})
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._started = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        seconds = time.perf_counter() - self._started + (0.0 if self.rows else self.spent)
+        took = time.perf_counter() - self._started
+        seconds = took + (0.0 if self.rows else self.spent)
+        lasting, self._compiling = took - (self._compiling or 0.0), 0.0
         self.rows.append({"epoch": epoch + 1, "loss": float((logs or {})["loss"]), "seconds": seconds})
         table = [COLUMNS, *(row.values() for row in self.rows)]
         files.write_text(self.path, "".join(",".join(map(str, line)) + "\n" for line in table))
         require_finished(self.rows, epoch + 1)
-        loss, speed, left = self.rows[-1]["loss"], self.patterns / seconds, seconds * (self.nepochs - epoch - 1)
+        loss, speed, left = self.rows[-1]["loss"], self.patterns / seconds, lasting * (self.nepochs - epoch - 1)
         told = f"epoch {epoch + 1}/{self.nepochs}  log loss {loss:.4f}  {speed:.0f} patterns/s  ETA {left:.0f} s"
         print(told, flush=True)
-        progress = {"loss": loss, "seconds_per_epoch": seconds, "patterns_per_second": speed}
-        self.report({"epoch": epoch + 1, "nepochs": self.nepochs, **progress})
+        progress = {"loss": loss, "seconds_per_epoch": lasting, "patterns_per_second": speed}
+        self.report({"stage": "training", "epoch": epoch + 1, "nepochs": self.nepochs, **progress})
 
 
 class Backup(keras.callbacks.Callback):

@@ -1,6 +1,6 @@
 """Maximum likelihood on the object's own pixels, without a network; if asked on the probe too."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import keras
@@ -18,6 +18,7 @@ from ptycho.reconstruct.positions import Placement, corners
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
 
+Watch = Callable[[range], Iterable[int]]
 RATES = {"object": 1.0, "probe": 0.1, "shift": 3.0, "strain": 0.5, "bend": 1.0}
 """Learning rates over that of the object: the probe's in units of its own rms, those of positions in pixels."""
 RISING = {"shift": 0.5, "strain": 0.3, "bend": 0.3}
@@ -58,6 +59,7 @@ def fit(
     curvatures: tuple[float, ...] = (),
     rough: float = 0.0,
     seed: int = 0,
+    watch: Watch = iter,
 ) -> DirectFit:
     """Adam on the object's pixels through the same forward model and loss as the networks, from empty space.
 
@@ -71,6 +73,7 @@ def fit(
     curvatures        of a refined probe that is an estimate: one of CURVATURES, to find it from; none for a known probe
     rough             rms of the noise about empty space from which the object starts
     seed              of that noise, and of the order in which patterns are seen
+    watch             goes through the passes and may tell of each, as ``tqdm`` does; the first pass also compiles
 
     Raises TrainingError if the fit diverged.
     """
@@ -87,7 +90,7 @@ def fit(
     problem = Problem(data, P, start, placement, loss)
     rate = LEARNING_RATES[DIRECT][loss] if learning_rate is None else learning_rate
     rates = {name: rate * RATES[name] for name in fitted}
-    run = problem.runner(passes, min(batch_size, len(data)), rates, rng)
+    run = problem.runner(passes, min(batch_size, len(data)), rates, rng, watch)
     history = problem.settled(run, [probes.defocused(P, phase) for phase in curvatures]) if curvatures else run()
     if not np.isfinite(history).all():
         raise TrainingError(f"the direct {loss} fit diverged: losses {history}")
@@ -167,7 +170,7 @@ class Problem:
         return losses
 
     def runner(
-        self, passes: int, batch_size: int, rates: dict[str, float], rng: np.random.Generator
+        self, passes: int, batch_size: int, rates: dict[str, float], rng: np.random.Generator, watch: Watch = iter
     ) -> Callable[[], np.ndarray]:
         """What fits the variables named in `rates`, each at its own, from where they are.
 
@@ -214,7 +217,8 @@ class Problem:
         def run() -> np.ndarray:
             for variable in (state for _, optimizer in fitted for state in optimizer.variables):
                 variable.assign(tf.zeros_like(variable))
-            orders = (np.resize(rng.permutation(M), (steps, batch_size)).astype(np.int32) for _ in range(passes))
+            shuffled = (rng.permutation(M) for _ in watch(range(passes)))
+            orders = (np.resize(order, (steps, batch_size)).astype(np.int32) for order in shuffled)
             return np.array([one_pass(tf.constant(order)).numpy() for order in orders], np.float64).mean(axis=1)
 
         return run

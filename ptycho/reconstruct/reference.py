@@ -201,8 +201,7 @@ def guard(data: RawData, seed: int) -> NDArray[np.bool_]:
 def under(probe: NDArray[np.complex64], data: RawData, counts: NDArray[np.int64]) -> RawData:
     """A measured scan and its counts in the units of `normalise`, with a probe in place of its own."""
     kept = ("objectGuess", "mask", "background", "pixel_size", "energy", "voltage", "step")
-    known = {name: getattr(data, name) for name in kept}
-    return replace(normalise(counts, data.xcoords, data.ycoords, probe), **known)
+    return replace(normalise(counts, data.xcoords, data.ycoords, probe), **{n: getattr(data, n) for n in kept})
 
 
 def fit_all(

@@ -162,7 +162,8 @@ def fit(
     autoencoder  from ``model.build``. Built within the scope of a ``tf.distribute`` strategy, it trains on all the
                  devices of that strategy; the loss curve is that of one device up to rounding
     folder       holds ``history.csv`` (epoch, loss, seconds) and the backups of a training under way
-    report       told {epoch, nepochs, loss, seconds_per_epoch, patterns_per_second} after each epoch
+    report       told {stage, epoch, nepochs, loss, seconds_per_epoch, patterns_per_second} after each epoch, and the
+                 first three when it compiles and when it has compiled
 
     Returns {epoch, loss, seconds} of all epochs, those before an interruption included. The loss is a logarithm, also
     where the objective is not. Raises TrainingError if it became NaN or infinite. Raises ValueError if the scan's

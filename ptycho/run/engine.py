@@ -25,6 +25,7 @@ from ptycho.run import stage as runner
 from ptycho.run.environment import of_children
 from ptycho.run.rules import ALL, rules
 from ptycho.run.verdict import write_verdict
+from ptycho.run.watch import Watch
 from ptycho.study import layout, plan, status, sweep
 from ptycho.study.campaigns import CAMPAIGNS, Request
 
@@ -41,7 +42,7 @@ def perform(request: Request) -> int:
     return _campaign(request)
 
 
-def _make(request: Request) -> int:
+def _make(request: Request, title: str = "") -> int:
     out, jobs, swept = Path(request.out), _jobs(request), request.target == "sweep"
     if _is_dry():
         with tempfile.TemporaryDirectory() as scratch:
@@ -65,12 +66,15 @@ def _make(request: Request) -> int:
         else:
             plan.write_plan(out, config)
         write_if_changed(out / layout.RULES, rules(request, jobs))
-        made = _run_make(out / layout.RULES, jobs, "arms" if swept else "pipeline", held)
+        with Watch(out, jobs, title) as watch:
+            made = gathered = _run_make(out / layout.RULES, jobs, "arms" if swept else "pipeline", held, watch)
+            if swept and made <= 128:  # what could be made is gathered, whatever failed
+                gathered = _run_make(out / layout.RULES, 1, "gathered", held, watch)
         if made > 128:  # interrupted
             _tell_unfinished(out)
             return made
-        if swept:  # what could be made is gathered, whatever failed
-            return _run_make(out / layout.RULES, 1, "gathered", held) or verify(out) or made
+        if swept:
+            return gathered or verify(out) or made
         if made:
             _tell_unfinished(out)
             print((out / layout.STATUS).read_text(encoding="utf-8"), end="")
@@ -110,8 +114,8 @@ def _campaign(request: Request) -> int:
     """The sweeps one after the other, then the notebook that gathers them. An arm that collapsed is a result."""
     out, members = Path(request.out), request.members
     notebook = f"{CAMPAIGNS[request.target].notebook[0]}.ipynb"
-    for member in members.values():
-        made = _make(member)
+    for name, member in members.items():
+        made = _make(member, name)
         if made > 128 or (made and not (Path(member.out) / layout.ARMS).exists()):
             return made
     if _is_dry():
@@ -153,10 +157,11 @@ def _jobs(request: Request) -> int:
     return asked or usable_cores()
 
 
-def _run_make(path: Path, jobs: int, goals: str, held: Sequence[int] = ()) -> int:
+def _run_make(path: Path, jobs: int, goals: str, held: Sequence[int] = (), watch: Watch | None = None) -> int:
     """Let make go by the rules in `path`, as many stages at a time as `jobs`; return its status, or 128 + a signal.
 
-    make and its stages have the descriptors `held` too: what they hold stays held when this process is killed.
+    make and its stages have the descriptors `held` too: what they hold stays held when this process is killed. What
+    they print passes through `watch`, which also tells how far they are.
     """
     if shutil.which("make") is None:
         raise ConfigError("a study needs GNU make, which is not on the PATH")
@@ -165,11 +170,14 @@ def _run_make(path: Path, jobs: int, goals: str, held: Sequence[int] = ()) -> in
     words += ["-j" if jobs == ALL else f"-j{jobs}", "-f", str(path), *goals.split()]
     hidden = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
     environment = {name: value for name, value in of_children().items() if name not in hidden}
+    pipe = subprocess.PIPE if watch else None
     with (
-        subprocess.Popen(words, env=environment, pass_fds=held) as child,
+        subprocess.Popen(
+            words, env=environment, pass_fds=held, stdout=pipe, stderr=pipe, encoding="utf-8", errors="replace"
+        ) as child,
         runner.interruptions(lambda _: child.terminate()) as got,
     ):
-        made = child.wait()
+        made = watch.until_ended(child) if watch else child.wait()
     return 128 + got[0] if got else made
 
 

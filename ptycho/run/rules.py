@@ -42,7 +42,7 @@ def rules(request: Request, jobs: int) -> str:
     def run(stage: Stage, where: str = there) -> str:
         notebook = shlex.quote(str(notebooks / f"{stage.notebook}.ipynb"))
         command = f"{where} run {notebook} $@ --parameters {out}/{stage.parameters}"
-        command += f" --log {out}/{stage.seed}{layout.LOG}" + (f" --sweep {out}" if stage.seed else "")
+        command += f" --log {out}/{stage.seed}{layout.LOG} --within {out}"
         return command + (share if stage.notebook in ("train-arm", "resolution") else "")
 
     made = {stage.rendered: (stage.needs, run(stage), stage.outputs) for stage in stages}

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO
@@ -156,10 +156,24 @@ def claim(folder: Path) -> int:
     return descriptor
 
 
-def _fail(failure: Failure, label: str, notebook: Path, output: Path, parameters: Path, out: Path) -> None:
-    """Leave behind what tells of `failure`; a result that is older than what it was made from goes."""
+@contextmanager
+def marked(marker: Path) -> Iterator[float]:
+    """While it lasts, the file `marker` says that this process is at work, and since when, which is given."""
+    started = time.time()
+    write_json(marker, {"pid": os.getpid(), "machine": platform.node(), "started": started})
+    try:
+        yield started
+    finally:
+        marker.unlink(missing_ok=True)
+
+
+def _fail(failure: Failure, label: str, name: str, notebook: Path, output: Path, parameters: Path, out: Path) -> None:
+    """Leave behind what tells of `failure`; a result that is older than what it was made from goes.
+
+    `label` is the stage's name within its study, `name` that within its sweep, too.
+    """
     failed, partial = output.with_suffix(FAILED), output.with_suffix(PARTIAL)
-    message = f"\n{label}: {failure.stage} failed: {failure.summary}\n"
+    message = f"\n{name}: {failure.stage} failed: {failure.summary}\n"
     try:
         if partial.exists():
             os.replace(partial, failed)
@@ -167,40 +181,43 @@ def _fail(failure: Failure, label: str, notebook: Path, output: Path, parameters
             output.unlink()
         path = _write_report(out, failure, label, failed)
         add_failure(out, f"{label}: {failure.stage} failed: {failure.summary} (see {path.name})")
-        message += f"{label}: what happened and what to try: {path}\n"
+        message += f"{name}: what happened and what to try: {path}\n"
     except OSError as error:
-        message += f"{label}: no report could be written in {out}: {error.strerror}\n{advice(failure)}\n"
+        message += f"{name}: no report could be written in {out}: {error.strerror}\n{advice(failure)}\n"
     print(message, file=sys.stderr)
 
 
-def run(notebook: Path, output: Path, parameters: Path, log_file: Path, jobs: int = 1, quiet: bool = False) -> int:
+def run(
+    notebook: Path, output: Path, parameters: Path, log_file: Path, jobs: int = 1, within: Path | None = None
+) -> int:
     """Execute `notebook` with the YAML file `parameters` into `output`; return the exit status, 0 for success.
 
     `output` appears only when all went well, dated to the start of the run: what changed meanwhile is newer. The folder
-    of `log_file` is the study's; `jobs` is how many notebooks share the cores; with `quiet` what they print goes to the
-    log alone. After a failure there are X.failed.ipynb, blocked_<UTC time>.md and status.txt; after an interruption
-    there is nothing to clear away. While another run is at work on `output`, nothing is done and the status is
-    EX_TEMPFAIL: later it can be.
+    of `log_file` is the study's; `jobs` is how many notebooks share the cores. A stage `within` a study or sweep, which
+    tells how far it is, prints nothing but failures: what its notebook prints is in the log alone. After a failure
+    there are X.failed.ipynb, blocked_<UTC time>.md and status.txt; after an interruption there is nothing to clear
+    away. While another run is at work on `output`, nothing is done and the status is EX_TEMPFAIL: later it can be.
     """
     out = log_file.parent
     label = output.stem if output.parent.resolve() == out.resolve() else output.parent.name
-    partial, marker = output.with_suffix(PARTIAL), output.with_suffix(RUNNING)
-    started = time.time()
-    try:
-        held = claim(output.parent)
-        log = Log(log_file, label, quiet)
-        write_json(marker, {"pid": os.getpid(), "machine": platform.node(), "started": started})
-        mark_unfinished(out, after_success=True)
-        sockets = _sockets()
-    except BlockingIOError:
-        print(f"{label}: another `make study` is at work in {output.parent}", file=sys.stderr)
-        return os.EX_TEMPFAIL
-    except OSError as error:
-        print(f"{label}: {error.filename or out} cannot be written: {error.strerror}", file=sys.stderr)
-        return 1
-    try:
+    name = label if within is None else os.path.normpath(Path(os.path.relpath(out, within), label))
+    partial = output.with_suffix(PARTIAL)
+    with ExitStack() as stack:
+        try:
+            stack.callback(os.close, claim(output.parent))
+            log = Log(log_file, label, quiet=within is not None)
+            stack.callback(log.close)
+            started = stack.enter_context(marked(output.with_suffix(RUNNING)))
+            mark_unfinished(out, after_success=True)
+            sockets = stack.enter_context(_sockets())
+        except BlockingIOError:
+            print(f"{name}: another `make study` is at work in {output.parent}", file=sys.stderr)
+            return os.EX_TEMPFAIL
+        except OSError as error:
+            print(f"{name}: {error.filename or out} cannot be written: {error.strerror}", file=sys.stderr)
+            return 1
         log.line(f"=== {notebook.name} started {utc_now()}")
-        status, told, interrupted = _start(notebook, partial, parameters, sockets.name, jobs, log)
+        status, told, interrupted = _start(notebook, partial, parameters, sockets, jobs, log)
         if interrupted and status != 0:
             partial.unlink(missing_ok=True)
             log.line("=== interrupted; `make study` resumes here")
@@ -213,10 +230,5 @@ def run(notebook: Path, output: Path, parameters: Path, log_file: Path, jobs: in
             return 0
         failure = diagnose(json_if_any(partial), notebook.stem, _fallback(status, told))
         log.line(f"=== {notebook.name} failed: {failure.summary}")
-        _fail(failure, label, notebook, output, parameters, out)
+        _fail(failure, label, name, notebook, output, parameters, out)
         return 1
-    finally:
-        sockets.cleanup()
-        marker.unlink(missing_ok=True)
-        log.close()
-        os.close(held)

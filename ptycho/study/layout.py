@@ -155,7 +155,7 @@ def gathering() -> Stage:
 def leavings(out: Path) -> Iterator[Path]:
     """The files and folders that a study or sweep in `out` may have made, whether or not they are there."""
     yield from (arm.parent for arm in out.glob("*/arm.yaml"))
-    fixed = (STATUS, LOG, INDEX, METRICS, BOUND, ARMS, STUDY, SWEEP, RULES, SOURCES, "data", WORDS)
+    fixed = (STATUS, LOG, INDEX, METRICS, BOUND, f"bound{RUNNING}", ARMS, STUDY, SWEEP, RULES, SOURCES, "data", WORDS)
     yield from (out / name for name in fixed)
     notebooks = ("simulate", "compare", "resolution", "dose-response")
     figures = (

@@ -1,17 +1,17 @@
-"""How far a study is: what a running notebook tells of itself, and the table of `make status`."""
+"""How far a study is: what a running notebook tells of itself, and how each stage stands."""
 
 from __future__ import annotations
 
 import os
 import platform
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ptycho.files import json_if_any, text_table, write_if_changed, write_json
+from ptycho.files import json_if_any, write_if_changed, write_json
 from ptycho.study import sources
 from ptycho.study.layout import FAILED, PROGRESS, RUNNING, STATUS, Stage
 
@@ -23,11 +23,58 @@ def write_progress(
     epoch: int,
     nepochs: int,
     seconds_per_epoch: float | None = None,
-    **details: float,
+    **details: float | None,
 ) -> None:
     """Write `arm_dir`/progress.json: `epoch` of `nepochs` are done, `stage` is under way; `details` are kept beside."""
     values = {"pid": os.getpid(), "stage": stage, "epoch": epoch, "nepochs": nepochs}
     write_json(Path(arm_dir) / PROGRESS, {**values, "seconds_per_epoch": seconds_per_epoch, **details})
+
+
+class Passes:
+    """Goes through the passes of a fit, and tells of them in the progress.json of `arm_dir`, once a second at most.
+
+    `part` is the part of the arm that is fitted; the training before it had `nepochs` epochs.
+    """
+
+    def __init__(self, arm_dir: str | os.PathLike[str], part: str, nepochs: int):
+        self.arm_dir, self.part, self.nepochs = arm_dir, part, nepochs
+
+    def __call__(self, passes: range) -> Iterator[int]:
+        begun = told = time.monotonic()
+        for done in passes:
+            now = time.monotonic()
+            begun = now if done == 1 else begun  # the first pass also compiles
+            if done <= 1 or now - told >= 1:
+                each = (now - begun) / (done - 1) if done > 1 else None
+                how = {"passes": len(passes), "done": done, "seconds_per_pass": each}
+                write_progress(self.arm_dir, stage=self.part, epoch=self.nepochs, nepochs=self.nepochs, **how)
+                told = now
+            yield done
+
+
+WORDS = {
+    **{"inference": "reconstructing", "direct_heldout": "direct on the held-out scan"},
+    **{"simulate": "simulating", "resolution": "finding the resolution", "train-arm": "starting"},
+    **{"compare": "comparing", "dose-response": "gathering"},
+}
+"""What a notebook is doing: by the stage that it told, or by its name until it has told one."""
+
+
+def _doing(progress: Mapping[str, Any]) -> str:
+    """What a notebook that told `progress` is doing. It is in the epoch or pass after those that are done."""
+    stage, epochs = progress["stage"], progress["nepochs"]
+    if progress.get("passes"):
+        done, passes = progress["done"], progress["passes"]
+        return f"{WORDS.get(stage, stage)}, " + (f"pass {done + 1} of {passes}" if done else "compiling")
+    return f"epoch {min(progress['epoch'] + 1, epochs)} of {epochs}" if stage == "training" else WORDS.get(stage, stage)
+
+
+def _left(progress: Mapping[str, Any], age: float) -> float | None:
+    """Seconds to the end of the training or fit that `progress` is of, which was told `age` seconds ago."""
+    left, each = progress["nepochs"] - progress["epoch"], progress.get("seconds_per_epoch")
+    if progress.get("passes"):
+        left, each = progress["passes"] - progress["done"], progress["seconds_per_pass"]
+    return None if each is None else max(0.0, left * each - min(max(0.0, age), each))
 
 
 @dataclass(frozen=True)
@@ -39,9 +86,17 @@ class Row:
     step: str = ""
     elapsed: float | None = None
     eta: float | None = None
+    notebook: str = "train-arm"
+
+    @property
+    def now(self) -> str:
+        """What it is doing, under its name; a stage that is no arm's is known by what it does."""
+        seed = self.name.rpartition("/")[0]
+        name = self.name if self.notebook == "train-arm" else seed
+        return f"{name}: {self.step}" if name else self.step
 
 
-def _alive(marker: Mapping[str, Any]) -> bool:
+def alive(marker: Mapping[str, Any]) -> bool:
     """Whether the process that wrote `marker` runs; of another machine's, what it wrote is all there is to know."""
     if marker.get("machine", platform.node()) != platform.node():
         return True
@@ -54,7 +109,7 @@ def _alive(marker: Mapping[str, Any]) -> bool:
     return True
 
 
-def _time(path: Path) -> float:
+def time_of(path: Path) -> float:
     try:
         return path.stat().st_mtime
     except OSError:
@@ -70,24 +125,27 @@ def state_of(out: Path, stage: Stage, now: float) -> Row:
     notebook = out / stage.rendered
     running, progress_file = json_if_any(notebook.with_suffix(RUNNING)), notebook.with_name(PROGRESS)
     progress = json_if_any(progress_file)
-    step = f"{progress['stage']} {progress['epoch']}/{progress['nepochs']}" if progress else ""
-    if _alive(running):
+    if alive(running):
         elapsed = now - running["started"]
-        if not progress or _time(progress_file) < running["started"]:
-            return Row(stage.name, "running", "", elapsed)
-        left, seconds = progress["nepochs"] - progress["epoch"], progress.get("seconds_per_epoch")
-        return Row(stage.name, "running", step, elapsed, left * seconds if seconds is not None else None)
-    made, failed = _time(notebook), _time(notebook.with_suffix(FAILED))
-    needed = max(_time(out / path) for path in stage.needs)
-    if failed > max(made, _time(out / stage.parameters)):
-        return Row(stage.name, "failed")
+        if not progress or (told := time_of(progress_file)) < running["started"]:
+            return Row(stage.name, "running", WORDS.get(stage.notebook, ""), elapsed, None, stage.notebook)
+        return Row(stage.name, "running", _doing(progress), elapsed, _left(progress, now - told), stage.notebook)
+    made, failed = time_of(notebook), time_of(notebook.with_suffix(FAILED))
+    needed = max(time_of(out / path) for path in stage.needs)
+    if failed > max(made, time_of(out / stage.parameters)):
+        return Row(stage.name, "failed", notebook=stage.notebook)
     whole = notebook.exists() and all((out / path).exists() for path in stage.outputs)
     if whole and made >= needed and sources.is_current(out / stage.code, stage.notebook):
-        metadata = json_if_any(notebook).get("metadata", {})
-        return Row(stage.name, "done", "", metadata.get("papermill", {}).get("duration"))
-    if progress and _time(progress_file) > needed > made:
-        return Row(stage.name, "stopped", step)
-    return Row(stage.name, "stopped" if running else "pending")
+        return Row(stage.name, "done", "", _took(notebook, made), None, stage.notebook)
+    if progress and time_of(progress_file) > needed > made:
+        return Row(stage.name, "stopped", _doing(progress), notebook=stage.notebook)
+    return Row(stage.name, "stopped" if running else "pending", notebook=stage.notebook)
+
+
+@cache
+def _took(notebook: Path, made: float) -> float | None:
+    """Seconds that the rendered notebook, of the time `made`, took."""
+    return json_if_any(notebook).get("metadata", {}).get("papermill", {}).get("duration")
 
 
 def survey(out: str | os.PathLike[str], stages: Sequence[Stage], now: float | None = None) -> list[Row]:
@@ -97,7 +155,7 @@ def survey(out: str | os.PathLike[str], stages: Sequence[Stage], now: float | No
     for stage in stages:
         row = state_of(out, stage, now)
         if row.state in ("done", "failed") and stale.intersection(stage.inputs):
-            row = Row(stage.name, "pending")
+            row = Row(stage.name, "pending", notebook=stage.notebook)
         if row.state != "done":
             stale.update((stage.rendered, *stage.outputs))
         rows.append(row)
@@ -106,47 +164,8 @@ def survey(out: str | os.PathLike[str], stages: Sequence[Stage], now: float | No
 
 def write_unfinished(out: str | os.PathLike[str], rows: Sequence[Row]) -> None:
     """Say in status.txt of an unfinished study which stages stopped and how far they were, beside those that failed."""
-    stopped = []
-    for row in (row for row in rows if row.state == "stopped"):
-        stage, _, epochs = row.step.partition(" ")
-        where = f" in its {stage}, after epoch {epochs.replace('/', ' of ')}" if epochs else ""
-        stopped.append(f"{row.name}: stopped{where}")
+    stopped = [f"{row.name}: stopped" + f" ({row.step})" * bool(row.step) for row in rows if row.state == "stopped"]
     write_status(out, NOT_VERIFIED, [*_failures(out), *(stopped or ["the study has not finished"])])
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def status_summary(rows: Sequence[Row], beside: int = 0) -> str:
-    """Return in one line how many arms are done, running, failed and to come, and when all will be.
-
-    The time left is that of the arms to come, each as long as the mean of those done, shared by those that run side by
-    side: as many as are found running, and `beside` more that are about to.
-    """
-    count = Counter(row.state for row in rows)
-    done, failed, running = count["done"], count["failed"], count["running"]
-    to_come = len(rows) - done - failed - running
-    words = f"{done} of {len(rows)} arms done, {running} running, {failed} failed, {to_come} to come"
-    took = [row.elapsed for row in rows if row.state == "done" and row.elapsed is not None]
-    at_once = min(len(rows), running + beside)
-    if not took or not at_once:
-        return words
-    mean = sum(took) / len(took)
-    left = to_come * mean + sum(max(0.0, mean - (row.elapsed or 0)) for row in rows if row.state == "running")
-    return f"{words}; ETA {_duration(left / at_once)}" if left else words
-
-
-def status_table(rows: Sequence[Row]) -> str:
-    """Return `rows` as text, a line each under a heading; times as minutes:seconds."""
-    width = max([14, *(len(row.name) for row in rows)])
-    widths = {"stage": f"<{width}", "state": "<8", "step": "<18", "elapsed": ">8", "ETA": ">8"}
-    cells = ((row.name, row.state, row.step, _duration(row.elapsed), _duration(row.eta)) for row in rows)
-    return text_table([(title, form, "") for title, form in widths.items()], cells)
 
 
 VERIFIED, DOUBTFUL, NOT_VERIFIED = "VERIFIED", "DOUBTFUL", "NOT VERIFIED"

@@ -85,23 +85,7 @@ def members(plan: Mapping[str, Any]) -> Iterator[tuple[int, Arm]]:
 
 def survey(out: str | os.PathLike[str], plan: Mapping[str, Any]) -> list[Row]:
     """How each arm stands; one whose scans are yet to be made again is not done, whatever an earlier sweep left."""
-    rows = status.survey(out, layout.sweep_stages(plan))
-    return [row for row in rows if not row.name.endswith("/simulate")]
-
-
-def tell(out: str | os.PathLike[str]) -> str:
-    """How far the study or sweep in `out` is, in words. What stopped is also said in status.txt.
-
-    Raises ConfigError where there is neither.
-    """
-    if (swept := planned(out)) is not None:
-        rows = survey(out, swept)
-        told = [row for row in rows if row.state in ("running", "failed", "stopped")]
-        return "\n".join([status.status_summary(rows), *([status.status_table(told)] if told else [])])
-    rows = status.survey(out, layout.study_stages(plan.planned(out)))
-    if any(row.state == "stopped" for row in rows):
-        status.write_unfinished(out, rows)
-    return status.status_table(rows)
+    return [row for row in status.survey(out, layout.sweep_stages(plan)) if row.notebook == "train-arm"]
 
 
 def collect(out: str | os.PathLike[str]) -> list[dict[str, Any]]:

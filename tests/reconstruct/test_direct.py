@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bench import calibration
+from ptycho import files
 from ptycho.errors import TrainingError
 from ptycho.judge.gauge import remove_gauge
 from ptycho.judge.parts import judge
@@ -14,6 +15,7 @@ from ptycho.reconstruct import direct, positions
 from ptycho.scans import simulated
 from ptycho.scans.dose import normalise
 from ptycho.scans.rawdata import RawData
+from ptycho.study.status import Passes
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,16 @@ def test_the_same_seed_gives_the_same_bits(splits):
     assert np.array_equal(one.reconstruction.object, two.reconstruction.object)
     other = direct.fit(data, "mae", passes=2, seed=6)
     assert not np.array_equal(one.reconstruction.object, other.reconstruction.object)
+
+
+def test_who_watches_the_passes_hears_of_each_and_changes_nothing(splits, tmp_path):
+    data = splits["heldout"].expose("1e4")
+    watched = direct.fit(data, "mae", passes=3, seed=5, watch=Passes(tmp_path, "direct", 2))
+    alone = direct.fit(data, "mae", passes=3, seed=5)
+    assert np.array_equal(watched.reconstruction.object, alone.reconstruction.object)
+    assert np.array_equal(watched.losses, alone.losses)
+    told = files.read_json(tmp_path / "progress.json")
+    assert (told["stage"], told["passes"], told["epoch"], told["nepochs"]) == ("direct", 3, 2, 2) and told["done"] >= 1
 
 
 def test_frame_and_coverage_are_those_of_the_scan(splits):

@@ -107,9 +107,11 @@ def test_a_killed_worker_costs_its_arm_a_resumption_and_nothing_else(local, tmp_
         os.kill(parent(parent(runner)), signal.SIGKILL)  # of the runner, the tether; of that, the worker
         out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
-    assert "VERIFIED\n- 2 arms: 2 ok" in out and "seed-1/low_nll done: " in out
+    assert "VERIFIED\n- 2 arms: 2 ok" in out
+    log = (root / "out" / "seed-1" / "run.log").read_text()
+    assert log.count("low_nll | === train-arm.ipynb done in ") == 1
     assert ran(root / "out" / "seed-1") == {"low_mae": 2, "low_nll": 1}
-    assert out.count("seed-1/simulate done") == 1
+    assert log.count("simulate | === simulate.ipynb done in ") == 1
     assert not running(root)
 
 

@@ -407,8 +407,8 @@ def test_after_an_interrupt_the_table_and_the_file_name_the_arm_that_stopped_and
         os.killpg(process.pid, signal.SIGTERM)
         assert process.wait(timeout=30) != 0
     told = (root / "out" / "status.txt").read_text()
-    assert told == "NOT VERIFIED\n- low_nll: stopped in its training, after epoch 3 of 3\n"
-    assert re.search(r"^low_nll +stopped +training 3/3", make("status", "OUT=out", cwd=root).stdout, re.MULTILINE)
+    assert told == "NOT VERIFIED\n- low_nll: stopped (epoch 3 of 3)\n"
+    assert re.search(r"^low_nll +stopped +epoch 3 of 3", make("status", "OUT=out", cwd=root).stdout, re.MULTILINE)
     assert (root / "out" / "status.txt").read_text() == told
     assert "nepochs: 3" in (root / "out" / "low_nll" / "arm.yaml").read_text()  # not what was refused
     assert make(*words, cwd=root).returncode == 0

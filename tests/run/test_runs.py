@@ -176,8 +176,9 @@ raise ValueError("seen")
 
 def test_no_setting_of_the_user_reaches_a_notebook(root, settings):
     done = make("study", *ONE_ARM, cwd=root, FAIL=f"simulate simulation {SEEN}", **settings)
-    assert "| sees 3 2.0 white 0 ['KERAS_BACKEND', 'KERAS_HOME']\n" in done.stdout, done.stdout + done.stderr
-    assert "simulate: simulation failed: ValueError: seen" in done.stderr and "startup" not in done.stdout
+    log = (root / "out" / "run.log").read_text()
+    assert "| sees 3 2.0 white 0 ['KERAS_BACKEND', 'KERAS_HOME']\n" in log, done.stdout + done.stderr
+    assert "simulate: simulation failed: ValueError: seen" in done.stderr and "startup" not in done.stdout + log
 
 
 def test_the_settings_of_a_kernel_are_sought_where_there_are_none(settings, monkeypatch, tmp_path):

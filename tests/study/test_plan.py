@@ -27,10 +27,11 @@ from ptycho.errors import ConfigError
 from ptycho.figures import output
 from ptycho.run import engine
 from ptycho.run.verdict import verify_study
+from ptycho.run.watch import status_table
 from ptycho.study import layout, plan, provenance
 from ptycho.study.arms import check_arm, collect
 from ptycho.study.config import StudyConfig, arms
-from ptycho.study.status import Row, status_table, survey, write_progress, write_status
+from ptycho.study.status import Row, survey, write_progress, write_status
 
 FOUR = ("high_nll", "high_mae", "low_nll", "low_mae")
 ARMS = arms(("1e9", "1e4"), ("nll", "mae"))
@@ -496,9 +497,9 @@ def test_progress_of_a_running_arm(tmp_path):
     files.write_json(arm / "train-arm.partial.json", {"pid": os.getpid(), "started": 1000.0})
     write_progress(arm, stage="training", epoch=2, nepochs=5, seconds_per_epoch=10.0, loss=0.5)
     rows = {row.name: row for row in survey(out, stages(out), now=1030.0)}
-    assert rows["high_nll"] == Row("high_nll", "running", "training 2/5", 30.0, 30.0)
+    assert rows["high_nll"] == Row("high_nll", "running", "epoch 3 of 5", 30.0, 30.0)
     assert rows["low_nll"].state == rows["compare"].state == "pending"
-    assert re.search(r"high_nll +running +training 2/5 +0:30 +0:30", status_table(list(rows.values())))
+    assert re.search(r"high_nll +running +epoch 3 of 5 +0:30 +0:30", status_table(list(rows.values())))
 
 
 def test_a_training_is_watched_in_the_notebook_and_from_outside(tmp_path, monkeypatch):
@@ -506,8 +507,10 @@ def test_a_training_is_watched_in_the_notebook_and_from_outside(tmp_path, monkey
     monkeypatch.setattr(output.ipython, "display", lambda display_id: shown)
     monkeypatch.setattr(output.images, "loss_curve", lambda curve, label: drawn.append((curve, label)) or Figure())
     watched = output.LiveCurve(tmp_path, "mean nll per pixel")
+    watched({"stage": "compiling", "epoch": 0, "nepochs": 3})
+    assert drawn == [] and files.read_json(tmp_path / "progress.json")["stage"] == "compiling"
     for epoch, loss in ((1, 0.5), (2, 0.0)):
-        watched({"epoch": epoch, "nepochs": 3, "loss": loss, "seconds_per_epoch": 4.0})
+        watched({"stage": "training", "epoch": epoch, "nepochs": 3, "loss": loss, "seconds_per_epoch": 4.0})
     told = files.read_json(tmp_path / "progress.json")
     assert (told["stage"], told["epoch"], told["nepochs"], told["loss"]) == ("training", 2, 3, 0.0)
     assert drawn[2] == ({"epoch": [0, 1], "loss": [pytest.approx(np.e**0.5), 1.0]}, "mean nll per pixel")

@@ -17,7 +17,7 @@ from ptycho.study import layout, plan, sources, sweep
 from ptycho.study.arms import check_arm
 from ptycho.study.campaigns import ask
 from ptycho.study.config import StudyConfig
-from ptycho.study.status import Row, add_failure, status_summary
+from ptycho.study.status import add_failure
 
 CONFIG = StudyConfig(doses=("1e9", "1e4"), losses=("nll",), nepochs=2)
 NAMES = ["seed-1/high_nll", "seed-1/low_nll", "seed-2/high_nll", "seed-2/low_nll"]
@@ -190,17 +190,6 @@ def test_the_verdict_counts_every_arm(out):
     (out / NAMES[3] / "history.csv").write_text("epoch,loss\n1,0.5\n2,nan\n")
     assert verify_sweep(out).word == "NOT VERIFIED"
     assert "seed-2/low_nll: its loss is not finite in every epoch" in verify_sweep(out).lines
-
-
-def test_progress_in_one_line():
-    rows = [Row(str(k), "done", elapsed=60.0) for k in range(4)]
-    rows += [Row("5", "failed"), Row("6", "running", elapsed=20.0)]
-    rows += [Row(str(k), "pending") for k in range(6)]
-    # 6 to come and 40 s of the running one, two at a time
-    assert status_summary(rows, 1) == "4 of 12 arms done, 1 running, 1 failed, 6 to come; ETA 3:20"
-    assert status_summary(rows).endswith("ETA 6:40")
-    assert status_summary(rows[:5]) == "4 of 5 arms done, 0 running, 1 failed, 0 to come"
-    assert status_summary(rows[5:]) == "0 of 7 arms done, 1 running, 0 failed, 6 to come"
 
 
 @pytest.mark.parametrize("methods", [("direct",), ("unrolled",)])

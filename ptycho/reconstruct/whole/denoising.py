@@ -68,7 +68,7 @@ def train(
     learning_rate  Adam's, at the start; falls along a cosine
     seed           of the order of the patterns
     folder         gets ``history.csv`` (epoch, loss, seconds)
-    report         told {epoch, nepochs, loss, seconds_per_epoch, patterns_per_second} after each epoch
+    report         told of each epoch, as by ``training.fit``
 
     Returns {epoch, loss, seconds} of all epochs; the first epoch's seconds include those of the splits.
     Raises TrainingError if the loss became NaN or infinite.

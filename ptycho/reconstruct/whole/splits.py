@@ -9,7 +9,7 @@ of the patterns, and no truth is needed to tell.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -85,11 +85,12 @@ class Splits(NamedTuple):
         return len(self.rest) // len(self.fits)
 
 
-def make_splits(data: RawData, loss: str, seed: int) -> Splits:
-    """Share the photons of M patterns in SPLITS ways, and fit each. Raises as :func:`fit`."""
+def make_splits(data: RawData, loss: str, seed: int, report: Callable[[str], None] = lambda words: None) -> Splits:
+    """Share the photons of M patterns in SPLITS ways, and fit each, which ``report`` is told. Raises as :func:`fit`."""
     started = time.perf_counter()
     fits, rests = [], []
     for k in range(SPLITS):
+        report(f"fit {k + 1} of {SPLITS} to shares of the photons")
         own = seeds.derive(seed, "split", str(k))
         seen, rest = split(data, SHARE, np.random.default_rng(own))
         fits.append(fit(seen, loss, own))
