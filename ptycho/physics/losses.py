@@ -64,7 +64,7 @@ BEND = 8.0
 """Photons about which :func:`mean_root` goes over from few to many."""
 
 
-def _above_rate() -> NDArray[np.float64]:
+def _above_rate() -> NDArray[np.floating]:
     """Coefficients of a polynomial in u = (l - BEND) / (l + BEND), the constant first, that is m^2 - l to 4e-6.
 
     m is the mean of sqrt(n + 3/8) over Poisson counts n of a mean l, summed over the counts. m^2 - l falls smoothly
