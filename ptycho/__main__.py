@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from ptycho import __version__
-from ptycho.cores import start_quietly
 from ptycho.errors import ConfigError
 from ptycho.run import cluster, engine, environment, lab, report, stage
 from ptycho.study import status, sweep
@@ -82,7 +81,6 @@ def _convert(options: argparse.Namespace) -> None:
 
 
 def _reconstruct(options: argparse.Namespace) -> None:
-    start_quietly()
     from ptycho.figures import output
     from ptycho.figures.objects import reconstructed
     from ptycho.reconstruct.networks import model
