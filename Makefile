@@ -124,9 +124,9 @@ reuse: $(ENVIRONMENT)
 	@mkdir -p reports/$@ && $(PYTHON) -m ptycho run notebooks/$@.ipynb reports/$@/$@.ipynb \
 	  --parameters bench/reuse.yaml --log reports/$@/run.log
 
-## open JupyterLab on the notebooks
+## open JupyterLab on the page of the notebooks; PORT=8889 HOST=0.0.0.0 say where it listens
 lab: $(ENVIRONMENT)
-	@$(PYTHON) -m ptycho lab
+	@exec $(PYTHON) -m ptycho lab $(words)
 
 ## show how far the study or sweep in OUT is
 status: $(ENVIRONMENT)
