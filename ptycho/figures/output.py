@@ -37,8 +37,9 @@ def _png(figure: Figure) -> bytes:
 
 def save(figure: Figure, stem: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> list[Path]:
     """Write stem.png, stem.pdf and stem.csv, each whole or not at all, and the same bytes for the same figure. Their
-    folder is made if need be. rows: the numbers beside the figure, all with the keys of the first; None becomes an empty cell, floats keep all their
-    digits. Returns the three paths. Raises ValueError when there are no rows or their keys differ."""
+    folder is made if need be. rows: the numbers beside the figure, all with the keys of the first; None becomes an
+    empty cell, floats keep all their digits. Returns the three paths. Raises ValueError when there are no rows or their
+    keys differ."""
     numbers, pdf = _csv(rows), io.BytesIO()
     with mpl.rc_context({"pdf.fonttype": 42}):  # text that stays text; many journals refuse the default Type 3
         figure.savefig(pdf, format="pdf", dpi=DPI, metadata={"CreationDate": None})

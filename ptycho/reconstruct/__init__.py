@@ -1,4 +1,4 @@
-"""From counts to an object. TensorFlow is loaded here, before any module that computes with it, and without its lines."""
+"""From counts to an object. TensorFlow is loaded here, without its lines, before any module that computes with it."""
 
 from ptycho.cores import start_quietly
 
