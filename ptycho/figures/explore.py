@@ -20,8 +20,8 @@ def look(found: Look) -> Figure:
         if found.contrast == "phase":
             turned = found.object * np.exp(-1j * np.angle(np.nanmean(found.object)))
             image, label = np.angle(turned), "phase (rad)"
-        scale = Normalize(*np.nanpercentile(image, [0.5, 99.5]), clip=True)
-        drawn = style.show_image(axes[0], image, found.object_title, scale)
+        low, high = np.nanpercentile(image, [0.5, 99.5])
+        drawn = style.show_image(axes[0], image, found.object_title, Normalize(low, high, clip=True))
         style.scale_bar(axes[0], image.shape)
         figure.colorbar(drawn, ax=axes[0], label=label, location="bottom", shrink=0.9, extend="both")
     if found.pattern is not None:

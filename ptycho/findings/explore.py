@@ -30,7 +30,7 @@ from ptycho.study import layout, sweep
 from ptycho.study.status import unclaimed
 
 SEED = 1
-EXAMPLE = {"N": 64, "n_train": 100, "n_test": 4, "seed": SEED}
+EXAMPLE: dict[str, Any] = {"N": 64, "n_train": 100, "n_test": 4, "seed": SEED}
 """The small simulated scan."""
 LAB = "lab"
 """The study that the notebooks make where they are run by hand: it comes first."""
@@ -78,10 +78,15 @@ class Look:
 class Source(Protocol):
     """Something to look at. Its doses are in photons per pattern."""
 
-    doses: Sequence[float]
-    losses: Sequence[str]
-    told: Sequence[str]
-    """What to know before the numbers are read."""
+    @property
+    def doses(self) -> Sequence[float]: ...
+
+    @property
+    def losses(self) -> Sequence[str]: ...
+
+    @property
+    def told(self) -> Sequence[str]:
+        """What to know before the numbers are read."""
 
     def look(self, dose: float, loss: str) -> Look: ...
 
@@ -114,7 +119,7 @@ class Study:
             found = load_reconstructions(made)
             part = next(iter(found))
             words = f"{part}, {name}" if part == DIRECT else f"reconstruction, {SPLITS[part]} of {name}"
-            shown = {"object": _where_lit(found[part]), "object_title": words}
+            shown: dict[str, Any] = {"object": _where_lit(found[part]), "object_title": words}
             shown |= {"pattern": _brightest(RawData.load(scan)), "pattern_title": f"pattern at {dose:.3g} photons"}
             return Look(contrast, curves, **shown)
         return Look(contrast, curves, **({} if self.measured else example(dose)))
@@ -185,8 +190,8 @@ class ScanFile:
             split, image = split_resolution(data, LOSS, own, **how), _where_lit(found)
             flat = np.nanstd(np.angle(image)) <= np.nanstd(np.abs(image))
             line = {"expected from two halves of the photons": (split.expected.frequency, split.expected.correlation)}
-            shown = {"object": image, "object_title": f"direct at {dose:.3g} photons", "pattern": _brightest(data)}
-            shown["pattern_title"] = f"pattern at {dose:.3g} photons"
+            shown: dict[str, Any] = {"object": image, "object_title": f"direct at {dose:.3g} photons"}
+            shown |= {"pattern": _brightest(data), "pattern_title": f"pattern at {dose:.3g} photons"}
             looked = Look("amplitude" if flat else "phase", line, **shown)
             self.seen[dose] = looked, Point(DIRECT, LOSS, dose, split.frc50, None, None, None, None, None)
         return self.seen[dose][0]
