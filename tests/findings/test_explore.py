@@ -62,7 +62,7 @@ def study(tmp_path):
     coverage = np.zeros((100, 100), np.float32)
     coverage[20:60, 30:80] = 1
     found = Reconstruction(np.full((100, 100), 2 + 0j, np.complex64), coverage, np.zeros(2))
-    save_reconstructions(arm / layout.RECONSTRUCTION, {"train": found})
+    save_reconstructions(arm / layout.RECONSTRUCTION, {"train": found, "heldout": found})
     return tmp_path, scan
 
 
