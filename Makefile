@@ -134,9 +134,9 @@ docs: $(ENVIRONMENT)
 	@TF_CPP_MIN_LOG_LEVEL=3 $(PYTHON) -m sphinx -q -W --keep-going -c docs -d build/doctrees . build/docs
 	@echo "site: build/docs/index.html"
 
-## open JupyterLab on the notebooks
+## open JupyterLab on the page of the notebooks; PORT=8889 HOST=0.0.0.0 say where it listens
 lab: $(ENVIRONMENT)
-	@$(PYTHON) -m ptycho lab
+	@exec $(PYTHON) -m ptycho lab $(words)
 
 ## show how far the study or sweep in OUT is
 status: $(ENVIRONMENT)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ptycho import __version__
-from ptycho.cores import start_quietly
+from ptycho.config import assigned
 from ptycho.errors import ConfigError
 from ptycho.run import cluster, engine, environment, lab, report, stage, watch
 from ptycho.study import layout, status, sweep
@@ -23,12 +23,7 @@ from ptycho.study.config import PARAMETERS
 
 
 def _perform(options: argparse.Namespace) -> int:
-    words = {}
-    for assignment in options.words:
-        name, equals, value = assignment.partition("=")
-        if not equals:
-            raise ConfigError(f"{assignment!r} is not accepted: parameters are written NAME=value")
-        words[name] = value
+    words = assigned(options.words)
     for name in [*PARAMETERS, *HOW]:
         if (value := getattr(options, name, None)) is not None:
             words[name] = " ".join(value) if isinstance(value, list) else value
@@ -76,7 +71,6 @@ def _convert(options: argparse.Namespace) -> None:
 
 
 def _reconstruct(options: argparse.Namespace) -> None:
-    start_quietly()
     from ptycho.figures import output
     from ptycho.figures.objects import reconstructed
     from ptycho.reconstruct.networks import model
@@ -186,7 +180,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--part", default="train", help="of an arm's reconstruction: train, heldout or direct")
     command.add_argument("--map", type=Path, dest="mapping", metavar="MAP", help=mapping.replace("FILE", "IN"))
 
-    add("lab", lambda given: lab.open_notebooks(), help="open JupyterLab on the notebooks")
+    words = "open JupyterLab on the notebooks"
+    command = add("lab", lambda given: lab.open_notebooks(assigned(given.words)), help=words, description=words)
+    command.add_argument("words", nargs="*", metavar="NAME=value", help=f"where it listens: {lab.ACCEPTED}")
     _add_stages(add)
     return top
 

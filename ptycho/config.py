@@ -2,7 +2,7 @@
 
 from __future__ import annotations  # `make help` and a dry run take Python 3.9, too
 
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from dataclasses import asdict, dataclass, field
 from math import inf
 from typing import Any
@@ -114,6 +114,17 @@ class TrainingConfig:
         require(0 < self.learning_rate < inf, "learning_rate", self.learning_rate, "a finite number > 0")
         _require_integers(self, 0, "seed")
         require(self.target in TARGETS, "target", self.target, f"one of {TARGETS}")
+
+
+def assigned(words: Iterable[str]) -> dict[str, str]:
+    """{NAME: value} of words like ``NAME=value``. Raises ConfigError for another word."""
+    found = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise ConfigError(f"{word!r} is not accepted: parameters are written NAME=value")
+        found[name] = value
+    return found
 
 
 def update_legacy_dict(cfg: MutableMapping[str, Any], config: ModelConfig | TrainingConfig) -> None:

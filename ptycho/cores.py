@@ -46,7 +46,10 @@ def threads() -> int:
 
 
 def start_quietly() -> None:
-    """Import TensorFlow without the lines that its C++ writes to descriptor 2 meanwhile, on any machine."""
+    """Import TensorFlow without the lines that its C++ writes to descriptor 2, meanwhile and later, on any machine.
+
+    A level of TF_CPP_MIN_LOG_LEVEL that somebody chose stays.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)

@@ -5,6 +5,9 @@ from dataclasses import fields
 from functools import cache
 from typing import Any
 
+import ptycho.reconstruct  # noqa: F401, loads TensorFlow without its lines, so it comes before keras
+
+# isort: split
 import keras
 import numpy as np
 

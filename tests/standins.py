@@ -116,7 +116,7 @@ files.write_json(folder / "metrics.json", dict(
 }
 
 DOSE_RESPONSE = {
-    "parameters": 'out = "."\ndoses = []\nlosses = []\nseeds = []\nmethods = []\nnepochs = 1',
+    "parameters": 'evidence = "."\nout = "."\ndoses = []\nlosses = []\nseeds = []\nmethods = []\nnepochs = 1',
     "# The dose-response": "markdown",
     "stage:visualisation": """
 from pathlib import Path

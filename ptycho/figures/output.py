@@ -36,12 +36,14 @@ def _png(figure: Figure) -> bytes:
 
 
 def save(figure: Figure, stem: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> list[Path]:
-    """Write stem.png, stem.pdf and stem.csv, each whole or not at all, and the same bytes for the same figure. rows:
-    the numbers beside the figure, all with the keys of the first; None becomes an empty cell, floats keep all their
-    digits. Returns the three paths. Raises ValueError when there are no rows or their keys differ."""
+    """Write stem.png, stem.pdf and stem.csv, each whole or not at all, and the same bytes for the same figure. Their
+    folder is made if need be. rows: the numbers beside the figure, all with the keys of the first; None becomes an
+    empty cell, floats keep all their digits. Returns the three paths. Raises ValueError when there are no rows or their
+    keys differ."""
     numbers, pdf = _csv(rows), io.BytesIO()
     with mpl.rc_context({"pdf.fonttype": 42}):  # text that stays text; many journals refuse the default Type 3
         figure.savefig(pdf, format="pdf", dpi=DPI, metadata={"CreationDate": None})
+    Path(stem).parent.mkdir(parents=True, exist_ok=True)
     contents = {".png": _png(figure), ".pdf": pdf.getvalue(), ".csv": numbers.encode()}
     paths = [Path(f"{os.fspath(stem)}{suffix}") for suffix in contents]
     for path, content in zip(paths, contents.values(), strict=True):
@@ -51,7 +53,8 @@ def save(figure: Figure, stem: str | os.PathLike[str], rows: Sequence[Mapping[st
 
 
 def save_rows(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a table as CSV, whole or not at all; rows as for :func:`save`."""
+    """Write a table as CSV, whole or not at all; rows and the folder as for :func:`save`."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_text(path, _csv(rows))
 
 

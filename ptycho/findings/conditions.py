@@ -5,7 +5,7 @@ Each condition is a sweep in a folder called by its name. At each dose the two l
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,17 +27,21 @@ class Condition:
 
 def read(out: str | os.PathLike[str], names: Sequence[str]) -> list[Condition]:
     """The sweeps in the folders of `out` called `names`. Raises ValueError for one that is missing or broken."""
-    return [Condition(name, _words(sweep.simulated(Path(out) / name)), study_of(Path(out) / name)) for name in names]
+    return [Condition(name, _words(Path(out) / name), study_of(Path(out) / name)) for name in names]
 
 
 def study_of(folder: str | os.PathLike[str]) -> DoseResponse:
-    """What the sweep in `folder` came to, in the contrast that its object shows. Raises ValueError for a broken one."""
-    entries = read_json(Path(folder) / layout.ARMS)["arms"]
-    return dose_response_of(entries, f"{spectra.mean_curves(Path(folder), entries).contrast}_frc50")
+    """What the sweep in `folder` came to, in the contrast that its object shows. Raises ValueError for a broken one,
+    and ConfigError where there is none."""
+    entries = read_json(layout.made(folder, layout.ARMS, "`make sweep`, `make conditions` or `make fluence`"))["arms"]
+    return dose_response_of(entries, f"{spectra.contrast_of(Path(folder), entries)}_frc50")
 
 
-def _words(made: Mapping[str, Any]) -> str:
+def _words(folder: Path) -> str:
     """What was simulated."""
+    if sweep.report_alone(folder):
+        return "the report alone is kept"
+    made = sweep.simulated(folder)
     size = made["object_size"] or 4 * made["N"]
     phase = f", phase over {made['phase']:g} rad" if made["phase"] else ""
     probe = made["illumination"].replace("_", " ")

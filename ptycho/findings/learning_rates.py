@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from pathlib import Path
 from statistics import fmean
 
 from ptycho.config import DIRECT
@@ -47,12 +46,12 @@ def read_trials(out: str | os.PathLike[str], rates: Sequence[str]) -> list[Trial
     were not all trained: a rule needs them all."""
     trials = []
     for rate in rates:
-        path = Path(out) / rate / layout.ARMS
+        path = layout.made(out, f"{rate}/{layout.ARMS}", "`make rates`")
         entries = read_json(path)["arms"]
         for arm in entries:
             if arm_table.without_numbers(arm):
                 raise ValueError(f"{path}: {arm['name']} is {arm['status']}; expected every arm trained")
-        shown = f"{spectra.mean_curves(path.parent, entries).contrast}_frc50"
+        shown = f"{spectra.contrast_of(path.parent, entries)}_frc50"
         for arm in entries:
             own = "train" if arm["architecture"] else DIRECT
             frc50 = {part: judged[shown] or 0.0 for part in (own, "heldout") if (judged := arm[part])}

@@ -13,7 +13,7 @@ from ptycho import params, seeds
 from ptycho.config import DENOISER, update_legacy_dict
 from ptycho.errors import DataError
 from ptycho.reconstruct import groups, stitching, training
-from ptycho.reconstruct.callbacks import Report
+from ptycho.reconstruct.callbacks import Report, interruptible
 from ptycho.reconstruct.networks import denoiser, model
 from ptycho.reconstruct.networks.layers import canvas_size
 from ptycho.reconstruct.whole import denoising, splits
@@ -28,7 +28,10 @@ class Network(Protocol):
     autoencoder: keras.Model
 
     def train(self, folder: Path, report: Report) -> list[dict[str, float]]:
-        """Train, leaving ``history.csv`` in the folder; {epoch, loss, seconds} of each epoch."""
+        """Train, leaving ``history.csv`` in the folder; {epoch, loss, seconds} of each epoch.
+
+        A second call begins anew, unless the folder holds the backup of this training: then it goes on from there.
+        """
 
     def reconstruct(self) -> dict[str, Reconstruction]:
         """The object of each scan."""
@@ -93,6 +96,7 @@ class OfGroups:
         keras.utils.set_random_seed(seeds.derive(seed, "initialisation"))
         scan = scans["train"]
         self.autoencoder, self.diffraction_to_obj = model.build(self.config.model, scan.probeGuess, scan.fitted)
+        self.untrained = self.autoencoder.get_weights()
 
     def __str__(self) -> str:
         config, scan = self.config.model, self.grouped["train"]
@@ -105,6 +109,7 @@ class OfGroups:
         )
 
     def train(self, folder: Path, report: Report) -> list[dict[str, float]]:
+        self.autoencoder.set_weights(self.untrained)
         return training.fit(self.autoencoder, self.grouped["train"], self.config, folder, report)
 
     def reconstruct(self) -> dict[str, Reconstruction]:
@@ -134,6 +139,7 @@ class OfWholeScan:
         self.fits = list[splits.Fitted]()
         keras.utils.set_random_seed(seeds.derive(seed, "initialisation"))
         self.autoencoder = denoiser.build(loss, scans["train"].probeGuess)
+        self.untrained = self.autoencoder.get_weights()
 
     def __str__(self) -> str:
         M, N = self.scans["train"].diff3d.shape[:2]
@@ -144,17 +150,19 @@ class OfWholeScan:
         def told(words: str) -> None:
             report({"stage": words, "epoch": 0, "nepochs": self.nepochs})
 
-        made = splits.make_splits(self.scans["train"], self.loss, seeds.derive(self.seed, "splits"), told)
-        self.fits = made.fits
-        return denoising.train(
-            self.autoencoder,
-            made,
-            nepochs=self.nepochs,
-            learning_rate=self.learning_rate,
-            seed=seeds.derive(self.seed, "training"),
-            folder=folder,
-            report=report,
-        )
+        self.autoencoder.set_weights(self.untrained)
+        with interruptible(lambda: ". Run it again: it begins anew."):
+            made = splits.make_splits(self.scans["train"], self.loss, seeds.derive(self.seed, "splits"), told)
+            self.fits = made.fits
+            return denoising.train(
+                self.autoencoder,
+                made,
+                nepochs=self.nepochs,
+                learning_rate=self.learning_rate,
+                seed=seeds.derive(self.seed, "training"),
+                folder=folder,
+                report=report,
+            )
 
     def reconstruct(self) -> dict[str, Reconstruction]:
         own = seeds.derive(self.seed, "direct")

@@ -3,14 +3,15 @@
 import csv
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from ptycho import files
-from ptycho.errors import TrainingError
+from ptycho.errors import Interrupted, TrainingError
 
 Report = Callable[[dict[str, Any]], None]
 COLUMNS = {"epoch": int, "loss": float, "seconds": float}  # of ``history.csv``
@@ -23,6 +24,15 @@ def require_finished(rows: Sequence[dict[str, float]], nepochs: int) -> None:
             raise TrainingError(f"the loss of epoch {row['epoch']:.0f} is {row['loss']}; expected a finite number")
     if len(rows) != nepochs:
         raise TrainingError(f"the history holds {len(rows)} epochs of {nepochs}; training stopped early")
+
+
+@contextmanager
+def interruptible(words: Callable[[], str]) -> Iterator[None]:
+    """An interrupt of what is done within raises Interrupted: a notebook then shows ``words()``, and no traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"The training was stopped{words()}") from None
 
 
 class History(keras.callbacks.Callback):

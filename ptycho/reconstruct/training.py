@@ -13,7 +13,7 @@ from ptycho.config import ModelConfig, TrainingConfig
 from ptycho.cores import spread
 from ptycho.errors import expect
 from ptycho.physics.losses import DiffractionLoss
-from ptycho.reconstruct.callbacks import Backup, History, Report, read_history, require_finished
+from ptycho.reconstruct.callbacks import Backup, History, Report, interruptible, read_history, require_finished
 from ptycho.reconstruct.groups import SHARE, Groups
 from ptycho.reconstruct.networks.layers import mask_of, plainly_trained, uses_xla
 
@@ -195,19 +195,22 @@ def fit(
     model = trainer(autoencoder, config, s, steps * config.nepochs, background)
     if begin:
         backup.restore(model)
+        next_step = "training goes on after them" if begin < config.nepochs else "nothing is left to train"
+        print(f"{begin} of {config.nepochs} epochs were trained before: {next_step}", flush=True)
     history = History(folder / "history.csv", rows, config.nepochs, patterns_per_epoch(groups, size), report)
     if begin < config.nepochs:
         data = _dataset(model.distribute_strategy, groups, config, range(begin * steps, config.nepochs * steps))
-        model.fit(
-            data,
-            initial_epoch=begin,
-            epochs=config.nepochs,
-            steps_per_epoch=steps,
-            shuffle=False,  # the pipeline shuffles
-            # the history refuses what is not finite before the backup could keep it
-            callbacks=[keras.callbacks.TerminateOnNaN(), history, backup, *callbacks],
-            verbose=0,
-        )
+        with interruptible(lambda: f" after {backup.epochs} of {config.nepochs} epochs. Run it again to go on."):
+            model.fit(
+                data,
+                initial_epoch=begin,
+                epochs=config.nepochs,
+                steps_per_epoch=steps,
+                shuffle=False,  # the pipeline shuffles
+                # the history refuses what is not finite before the backup could keep it
+                callbacks=[keras.callbacks.TerminateOnNaN(), history, backup, *callbacks],
+                verbose=0,
+            )
     require_finished(history.rows, config.nepochs)
     return history.rows
 

@@ -110,7 +110,7 @@ class Request:
 
     def gathering(self) -> dict[str, Any]:
         """The parameters of the notebook that gathers a campaign's sweeps."""
-        values: dict[str, Any] = {"out": ".", CAMPAIGNS[self.target].notebook[1]: list(self.members)}
+        values: dict[str, Any] = {"evidence": ".", "out": ".", CAMPAIGNS[self.target].notebook[1]: list(self.members)}
         if self.rates:
             (method,) = self.config.methods
             values["used"] = {loss: self.config.learning_rates(loss)[method] for loss in self.config.losses}

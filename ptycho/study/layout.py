@@ -7,12 +7,14 @@ shows and what is removed. Paths are relative to the study's folder, OUT. Standa
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ptycho.config import DIRECT
+from ptycho.errors import ConfigError
 from ptycho.study.config import Arm, arms
 
 SIMULATE, RESOLVE, STUDY, SWEEP = "simulate.yaml", "resolution.yaml", "study.yaml", "sweep.yaml"
@@ -23,7 +25,7 @@ RECONSTRUCTION, MODEL = "reconstruction.npz", "model.keras"
 """Of an arm, in its folder; a study's own METRICS holds those of all its arms. HISTORY and BACKUP are called so by
 :func:`ptycho.reconstruct.training.fit`, which writes them."""
 PROGRESS, BACKUP, PROVENANCE = "progress.json", "backup", "provenance.json"
-COMPARISON, RESOLUTION, RESPONSE = "dose_comparison", "resolution", "dose_response"
+COMPARISON, RESOLUTION, RESPONSE, CURVES = "dose_comparison", "resolution", "dose_response", "frc_response"
 """The stems of figures, which lie there as PNG and PDF, with their numbers as CSV."""
 BOUND = "bound.json"
 """The Cramér-Rao bounds of a study's scans."""
@@ -62,6 +64,14 @@ def seed_folder(seed: int) -> str:
 def source(name: str) -> str:
     """The file that holds the digest of a notebook's code, or of the ``scan``."""
     return f"{SOURCES}/{name}.sha256"
+
+
+def made(out: str | os.PathLike[str], name: str, by: str) -> Path:
+    """The file `name` of the study or sweep in `out`. Raises ConfigError, naming what makes it, where it is missing."""
+    path = Path(out, name)
+    if not path.exists():
+        raise ConfigError(f"{path} is missing. Run {by} first.")
+    return path
 
 
 def drawn(stem: str) -> tuple[str, ...]:
@@ -147,7 +157,7 @@ def sweep_stages(plan: Mapping[str, Any]) -> list[Stage]:
 
 def gathering() -> Stage:
     """The stage that puts the arms of a sweep together."""
-    figures = (RESPONSE, "error_response", "frc_response")
+    figures = (RESPONSE, "error_response", CURVES)
     made = (TABLE, f"{RESPONSE}.json", WORDS, *(file for stem in figures for file in drawn(stem)))
     return Stage("dose-response", "dose-response", "", SWEEP, (ARMS,), made)
 
@@ -162,7 +172,7 @@ def leavings(out: Path) -> Iterator[Path]:
         COMPARISON,
         RESPONSE,
         "error_response",
-        "frc_response",
+        CURVES,
         "efficiency_response",
         "dose_factor",
         "published",

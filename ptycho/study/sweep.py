@@ -33,6 +33,7 @@ def write_sweep(out: str | os.PathLike[str], config: StudyConfig, seeds: tuple[i
     changed = [path for seed in seeds for path in plan.write_plan(folder(out, seed), replace(config, seed=seed))]
     changed += sources.write(Path(out), [layout.gathering().notebook], None)
     values = {
+        "evidence": ".",
         "out": ".",
         **config.values("doses", "losses"),
         "seeds": list(seeds),
@@ -53,6 +54,12 @@ def planned(out: str | os.PathLike[str]) -> dict[str, Any] | None:
         return None
     study = read_yaml(folder(out, plan["seeds"][0]) / layout.STUDY, set()) if plan["seeds"] else None
     return plan | {"measured": bool(study and study.get("measured"))}
+
+
+def report_alone(out: str | os.PathLike[str]) -> bool:
+    """Whether only the report of the sweep in `out` is kept, as in this repository, and no study of its seeds."""
+    plan = planned(out)
+    return plan is not None and not any((folder(out, seed) / layout.SIMULATE).exists() for seed in plan["seeds"])
 
 
 def simulated(out: str | os.PathLike[str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The network of an arm: every architecture behind one door, and photons that judge apart from those that are seen."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from ptycho import params
 from ptycho.errors import DataError
 from ptycho.judge.parts import judge_parts
-from ptycho.reconstruct import groups
+from ptycho.reconstruct import groups, training
 from ptycho.reconstruct.arm import apply, of_arm
+from ptycho.reconstruct.whole import denoising, splits
 from ptycho.scans import simulated
 
 SETTINGS = {"nepochs": 1, "learning_rate": 3e-3, "gridsize": 2, "probe_trainable": False, "target": "same"}
@@ -49,6 +51,37 @@ def test_a_scan_that_does_not_fit_on_the_networks_canvas_is_refused(scans, cfg):
     sparse = scans["heldout"].subset(np.arange(0, 80, 10))
     with pytest.raises(DataError, match="groups of 4 patterns take"):
         apply(network.autoencoder, sparse, 1)
+
+
+@pytest.mark.parametrize(("architecture", "trains"), [("unrolled", training), ("denoiser", denoising)])
+def test_trap_a_training_that_is_run_twice_goes_on_over_the_finished_network(
+    architecture, trains, scans, cfg, tmp_path, monkeypatch
+):
+    network, begun = of_arm(architecture, scans, "nll", 1, **SETTINGS), []
+
+    def train(autoencoder, *given, **settings):
+        begun.append(autoencoder.get_weights())
+        autoencoder.set_weights([weight + 1 for weight in begun[-1]])
+        return []
+
+    monkeypatch.setattr(trains, "fit" if trains is training else "train", train)
+    monkeypatch.setattr(splits, "make_splits", lambda *given: SimpleNamespace(fits=[]))
+    network.train(tmp_path, print)
+    network.train(tmp_path, print)
+    for first, second in zip(*begun, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_an_interrupted_denoiser_is_told_in_one_line(scans, cfg, tmp_path, monkeypatch):
+    def stop(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(splits, "make_splits", stop)
+    network = of_arm("denoiser", scans, "nll", 1, **SETTINGS)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        network.train(tmp_path, print)
+    told = "Interrupted: The training was stopped. Run it again: it begins anew."
+    assert caught.value._render_traceback_() == [told]
 
 
 def test_split_photons_are_independent_and_the_same_from_one_seed(scans):

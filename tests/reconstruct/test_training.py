@@ -222,6 +222,23 @@ def test_a_full_disk_keeps_the_last_backup(whole, kept, monkeypatch):
     assert [path.name for path in (kept / "backup").iterdir()] == [name] and backup.epochs == 4
 
 
+def test_an_interrupt_is_told_in_one_line_with_the_epochs_that_are_kept(groups, tmp_path, monkeypatch):
+    def stop(self, data, **settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(keras.Model, "fit", stop)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        training.fit(network(), groups, CONFIG, tmp_path)
+    told = "Interrupted: The training was stopped after 0 of 4 epochs. Run it again to go on."
+    assert caught.value._render_traceback_() == [told]
+
+
+def test_a_training_that_goes_on_says_so(groups, kept, capsys):
+    training.fit(network(), groups, CONFIG, kept)
+    told = "4 of 4 epochs were trained before: nothing is left to train\n"
+    assert capsys.readouterr().out == told
+
+
 def test_another_training_in_the_folder_ends_the_backup_of_the_first(kept):
     """Its history is written over: going back to it must not take the other's rows for its own."""
     backup = callbacks.Backup(kept / "backup", "another")

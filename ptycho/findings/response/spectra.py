@@ -1,5 +1,6 @@
 """Curves over spatial frequency: correlations averaged over seeds, and the share of the photons' information kept."""
 
+import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.config import DIRECT, PARTS
-from ptycho.files import read_json
+from ptycho.files import json_if_any, read_json
 from ptycho.findings.intervals import mean_interval
 from ptycho.findings.response.arm_table import Method, without_numbers
 from ptycho.judge.frc import Rings
-from ptycho.study import layout
+from ptycho.study import layout, sweep
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +42,8 @@ class Curves:
 
 def mean_curves(out: Path, entries: Sequence[Mapping[str, Any]]) -> Curves:
     """Average the ``frc.json`` of the arms that have numbers, collapsed ones included, over seeds. Where the seeds'
-    scans differ in area and thus in rings, all are interpolated to the finest. Raises ValueError when no arm has
-    curves."""
+    scans differ in area and thus in rings, all are interpolated to the finest. Where only the report is kept, they
+    are read from its table. Raises ValueError when there are no curves."""
     members: dict[tuple[Method, str, float], list[Mapping[str, Any]]] = {}
     contrasts, faults = [], []
     for entry in entries:
@@ -56,6 +57,8 @@ def mean_curves(out: Path, entries: Sequence[Mapping[str, Any]]) -> Curves:
                 members.setdefault((method, entry["loss"], entry["nphotons"]), []).append(curves)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             faults.append(f"{entry['name']}: its curves are left out: {error}")
+    if not contrasts and sweep.report_alone(out):
+        return _kept_curves(out / f"{layout.CURVES}.csv", contrast_of(out, entries))
     if not contrasts:
         raise ValueError(f"no arm has an FRC curve: {'; '.join(faults) or 'no arm has numbers'}")
     contrast = max(set(contrasts), key=contrasts.count)
@@ -67,6 +70,31 @@ def mean_curves(out: Path, entries: Sequence[Mapping[str, Any]]) -> Curves:
         correlation = np.array([(i.mean, i.low, i.high) for i in intervals], np.float64)
         means.append(MeanFRC(*key, frequency, correlation, len(members[key])))
     return Curves(contrast, tuple(means), tuple(faults))
+
+
+def contrast_of(out: Path, entries: Sequence[Mapping[str, Any]]) -> str:
+    """What the objects show, ``amplitude`` or ``phase``, as the ``frc.json`` of most arms says.
+
+    Where only a report is kept, and these are not: phase, if the arms have numbers of it.
+    """
+    told = [json_if_any(out / str(entry["name"]) / layout.FRC).get("contrast") for entry in entries]
+    if known := [contrast for contrast in told if contrast is not None]:
+        return str(max(set(known), key=known.count))
+    parts = [entry[part] for entry in entries for part in PARTS if entry.get(part) is not None]
+    return "phase" if any(part["phase_pearson"] is not None for part in parts) else "amplitude"
+
+
+def _kept_curves(table: Path, contrast: str) -> Curves:
+    """The curves of a sweep of which only the report is kept, from the table beside its figure (:func:`frc_rows`)."""
+    members: dict[tuple[Method, str, float, int], list[tuple[float, ...]]] = {}
+    with open(table, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            key = ((row["method"], row["split"]), row["loss"], float(row["nphotons"]), int(row["n"]))
+            ring = tuple(float(row[name] or "nan") for name in ("frequency", "mean", "low", "high"))
+            members.setdefault(key, []).append(ring)
+    rings = {key: np.array(found) for key, found in members.items()}
+    curves = [MeanFRC(*key[:3], found[:, 0], found[:, 1:], key[3]) for key, found in rings.items()]
+    return Curves(contrast, tuple(curves), ())
 
 
 @dataclass(frozen=True, eq=False)
