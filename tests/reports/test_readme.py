@@ -23,10 +23,78 @@ def test_each_table_is_in_one_document():
     assert sorted(found) == sorted(readme.TABLES)
 
 
-def test_what_the_readme_claims_is_what_the_reports_hold():
-    words = " ".join(text_of(DOCUMENTS["README.md"]).split())
-    for claim in readme.claims():
-        assert claim in words
+def test_what_words_claim_is_what_the_reports_hold():
+    for name, claims in readme.claims().items():
+        words = " ".join(text_of(DOCUMENTS[name]).split())
+        for claim in claims:
+            assert claim in words
+
+
+def test_what_the_results_say_of_the_sweep_without_a_table():
+    """The sentences of docs/results.md that compare many cells; who changes one of them changes its line here."""
+    response, factors = readme.rows("sweep/dose_response.csv"), readme.rows("sweep/dose_factor.csv")
+    words = " ".join(text_of(DOCUMENTS["results.md"]).split())
+    fitted = [row for row in response if (row["method"], row["split"], row["loss"]) == ("direct", "train", "nll")]
+    assert "`direct` with `nll` resolves that much at every dose, within 0.03 of Nyquist" in words
+    assert max(abs(float(row["frc50"]) - float(row["frc50_limit"])) for row in fitted) < 0.03
+    assert "Its error is within 6 % of the Cramér-Rao bound from 5e4 to 1e7 photons" in words
+    close = {float(row["nphotons"]): 1 / float(row["attained"]) for row in fitted}
+    assert all(abs(ratio - 1) < 0.06 for dose, ratio in close.items() if 5e4 <= dose <= 1e7)
+    assert "Below that it is smaller than the bound" in words and "At 1e9 it is twice the bound" in words
+    assert all(ratio < 1 for dose, ratio in close.items() if dose < 5e4) and round(close[1e9]) == 2
+    assert "From 1e6 photons up, the networks of all four losses resolve the same, within 0.02 of Nyquist" in words
+    for split in ("train", "heldout"):
+        for dose in (1e6, 1e7, 1e9):
+            own = [float(row["frc50"]) for row in response if row["method"] == "unrolled" and row["split"] == split
+                   and float(row["nphotons"]) == dose]
+            assert len(own) == 4 and max(own) - min(own) < 0.02
+    mae = [row for row in factors if (row["reference"], row["other"], row["yardstick"]) == ("nll", "mae", "FRC50")]
+    assert "Ten lies in the ranges for 0.3" in words
+    assert "Every interval of a network lies below ten from 0.4 up, and every interval of `direct` from 0.6 up" in words
+    for row in mae:
+        low, high, level = (float(row[name]) for name in ("low", "high", "level"))
+        if level == 0.3:
+            assert low < 10 < high
+        if level >= (0.4 if row["method"] == "unrolled" else 0.6):
+            assert high < 10
+    verdict = (readme.REPORTS / "sweep" / "verdict.txt").read_text()
+    assert "At no dose is `mae` or `mse` shown to resolve more than `nll`, by FRC50" in words
+    compared = re.findall(r"FRC50 is .* with nll and .* with (?:mae|mse); .*seeds: (\w+) resolves finer", verdict)
+    assert compared and set(compared) == {"nll"}
+
+
+def test_what_the_results_say_of_flaws_without_a_table():
+    words = " ".join(text_of(DOCUMENTS["results.md"]).split())
+    table = readme.rows("flaws/flaws.csv")
+
+    def cost(flaw, dose, loss="nll"):
+        row = readme.one(table, flaw=flaw, nphotons=dose, loss=loss, yardstick="relative error")
+        return float(row["factor"] or "inf")
+
+    assert "readout noise, saturation, a second mode and lost pixels cost `nll` the most" in words
+    most = sorted(readme.FLAWS, key=lambda flaw: cost(flaw, 1e4))[-5:]
+    assert set(most) == {"readout", "readout_known", "saturation", "modes", "dead_module_known"}
+    assert "cost it nothing that the error shows" in words
+    assert all(cost(flaw, 1e4) < 1.05 for flaw in ("gain", "beam", "jitter", "fine_grid"))
+    assert "Only readout noise and the gain cost nothing there" in words
+    free = {flaw for flaw in readme.FLAWS if cost(flaw, 1e9) < 1.05}
+    assert free == {"readout", "readout_known", "gain"}
+    assert "costs a third of what it costs unknown at 1e4, and almost nothing at 1e9" in words
+    assert cost("background_known", 1e4) / cost("background", 1e4) == pytest.approx(1 / 3, rel=0.1)
+    assert cost("background_known", 1e9) < 2
+    told = {flaw: readme.one(table, flaw=flaw, nphotons=1e4, loss="nll", yardstick="FRC50")["flawed"]
+            for flaw in ("readout", "readout_known")}
+    assert f"`nll` resolves {float(told['readout_known']):.2f} of Nyquist at 1e4, and without it nothing" in words
+    assert float(told["readout"]) == 0
+    assert "`mae` loses less to most flaws" in words
+    less = [cost(flaw, dose, "mae") < cost(flaw, dose) for flaw in readme.FLAWS for dose in (1e4, 1e9)]
+    assert sum(less) > 0.6 * len(less)
+    assert "full pixels cost it nothing at 1e9" in words and cost("saturation", 1e9, "mae") < 1.05
+    assert "not masked destroys its image at 1e4" in words and cost("dead_module", 1e4, "mae") == float("inf")
+    assert "Masking the dead module costs more error at 1e4 than leaving it in" in words
+    assert cost("dead_module_known", 1e4) > cost("dead_module", 1e4)
+    assert "At 1e9 masking is better by a factor of a thousand" in words
+    assert cost("dead_module", 1e9) / cost("dead_module_known", 1e9) > 1000
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -136,3 +136,39 @@ def test_dose_factors(name):
             doses.append(crossing(curves, level))
         np.testing.assert_allclose([float(row["reference_dose"]), float(row["other_dose"])], doses, rtol=1e-3)
         assert float(row["factor"]) == pytest.approx(doses[1] / doses[0], rel=1e-3)
+
+
+def ladders():
+    """{name: {(loss, photons): {seed: relative error}}} of reports/flaws."""
+    found = defaultdict(lambda: defaultdict(dict))
+    for row in read("flaws", "arms.csv"):
+        name = row["name"].split("/")[0]
+        found[name][row["loss"], float(row["nphotons"])][int(row["seed"])] = number(row["relative_mse"])
+    return found
+
+
+def test_what_flaws_cost():
+    """By the error: the dose of the flawed scan over that of a flawless one with the same error, seed by seed."""
+    found, told = ladders(), [row for row in read("flaws", "flaws.csv") if row["yardstick"] == "relative error"]
+    assert {row["flaw"] for row in told} == {name for name in found if not name.startswith("none")}
+    for row in told:
+        loss, dose = row["loss"], float(row["nphotons"])
+        flawless = found["none, zone_plate" if row["flaw"] == "defocus" else "none"]
+        doses = sorted(photons for of, photons in flawless if of == loss)
+        logs, beyond = [], False
+        for seed, error in found[row["flaw"]][loss, dose].items():
+            ladder = rising(-np.log10([flawless[loss, photons][seed] for photons in doses]), np.ones(len(doses)))
+            x, value = np.log10(doses), -np.log10(error)
+            if value <= ladder[0]:
+                beyond = True
+                continue
+            worth = x[-1] if value > ladder[-1] else np.interp(value, ladder, x)
+            if value >= np.interp(np.log10(dose), x, ladder):
+                worth = max(worth, np.log10(dose))
+            logs.append(np.log(dose) - np.log(10) * worth)
+        if beyond:
+            assert float(row["at_least"]) == pytest.approx(dose / doses[0]) and not row["factor"]
+            continue
+        expected = np.exp(interval(np.array(logs)))
+        found_now = [number(row[name]) for name in ("factor", "low", "high")]
+        np.testing.assert_allclose(found_now, expected, rtol=2e-3)

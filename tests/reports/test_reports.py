@@ -7,8 +7,8 @@ import subprocess
 import pytest
 from standins import ROOT
 
-MOST, MOST_OF_A_FILE = 15_000_000, 500_000
-"""Bytes."""
+MOST, MOST_OF_A_FILE = 15_000_000, 1_200_000
+"""Bytes. The largest files hold the curves of a sweep, one a method, dose and loss."""
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,7 @@ def test_the_evidence_is_small(tracked):
 
 def test_what_is_a_twin_or_can_be_made_again_is_not_tracked(tracked):
     assert [path for path in tracked if path.suffix in (".html", ".pdf", ".npz", ".keras")] == []
+    assert [path for path in tracked if path.name == "dose_response.json"] == []  # its numbers are in the tables
     arms = {path.relative_to(ROOT / "reports").parts[0] for path in tracked if path.name == "train-arm.ipynb"}
     assert arms == {"lines", "regression"}
 

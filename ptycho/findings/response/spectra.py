@@ -97,12 +97,17 @@ def _kept_curves(table: Path, contrast: str) -> Curves:
     return Curves(contrast, tuple(curves), ())
 
 
+KNOWN = 1 - 1e-4
+"""The highest correlation whose distance from 1 is told by the five decimals of ``frc.json``, to 5 %."""
+
+
 @dataclass(frozen=True, eq=False)
 class SpectralRatio:
     """The signal-to-noise ratio of one curve by ring, each (rings,).
 
     frequency: fraction of Nyquist. ratio: of the image, S / N = F^2 / (1 - F^2) of its correlation F with the truth
-    (Frank and Al-Ali, Nature 256 (1975) 376). limit: of an unbiased image with the least errors that photons allow.
+    (Frank and Al-Ali, Nature 256 (1975) 376); NaN where F is above KNOWN. limit: of an unbiased image with the least
+    errors that photons allow.
     """
 
     method: Method
@@ -129,7 +134,8 @@ def spectral_ratios(out: Path, entries: Sequence[Mapping[str, Any]], found: Curv
         if not known:
             continue
         allowed = [np.interp(curve.frequency, one.frequency, one.signal / one.noise) for one in known]
-        F = np.clip(curve.correlation[:, 0], 0, 1 - 1e-9)
+        F = np.clip(curve.correlation[:, 0], 0, None)
+        F = np.where(F <= KNOWN, F, np.nan)
         ratio, limit = F**2 / (1 - F**2), curve.nphotons * np.mean(allowed, axis=0)
         ratios.append(SpectralRatio(curve.method, curve.loss, curve.nphotons, curve.frequency, ratio, limit))
     return ratios
@@ -139,7 +145,10 @@ def spectral_rows(ratios: Sequence[SpectralRatio]) -> list[dict[str, Any]]:
     """The numbers beside `efficiency_response`: a row a ring of each curve."""
     return [
         {"method": one.method[0], "split": one.method[1], "loss": one.loss, "nphotons": one.nphotons}
-        | {name: float(f"{x:.5g}") for name, x in zip(("frequency", "ssnr", "limit", "dqe"), ring, strict=True)}
+        | {
+            name: float(f"{x:.5g}") if math.isfinite(x) else None
+            for name, x in zip(("frequency", "ssnr", "limit", "dqe"), ring, strict=True)
+        }
         for one in ratios
         for ring in zip(one.frequency, one.ratio, one.limit, one.efficiency, strict=True)
     ]
