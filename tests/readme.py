@@ -142,12 +142,13 @@ def flaws() -> list[list[str]]:
             return f"over {float(row['at_least']):.0e}".replace("e+0", "e")
         return bracketed(*(f"{float(row[name]):.2g}" for name in ("factor", "low", "high"))).replace("e+0", "e")
 
-    def resolved(flaw: str) -> str:
-        row = one(table, flaw=flaw, nphotons=1e4, loss="nll", yardstick="FRC50")
+    def resolved(flaw: str, loss: str) -> str:
+        row = one(table, flaw=flaw, nphotons=1e4, loss=loss, yardstick="FRC50")
         return f"{two_decimals(row['flawless'])} → {two_decimals(row['flawed'])}"
 
     return [
-        [words, *(told(flaw, dose, loss) for dose, loss in FLAWED), resolved(flaw)] for flaw, words in FLAWS.items()
+        [words, *(told(flaw, dose, loss) for dose, loss in FLAWED), *(resolved(flaw, loss) for loss in ("nll", "mae"))]
+        for flaw, words in FLAWS.items()
     ]
 
 
@@ -311,7 +312,12 @@ TABLES: dict[tuple[str, ...], Callable[[], list[list[str]]]] = {
     ),
     ("photons that `mae` needs, over those of `nll`, for an FRC50 of", *RESOLUTIONS): lambda: factors(RESOLUTIONS),
     ("photons that a loss needs, over those of `nll`, for an", *YARDSTICKS): yardsticks,
-    ("photons divided by", *(f"{dose}, `{loss}`" for dose, loss in FLAWED), "FRC50 at 1e4, `nll`"): flaws,
+    (
+        "photons divided by",
+        *(f"{dose}, `{loss}`" for dose, loss in FLAWED),
+        "FRC50 at 1e4, `nll`",
+        "FRC50, `mae`",
+    ): flaws,
     (
         "FRC50 of `nll` less that of `mae`",
         *(f"{dose}, {part}" for dose in ENDS_OF_THE_CURVE for part in PARTS),
