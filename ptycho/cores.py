@@ -10,8 +10,11 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -45,21 +48,42 @@ def threads() -> int:
     return int(given) if given.isdigit() and int(given) else usable_cores()
 
 
-def start_quietly() -> None:
-    """Import TensorFlow without the lines that its C++ writes to descriptor 2, meanwhile and later, on any machine.
+class _QuietStart(MetaPathFinder):
+    """Finds TensorFlow as usual, and has it loaded without the lines that its C++ then writes to descriptor 2."""
 
-    A level of TF_CPP_MIN_LOG_LEVEL that somebody chose stays.
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name != "tensorflow":
+            return None
+        sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader.exec_module = _silent(spec.loader.exec_module)  # type: ignore[method-assign, assignment]
+        return spec
+
+
+def _silent(load: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
+    def load_silently(module: ModuleType) -> None:
+        sys.stderr.flush()
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            load(module)
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
+
+    return load_silently
+
+
+def start_quietly() -> None:
+    """Have TensorFlow write no lines of its C++ when it is imported, and later only those of its level 3.
+
+    A level of TF_CPP_MIN_LOG_LEVEL that somebody chose stays. It is not imported here: that takes seconds.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        import tensorflow  # noqa: F401
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+    if "tensorflow" not in sys.modules and not any(isinstance(finder, _QuietStart) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _QuietStart())
 
 
 def gpus() -> list[str]:

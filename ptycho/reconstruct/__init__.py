@@ -1,4 +1,4 @@
-"""From counts to an object. TensorFlow is loaded here, without its lines, before any module that computes with it."""
+"""From counts to an object. Modules that compute with TensorFlow are in here: it is told to start without its lines."""
 
 from ptycho.cores import start_quietly
 

@@ -121,7 +121,7 @@ def test_words_of_the_makefile():
         | {"OBJECT": "siemens", "OBJECT_SIZE": "392", "ILLUMINATION": "zone_plate"}
     )
     first = (50, 128, 1, 100, 50, ("1e9", "1e6", "1e4"), ("nll",), 7, "cnn", "same", 2e-3)
-    first += ("siemens", 392, 1.0, "zone_plate")
+    first += ("siemens", 392, 1.0, "zone_plate", "none")
     assert study == StudyConfig(*first, None, ("cnn", "direct"))
     assert len(study.arms) == 3
 

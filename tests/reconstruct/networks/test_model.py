@@ -356,6 +356,18 @@ assert not {{"tensorflow", "keras"}} & set(sys.modules)
     fresh(code)
 
 
+def test_tensorflow_starts_without_a_line():
+    """What is imported first, the package's own module or Keras, makes no difference."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import ptycho.reconstruct.direct, keras, tensorflow; print(tensorflow.__version__)"],
+        cwd=REPOSITORY,
+        env={name: word for name, word in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and done.stdout and not done.stderr
+
+
 def test_importing_in_any_order_builds_nothing():
     """No model, layer or variable comes to be, whatever is imported first."""
     code = """
