@@ -25,7 +25,7 @@ from ptycho.run import watch
 from ptycho.run.watch import goes_on, status_summary, time_left
 from ptycho.study import layout, plan
 from ptycho.study.config import StudyConfig
-from ptycho.study.status import Passes, Row, survey, write_progress
+from ptycho.study.status import Passes, Row, alive, survey, write_progress
 
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 LINE = re.compile(r"\d of \d arms done, \d running, \d failed, \d to come(; ETA [\d:]+)?; \S.*")
@@ -250,6 +250,17 @@ def test_a_reader_that_goes_away_stops_no_study(root):
 
 
 # --- a run that goes on, and one that is looked at --------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks processes up in /proc")
+def test_a_process_that_nobody_collected_has_ended():
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        assert alive({"pid": os.getpid()})
+        until = time.time() + 60
+        while alive({"pid": process.pid}):
+            assert time.time() < until
+            time.sleep(0.05)
+        os.kill(process.pid, 0)  # its number is in use still
 
 
 @needs_make
