@@ -10,16 +10,14 @@ seed of each flaw.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from bench.process import side_by_side
 from ptycho import seeds
 from ptycho.config import FLAWS
-from ptycho.cores import THREADS, usable_cores
 from ptycho.files import json_if_any, write_json, write_text
 
 LADDER = ("1e2", "1e3", "1e4", "1e5", "1e6", "1e7", "1e9")
@@ -87,19 +85,16 @@ def main(out: str) -> None:
     """Fit what an earlier run has not, and tell what all came to."""
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    os.environ |= {**dict.fromkeys(THREADS, "1"), "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     arms = json_if_any(folder / "arms.json").get("arms", [])
     done = {tuple(arm["name"].split("/")[::2]) for arm in arms}
     asked = [case for case in cases() if (case[0], f"seed-{case[2]}") not in done]
-    # TensorFlow keeps what it compiled for as long as a process lives
-    with get_context("spawn").Pool(usable_cores(), maxtasksperchild=8) as pool:
-        for found in pool.imap(fits, asked):
-            arms += found
-            write_json(folder / "arms.json", {"arms": arms})
-            tell(arms, folder)
-            for arm in found:
-                told = (arm["direct"][name] for name in ("amplitude_frc50", "relative_mse", "deviance"))
-                print(arm["name"], *told, flush=True)
+    for found in side_by_side(fits, asked, each=8):
+        arms += found
+        write_json(folder / "arms.json", {"arms": arms})
+        tell(arms, folder)
+        for arm in found:
+            told = (arm["direct"][name] for name in ("amplitude_frc50", "relative_mse", "deviance"))
+            print(arm["name"], *told, flush=True)
 
 
 if __name__ == "__main__":

@@ -11,21 +11,18 @@ on one core; the table is whole after every case.
 from __future__ import annotations
 
 import csv
-import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.process import Row
+from bench.process import Row, side_by_side
 from ptycho import seeds
 from ptycho.config import DENOISER, LEARNING_RATES, STAR
-from ptycho.cores import THREADS, usable_cores
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
 
@@ -237,21 +234,18 @@ def main(out: str, last: str = "5") -> None:
 
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    os.environ |= {**dict.fromkeys(THREADS, "1"), "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     rows = known(folder / "networks.csv")
     done = {(row["object"], row["dose"], row["seed"]) for row in rows}
     asked = [one for one in cases(range(1, int(last) + 1)) if one not in done]
-    # TensorFlow keeps what it compiled for as long as a process lives
-    with get_context("spawn").Pool(usable_cores(), maxtasksperchild=4) as pool:
-        for found in pool.imap(_case, asked):
-            rows += found
-            means = summary(rows)
-            output.save_rows(folder / "networks.csv", rows)
-            output.save_rows(folder / "summary.csv", means)
-            write_text(folder / "verdict.txt", verdict(means))
-            held_out = [row for row in rows if row["split"] == "heldout"]
-            output.save_png(figures.networks(held_out), folder / "networks.png")
-            print(*(" ".join(map(str, row.values())) for row in found), sep="\n", flush=True)
+    for found in side_by_side(_case, asked, each=4):
+        rows += found
+        means = summary(rows)
+        output.save_rows(folder / "networks.csv", rows)
+        output.save_rows(folder / "summary.csv", means)
+        write_text(folder / "verdict.txt", verdict(means))
+        held_out = [row for row in rows if row["split"] == "heldout"]
+        output.save_png(figures.networks(held_out), folder / "networks.png")
+        print(*(" ".join(map(str, row.values())) for row in found), sep="\n", flush=True)
 
 
 if __name__ == "__main__":

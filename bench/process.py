@@ -13,15 +13,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from ptycho.cores import THREADS
+from ptycho.cores import THREADS, usable_cores
 
+T, R = TypeVar("T"), TypeVar("R")
 Row = dict[str, Any]
 STATUS = Path("/proc/self/status")
 
@@ -50,6 +52,16 @@ def measure(task: str, cores: int, device: str = "cpu", **parameters: Any) -> li
         raise RuntimeError(f"{task}({parameters}) on {cores} cores failed:\n{done.stderr[-2000:]}")
     rows = json.loads(done.stdout.splitlines()[-1])
     return [{"device": device, "cores": cores, **row} for row in rows]
+
+
+def side_by_side(task: Callable[[T], R], cases: Iterable[T], each: int) -> Iterator[R]:
+    """``task`` of each case in order, as many at a time as there are cores, each in a process on one core.
+
+    A process ends after ``each`` cases: TensorFlow keeps what it compiled for as long as a process lives.
+    """
+    os.environ |= {**dict.fromkeys(THREADS, "1"), "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    with get_context("spawn").Pool(usable_cores(), maxtasksperchild=each) as pool:
+        yield from pool.imap(task, cases)
 
 
 def devices() -> list[str]:

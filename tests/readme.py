@@ -375,11 +375,8 @@ def claims() -> dict[str, list[str]]:
         return " and ".join(f"{float(row[end]):.0f}" for end in ("low", "high"))
 
     fit = {"method": "direct", "split": "train"}
-    compared = [one(factor, **network, other="anscombe", yardstick=name, level=at) for name, at in YARDSTICKS.values()]
-    compared += [
-        one(factor, **{**network, "split": "train"}, other="anscombe", yardstick=name, level=at)
-        for name, at in YARDSTICKS.values()
-    ]
+    splits = ("train", "heldout")
+    compared = [of(at, "anscombe", name, split=split) for split in splits for name, at in YARDSTICKS.values()]
     alone = [of(at, "anscombe", name, **fit) for name, at in YARDSTICKS.values()]
     least, most, fewest, largest = (
         edge(float(row["factor"]) for row in table) for table in (compared, alone) for edge in (min, max)

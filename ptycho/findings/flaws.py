@@ -68,8 +68,8 @@ def _curves(study: DoseResponse, yardstick: Yardstick) -> Iterator[Curve]:
 
 def _cost(flaw: str, curve: Curve, point: Point, ladder: Curve, same: Point, yardstick: Yardstick) -> Cost:
     doses = np.log10([one.nphotons for one in ladder.points])
-    values = yardstick.rising([[np.nan if v is None else v for v in one.values] for one in ladder.points])
-    own = yardstick.rising([np.nan if v is None else v for v in point.values])
+    values = yardstick.rising(np.array([one.values for one in ladder.points], np.float64))
+    own = yardstick.rising(np.array(point.values, np.float64))
     seeds = min(len(own), values.shape[1])
     worth = np.array([_worth(doses, values[:, k], own[k], np.log10(point.nphotons)) for k in range(seeds)])
     factors = point.nphotons / 10 ** np.where(np.isfinite(worth), worth, np.nan)

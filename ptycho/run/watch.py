@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import IO, Any
 from ptycho.files import json_if_any, text_table
 from ptycho.study import layout, plan, status, sweep
 from ptycho.study.layout import Stage
-from ptycho.study.status import Row
+from ptycho.study.status import Row, arms_of
 
 
 def duration(seconds: float | None) -> str:
@@ -30,11 +30,6 @@ def duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def arms_of(rows: Iterable[Row]) -> list[Row]:
-    """Those of the arms: the others take little time, and are not counted."""
-    return [row for row in rows if row.notebook == "train-arm"]
 
 
 def time_left(arms: Sequence[Row], jobs: int | None = None) -> float | None:

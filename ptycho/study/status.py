@@ -97,6 +97,11 @@ class Row:
         return f"{name}: {self.step}" if name else self.step
 
 
+def arms_of(rows: Iterable[Row]) -> list[Row]:
+    """Those of the arms: the others take little time, and are not counted."""
+    return [row for row in rows if row.notebook == "train-arm"]
+
+
 def alive(marker: Mapping[str, Any]) -> bool:
     """Whether the process that wrote `marker` runs; of another machine's, what it wrote is all there is to know."""
     if marker.get("machine", platform.node()) != platform.node():

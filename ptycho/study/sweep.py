@@ -92,7 +92,7 @@ def members(plan: Mapping[str, Any]) -> Iterator[tuple[int, Arm]]:
 
 def survey(out: str | os.PathLike[str], plan: Mapping[str, Any]) -> list[Row]:
     """How each arm stands; one whose scans are yet to be made again is not done, whatever an earlier sweep left."""
-    return [row for row in status.survey(out, layout.sweep_stages(plan)) if row.notebook == "train-arm"]
+    return status.arms_of(status.survey(out, layout.sweep_stages(plan)))
 
 
 def collect(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
