@@ -8,36 +8,27 @@ import subprocess
 import sys
 from pathlib import Path
 
-from docutils import nodes
-from docutils.utils.math.latex2mathml import tex2mathml
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from ptycho.site import theme  # noqa: E402
+
 LISTED = ["git", "ls-files", "notebooks/*.ipynb", "reports/*.ipynb"]
 NOTEBOOKS = subprocess.check_output(LISTED, cwd=ROOT, text=True).split()  # committed, not whatever was run here
 
 project, author, copyright = "ptycho", "The ptycho authors", "The ptycho authors"
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.autosummary"]
+globals().update(theme.SETTINGS)
+extensions = [*theme.SETTINGS["extensions"], "sphinx.ext.autodoc", "sphinx.ext.autosummary"]
 root_doc = "docs/index"
 include_patterns = ["docs/*.md", "docs/api/*.rst", "CONTRIBUTING.md", "CHANGELOG.md", "*/README.md", *NOTEBOOKS]
 exclude_patterns = [".*", "build", "tmp"]
-nb_execution_mode = "off"
-myst_enable_extensions = ["dollarmath"]
-myst_heading_anchors = 3
 default_role = "code"  # the docstrings write `name`, as Markdown does
 highlight_language = "text"  # of the tables in docstrings; all other code names its language
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 templates_path = [str(ROOT / "docs" / "_templates")]
-html_theme = "furo"
 html_title = "ptycho"
 html_extra_path = ["_extra"]  # the first page of the folder leads to that of the site
-html_math_renderer = "mathml"  # which a browser draws without a script
-
-
-def mathml(translator, node):
-    translator.body.append(tex2mathml(node.astext(), as_block=isinstance(node, nodes.math_block)))
-    raise nodes.SkipNode
 
 
 def linked(app, page, source):
@@ -71,6 +62,5 @@ def marked(found):
 
 
 def setup(app):
-    app.add_html_math_renderer("mathml", (mathml, None), (mathml, None))
     app.connect("source-read", linked)
     app.connect("autodoc-process-docstring", as_prose)

@@ -16,7 +16,7 @@ from typing import Any
 from ptycho import __version__
 from ptycho.config import assigned
 from ptycho.errors import ConfigError
-from ptycho.run import cluster, engine, environment, lab, report, stage, watch
+from ptycho.run import cluster, engine, environment, lab, stage, watch
 from ptycho.study import layout, status, sweep
 from ptycho.study.campaigns import CAMPAIGNS, HOW, ask, folder, refused, variables
 from ptycho.study.config import PARAMETERS
@@ -91,6 +91,12 @@ def _reconstruct(options: argparse.Namespace) -> None:
     print(made, *options.output, sep="\n")
 
 
+def _report(options: argparse.Namespace) -> None:
+    from ptycho.site import report
+
+    print(report.write(folder(options.out)))
+
+
 def _inspect(options: argparse.Namespace) -> int:
     from ptycho.figures import images, output
     from ptycho.scans import inspect
@@ -142,11 +148,7 @@ def parser() -> argparse.ArgumentParser:
     _add_requests(add)
     for name, do, words in (
         ("status", lambda given: print(watch.tell(folder(given.out))), "show how far a study or sweep is"),
-        (
-            "report",
-            lambda given: print(report.write(folder(given.out))),
-            "write its report for a browser, and its verdict, anew",
-        ),
+        ("report", _report, "write its report for a browser, and its verdict, anew"),
         ("clean", lambda given: engine.clean(Path(folder(given.out))), "remove it; what it did not make stays"),
     ):
         default = CAMPAIGNS["study"].defaults["OUT"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import html
 import json
 import os
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +114,27 @@ def json_if_any(path: str | os.PathLike[str]) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def text_table(columns: Sequence[tuple[str, str, str]], rows: Iterable[Sequence[Any]]) -> str:
+def rows_of(path: str | os.PathLike[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file, by the names of its columns; none where it is missing."""
+    if not Path(path).exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+class Table(str):
+    """A table as text, which a notebook shows as one of HTML."""
+
+    html: str
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+def text_table(columns: Sequence[tuple[str, str, str]], rows: Iterable[Sequence[Any]]) -> Table:
     """A heading and a line a row. columns: title, width with its alignment ('<12'), format of a number ('.2f').
 
     None becomes '-', words stay as they are, and a row may end early.
@@ -121,5 +144,25 @@ def text_table(columns: Sequence[tuple[str, str, str]], rows: Iterable[Sequence[
         return "-" if value is None else value if isinstance(value, str) else format(value, form)
 
     titles, widths, forms = zip(*columns, strict=True)
-    lines = [titles, *([cell(value, form) for value, form in zip(row, forms, strict=False)] for row in rows)]
-    return "\n".join(" ".join(map(format, line, widths)).rstrip() for line in lines)
+    lines = [[cell(value, form) for value, form in zip(row, forms, strict=False)] for row in rows]
+    table = Table("\n".join(" ".join(map(format, line, widths)).rstrip() for line in (titles, *lines)))
+    table.html = html_table(titles, lines, [width.startswith(">") for width in widths])
+    return table
+
+
+def html_table(titles: Iterable[str], rows: Iterable[Sequence[str]], numbers: Sequence[bool] = ()) -> str:
+    """A table for a page, with a column of `numbers` to the right. A cell that begins with <a is a link."""
+
+    def cell(tag: str, words: str, number: bool) -> str:
+        words = words.strip()
+        how = ' class="number"' * number + ' data-sort=""' * (words == "-")  # sorted as one that is empty
+        words = words if words.startswith("<a ") else html.escape(words, quote=False)
+        return f"<{tag}{how}>{words}</{tag}>"
+
+    def line(tag: str, cells: Iterable[str]) -> str:
+        both = zip_longest(cells, numbers)
+        return f"<tr>{''.join(cell(tag, words or '', bool(number)) for words, number in both)}</tr>"
+
+    body = "".join(line("td", row) for row in rows)
+    table = f"<thead>{line('th', titles)}</thead><tbody>{body}</tbody>"
+    return f'<div class="table-wrapper docutils container"><table class="docutils">{table}</table></div>'

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ptycho.figures.style import COLOURS, dose_label, error_bars, legend_beside, line, panels, sample_axis, styled
+from ptycho.figures.colours import COLOURS
+from ptycho.figures.style import dose_label, error_bars, legend_beside, line, panels, sample_axis, styled
 from ptycho.findings.response.dose_response import Curve, DoseResponse, method_label, methods_of
 from ptycho.findings.response.dose_verdict import CLAIMED
 from ptycho.findings.response.spectra import Curves, SpectralRatio

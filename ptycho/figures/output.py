@@ -13,6 +13,8 @@ from typing import Any
 
 import matplotlib as mpl
 from IPython import display as ipython
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -77,24 +79,36 @@ def save_png(figure: Figure, path: str | os.PathLike[str]) -> None:
 
 @dataclass(frozen=True)
 class Shown:
-    """A figure for a notebook's output: an HTML image with alternative text, which also is its text form."""
+    """A figure for a notebook's output: an HTML image with alternative text, which also is its text form.
+
+    panels: where its images and colour bars are, whose colours are a scale and stay as they are on a dark page. Left,
+    top, right, bottom, in fractions of the figure.
+    """
 
     png: bytes
     alt: str
+    panels: tuple[tuple[float, float, float, float], ...] = ()
 
     def __repr__(self) -> str:
         return self.alt
 
     def _repr_html_(self) -> str:
         data = base64.b64encode(self.png).decode()
-        return f'<img alt="{html.escape(self.alt)}" src="data:image/png;base64,{data}">'
+        panels = ",".join(" ".join(f"{end:.4f}" for end in panel) for panel in self.panels)
+        return f'<img alt="{html.escape(self.alt)}" data-panels="{panels}" src="data:image/png;base64,{data}">'
 
 
 def show(figure: Figure, alt: str) -> Shown:
     """The figure as the last value of a notebook cell. alt: what it shows, in words; ValueError when blank."""
     if not alt.strip():
         raise ValueError("a figure needs alternative text: say in words what it shows")
-    return Shown(_png(figure), alt)
+    png = _png(figure)  # drawn first: then each of the axes has its place
+    boxes = [axes.get_position() for axes in figure.axes if axes.images or _is_colour_bar(axes)]
+    return Shown(png, alt, tuple((box.x0, 1 - box.y1, box.x1, 1 - box.y0) for box in boxes))
+
+
+def _is_colour_bar(axes: Axes) -> bool:
+    return any(isinstance(drawn, QuadMesh) for drawn in axes.collections)
 
 
 class LiveCurve:

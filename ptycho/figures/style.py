@@ -12,12 +12,11 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.rcsetup import cycler
 
+from ptycho.figures.colours import COLOURS
 from ptycho.findings.intervals import Interval, reach
 from ptycho.judge.frc import period_px
 from ptycho.scans.exposure import Exposure
 
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-"""Okabe and Ito (2008): told apart with every kind of colour vision."""
 STYLE: dict[Any, Any] = {
     **dict.fromkeys(("font.size", "axes.titlesize", "axes.labelsize"), 9),
     **dict.fromkeys(("legend.fontsize", "xtick.labelsize", "ytick.labelsize"), 8),

@@ -6,7 +6,8 @@ from statistics import fmean
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ptycho.figures.style import COLOURS, LINE_STYLES, dose_label, error_bars, legend_beside, line, panels, styled
+from ptycho.figures.colours import COLOURS
+from ptycho.figures.style import LINE_STYLES, dose_label, error_bars, legend_beside, line, panels, styled
 from ptycho.findings.conditions import Condition, comparisons
 from ptycho.findings.flaws import Cost, flaws_of
 from ptycho.findings.fluence import AXES, doses_along

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ptycho.config import PARTS
-from ptycho.files import text_table
+from ptycho.files import Table, text_table
 from ptycho.judge.frc import FRCCurve
 from ptycho.judge.metrics import Evaluation
 from ptycho.judge.parts import judge_object
@@ -88,8 +88,8 @@ COLUMNS = {
 """Of the table: the numbers of a part, and how each is shown."""
 
 
-def arms_table(metrics: Mapping[str, Any]) -> str:
-    """The arms' numbers as text, one line an arm and part; without a resolution where the reference is doubtful."""
+def arms_table(metrics: Mapping[str, Any]) -> Table:
+    """The arms' numbers, one line an arm and part; without a resolution where the reference is doubtful."""
     rows, shown, told = [], [*COLUMNS], exposure_of(metrics["arms"])
     if metrics.get("doubts"):
         shown = [name for name in COLUMNS if not name.endswith("frc50")]

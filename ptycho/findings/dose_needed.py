@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ptycho.files import text_table
+from ptycho.files import Table, text_table
 from ptycho.findings.intervals import DRAWS, Interval, crossing, dose_ends, isotonic, mean_draws, mean_interval
 from ptycho.judge.frc import period_px
 from ptycho.judge.halves import Thinning
@@ -106,8 +106,8 @@ def resolution_record(found: Sequence[Level], asked: Needed | None, sentences: S
 
 def levels_table(
     found: Sequence[Level], pixel_size: float | None, claimed: bool = True, told: Exposure = OF_PHOTONS
-) -> str:
-    """The levels as text: frequencies as fractions of Nyquist with their intervals, periods in pixels or nanometres.
+) -> Table:
+    """The levels: frequencies as fractions of Nyquist with their intervals, periods in pixels or nanometres.
     The doses alone where no resolution is ``claimed``; with what the sample feels where it is ``told``."""
     columns = [("dose", ">6", ""), ("per pattern", ">11", ".4g"), ("per obj. pixel", ">14", ".4g")]
     doses: list[list[Any]] = [[one.dose, one.nphotons, one.fluence] for one in found]

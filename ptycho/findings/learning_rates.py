@@ -13,7 +13,7 @@ from math import inf
 from statistics import fmean
 
 from ptycho.config import DIRECT
-from ptycho.files import read_json, text_table
+from ptycho.files import Table, read_json, text_table
 from ptycho.findings.response import arm_table, spectra
 from ptycho.study import layout
 
@@ -81,8 +81,8 @@ def choose(trials: Sequence[Trial], used: Mapping[str, float]) -> dict[str, floa
     return chosen
 
 
-def rates_table(trials: Sequence[Trial], chosen: Mapping[str, float]) -> str:
-    """The FRC50 that the rule judges, averaged over seeds, and how many of them collapsed, where any did; text. A line
+def rates_table(trials: Sequence[Trial], chosen: Mapping[str, float]) -> Table:
+    """The FRC50 that the rule judges, averaged over seeds, and how many of them collapsed, where any did. A line
     a loss and dose and one for the mean, where a star marks the rate `chosen`; a column a learning rate."""
     rates, rows = sorted({trial.learning_rate for trial in trials}), []
     for loss, means in mean_frc50(trials).items():

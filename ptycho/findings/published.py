@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ptycho.config import DIRECT
-from ptycho.files import text_table
+from ptycho.files import Table, text_table
 from ptycho.findings.intervals import Interval, mean_interval
 from ptycho.findings.response.dose_response import DoseResponse
 from ptycho.judge.frc import BAND, FRCCurve, first_crossing, frc
@@ -109,7 +109,7 @@ def without_window(judged: Evaluation) -> FRCCurve:
     return frc(image, truth, np.ones(image.shape))
 
 
-def published_table(rows: Sequence[Row]) -> str:
+def published_table(rows: Sequence[Row]) -> Table:
     """A line a dose and loss, frequencies as fractions of Nyquist."""
     columns = [("loss", "<5", ""), ("photons", ">8", ".2g"), ("published", ">9", ".3f"), ("limit", ">6", ".3f")]
     columns += [(label, ">21", ".3f") for label in METHODS.values()]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ptycho.config import PARTS
 from ptycho.errors import DataError
-from ptycho.files import text_table
+from ptycho.files import Table, text_table
 from ptycho.judge.metrics import Evaluation, evaluate
 from ptycho.scans.dose import deviance
 from ptycho.scans.rawdata import RawData
@@ -49,8 +49,8 @@ def judge_object(reconstruction: Reconstruction, data: RawData, *deviances: floa
     return evaluate(reconstruction, truth(data), float(data.counts().sum()), *deviances)
 
 
-def parts_table(judged: Mapping[str, Evaluation]) -> str:
-    """The numbers of an arm's parts as text, a line each under a heading; ``-`` for what does not exist."""
+def parts_table(judged: Mapping[str, Evaluation]) -> Table:
+    """The numbers of an arm's parts, a line each under a heading; ``-`` for what does not exist."""
     columns = {
         "amplitude_frc50": ("FRC50 amp.", ">10", ".2f"),
         "phase_frc50": ("FRC50 phase", ">11", ".2f"),
@@ -62,9 +62,10 @@ def parts_table(judged: Mapping[str, Evaluation]) -> str:
         "deviance_heldout_pixels": ("unseen", ">9", ".2f"),
     }
     rows = [
-        [part, *map(one.as_dict().get, columns), " collapsed" if one.collapsed else ""] for part, one in judged.items()
+        [part, *map(one.as_dict().get, columns), " collapsed" if one.collapsed else " ok"]
+        for part, one in judged.items()
     ]
-    return text_table([("", "<14", ""), *columns.values(), ("", "", "")], rows)
+    return text_table([("part", "<14", ""), *columns.values(), (" status", "", "")], rows)
 
 
 def frc_record(judged: Mapping[str, Evaluation]) -> dict[str, Any]:

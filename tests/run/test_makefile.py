@@ -201,12 +201,20 @@ def test_a_study_from_beginning_to_end_and_what_is_done_again(root):
     out = root / "reports" / "dose-study"
     done = make("study", "LOSSES=nll", "JOBS=2", cwd=root)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "\nVERIFIED\n" in done.stdout and done.stdout.endswith("report: reports/dose-study/index.html\n")
+    assert "\nVERIFIED\n" in done.stdout and done.stdout.endswith("report: reports/dose-study/report/index.html\n")
     assert (out / "status.txt").read_text().startswith("VERIFIED\n- trained to the end, 5 epochs each")
-    for name in ("index.html", "compare.ipynb", "simulate.ipynb", "dose_comparison.png", "metrics.json", "run.log"):
+    for name in (
+        "report/index.html",
+        "compare.ipynb",
+        "simulate.ipynb",
+        "dose_comparison.png",
+        "metrics.json",
+        "run.log",
+    ):
         assert (out / name).is_file(), name
-    page = (out / "index.html").read_text()
-    assert "high_nll/train-arm.html" in page and "a verdict" in page and re.search(r"<h2[^>]*>VERIFIED", page)
+    page = (out / "report" / "index.html").read_text()
+    assert 'href="high_nll.html">1e9 photons, Poisson NLL</a>' in page and "a verdict" in page
+    assert '<p class="admonition-title">VERIFIED</p><ul><li>trained to the end' in page
     assert ran(out) == {"high_nll": 1, "low_nll": 1}
 
     before, started = snapshot(root), time.time()
@@ -244,7 +252,7 @@ def test_a_failed_arm_stops_no_other_and_is_resumed(root, tmp_path):
     assert done.returncode == 0
     assert ran(out) == {"1e6_nll": 2, "1e6_mae": 1}
     assert (out / "status.txt").read_text().startswith("VERIFIED\n- trained to the end, 2 epochs each")
-    for name in ("index.html", "compare.ipynb", "1e6_nll/train-arm.ipynb", "1e6_nll/provenance.json"):
+    for name in ("report/index.html", "compare.ipynb", "1e6_nll/train-arm.ipynb", "1e6_nll/provenance.json"):
         assert str(tmp_path) not in (out / name).read_text()
 
 
@@ -370,14 +378,15 @@ def test_a_measured_scan_has_its_resolution_in_the_report_and_one_replaced_by_an
     scan.write_text("a scan")
     done = make(*words, "RESOLUTION=4.5", cwd=root)
     assert done.returncode == 0, done.stdout + done.stderr
-    page = (out / "index.html").read_text()
-    assert "so many photons for 4.5" in page and 'href="resolution.html"' in page and (out / "resolution.html").exists()
+    page = (out / "report" / "index.html").read_text()
+    assert "so many photons for 4.5" in page and 'href="resolution.html"' in page
+    assert (out / "report" / "resolution.html").exists()
     assert re.search(r"^resolution +done", make("status", "OUT=out", cwd=root).stdout, re.MULTILINE)
 
     os.utime(scan)
     before, made = snapshot(out / "data"), (out / "simulate.ipynb").stat().st_mtime
     done = make(*words, "RESOLUTION=6", cwd=root)  # another question: nothing is trained anew
-    assert done.returncode == 0 and "so many photons for 6" in (out / "index.html").read_text()
+    assert done.returncode == 0 and "so many photons for 6" in (out / "report" / "index.html").read_text()
     assert ran(out) == {"full_nll": 1} and snapshot(out / "data") == before
 
     scan.write_text("b scan")

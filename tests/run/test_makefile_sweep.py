@@ -91,15 +91,15 @@ def test_a_sweep_with_a_failed_arm_is_reported_resumed_and_then_left_alone(root)
     assert "NOT VERIFIED\n- 2 arms: 1 ok, 0 collapsed, 1 failed, 0 missing\n" in done.stdout
     assert "- seed-2/low_nll: failed (training failed: MemoryError: no memory (see blocked_" in done.stdout
     assert statuses(out) == {"seed-1/low_nll": "ok", "seed-2/low_nll": "failed"}
-    page = (out / "index.html").read_text()
-    assert "1 failed" in page and 'href="seed-1/low_nll/train-arm.ipynb"' in page
+    page = (out / "report" / "index.html").read_text()
+    assert "1 failed" in page and 'href="seed-1/low_nll.html">ok</a>' in page
     status = make("status", "OUT=out", cwd=root).stdout
     assert status.startswith("1 of 2 arms done, 0 running, 1 failed, 0 to come\n")
     assert re.search(r"^seed-2/low_nll +failed", status, re.MULTILINE)
 
     done = make(*SMALL, cwd=root)
     assert done.returncode == 0, done.stderr
-    assert "VERIFIED\n- 2 arms: 2 ok" in done.stdout and done.stdout.endswith("report: out/index.html\n")
+    assert "VERIFIED\n- 2 arms: 2 ok" in done.stdout and done.stdout.endswith("report: out/report/index.html\n")
     assert statuses(out) == {"seed-1/low_nll": "ok", "seed-2/low_nll": "ok"}
     assert [ran(out / f"seed-{seed}") for seed in (1, 2)] == [{"low_nll": 1}, {"low_nll": 2}]
     bounds = [arm["train"]["information_bound"] for arm in json.loads((out / "arms.json").read_text())["arms"]]

@@ -156,7 +156,7 @@ def test_a_study_in_a_pipe_is_few_lines_and_what_notebooks_print_is_in_the_log(r
         "0 of 2 arms done, 0 running, 0 failed, 2 to come; simulating"
     )
     assert "\r" not in done.stdout and "\nVERIFIED\n- trained to the end" in done.stdout
-    assert told[-1] == "report: out/index.html"
+    assert told[-1] == "report: out/report/index.html"
     log = (root / "out" / "run.log").read_text()
     for printed in ("simulate | to stdout", "low_nll | threads", "compare | a verdict"):
         assert printed in log and printed.partition("| ")[2] not in done.stdout
@@ -176,7 +176,11 @@ def test_a_sweep_in_a_terminal_has_one_line_which_goes_and_leaves_failures_and_t
     assert any("1 of 2 arms, 1 failed" in state for state in states) and any("gathering" in state for state in states)
     left = lines_of(shown)
     assert len(left) <= 30 and not [line for line in left if "of 2 arms" in line], left
-    for line in ("seed-2/low_nll: training failed: MemoryError: no memory", "NOT VERIFIED", "report: out/index.html"):
+    for line in (
+        "seed-2/low_nll: training failed: MemoryError: no memory",
+        "NOT VERIFIED",
+        "report: out/report/index.html",
+    ):
         assert line in left, left
     assert "\x1b" not in shown  # nothing that a terminal would have to be set back from
 
