@@ -16,8 +16,11 @@ ACCEPTED = "PORT=8888 HOST=localhost"
 """What may be given, with the defaults."""
 START = "README.md"
 """The page that lists the notebooks, in their folder."""
-SETTINGS = {"@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}}}
-"""Of JupyterLab: the page opens as text to be read, whose links open the notebooks."""
+SETTINGS = {
+    "@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}},
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+"""Of JupyterLab: the page opens as text to be read, whose links open the notebooks; nothing is asked of a network."""
 OF_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
 """What a `make` in one of Lab's terminals would else take for its own."""
 

@@ -40,8 +40,9 @@ def test_it_opens_the_page_of_the_notebooks_at_the_root_of_the_checkout(executed
     assert {"--ServerApp.port=8888", "--ServerApp.ip=localhost"} <= set(line)
     assert not any("retries" in word for word in line)  # if another server is there, the next port will do
     overrides = Path(given["JUPYTER_CONFIG_PATH"].split(os.pathsep)[-1], "labconfig", "default_setting_overrides.json")
-    (viewers,) = json.loads(overrides.read_text()).values()
+    viewers, news = json.loads(overrides.read_text()).values()
     assert viewers == {"defaultViewers": {"markdown": "Markdown Preview"}}
+    assert news == {"fetchNews": "false", "checkForUpdates": False}  # no box that asks, no network
 
 
 def test_it_listens_where_it_is_told(executed):
