@@ -29,8 +29,8 @@ ANY_PYTHON = $$(test -x $(PYTHON) && echo $(PYTHON) || echo python3)
 unexport PYTHONHOME
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 
-.PHONY: study sweep rates conditions fluence test slow nbval regression calibration bench peers positions networks bias flaws reuse \
-  docs lab status report check clean lock help active-environment
+.PHONY: study sweep rates conditions fluence test slow nbval regression calibration bench peers positions networks bias flaws \
+  overlap reuse docs lab status report check clean lock help active-environment
 .DEFAULT_GOAL := help
 .SUFFIXES:
 
@@ -122,6 +122,10 @@ bias: $(ENVIRONMENT)
 ## measure what flaws of detector and set-up cost in photons, into reports/flaws: half an hour
 flaws: $(ENVIRONMENT)
 	@$(PYTHON) -m bench.flaws reports/flaws
+
+## test published claims on overlap, number of patterns and other probes, into reports/overlap: forty minutes
+overlap: $(ENVIRONMENT)
+	@$(PYTHON) -m bench.overlap reports/overlap
 
 ## train a denoiser on one scan and use it on three others, beside fits, into reports/reuse: five minutes
 reuse: $(ENVIRONMENT)

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.networks import rounded
 from bench.process import Row
+from bench.tables import rounded
 from ptycho import seeds
 from ptycho.judge.cramer_rao import InformationBound, information_bound
 from ptycho.judge.frc import evaluation_window, frc50, ring_power

@@ -10,7 +10,6 @@ on one core; the table is whole after every case.
 
 from __future__ import annotations
 
-import csv
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.process import Row, side_by_side
+from bench.tables import known, rounded
 from ptycho import seeds
 from ptycho.config import DENOISER, LEARNING_RATES, STAR
 from ptycho.scans.rawdata import RawData
@@ -141,10 +141,6 @@ def _case(of: tuple[str, str, int]) -> list[Row]:
     return [rounded(row) for row in case(*of)]
 
 
-def rounded(row: Row) -> Row:
-    return {name: float(f"{value:.5g}") if isinstance(value, float) else value for name, value in row.items()}
-
-
 def cases(numbers: Sequence[int]) -> Iterator[tuple[str, str, int]]:
     for seed in numbers:
         for kind in OBJECTS:
@@ -152,6 +148,8 @@ def cases(numbers: Sequence[int]) -> Iterator[tuple[str, str, int]]:
                 yield kind, dose, seed
 
 
+WORDS = ("object", "dose", "split", "method", "contrast")
+"""Columns of the table that hold no number."""
 SHARPNESS, HALF = 0.01, 0.5
 """FRC50 that a network may lose against ``direct``, and its share of the error of ``direct`` where photons are few."""
 
@@ -208,21 +206,6 @@ def verdict(cells: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def known(path: Path) -> list[Row]:
-    """The rows of an earlier run's table, none where there is none."""
-    if not path.exists():
-        return []
-    words = ("object", "dose", "split", "method", "contrast")
-    with open(path, newline="", encoding="utf-8") as file:
-        return [
-            {
-                name: value if name in words else None if not value else int(value) if name == "seed" else float(value)
-                for name, value in row.items()
-            }
-            for row in csv.DictReader(file)
-        ]
-
-
 def main(out: str, last: str = "5") -> None:
     """Write the table of each case and method, and after each the means, the verdict and the figure.
 
@@ -234,7 +217,7 @@ def main(out: str, last: str = "5") -> None:
 
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    rows = known(folder / "networks.csv")
+    rows = known(folder / "networks.csv", WORDS, ("seed",))
     done = {(row["object"], row["dose"], row["seed"]) for row in rows}
     asked = [one for one in cases(range(1, int(last) + 1)) if one not in done]
     for found in side_by_side(_case, asked, each=4):

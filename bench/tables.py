@@ -1,13 +1,16 @@
-"""Rows as text, and medians over repetitions."""
+"""Rows as text, rows of an earlier run's table, and medians over repetitions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import csv
+from collections.abc import Container, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench.process import Row
+from ptycho.findings.intervals import Interval
 
 
 def text(rows: Sequence[Row], columns: Iterable[str]) -> str:
@@ -35,6 +38,29 @@ def medians(rows: Sequence[Row], by: Sequence[str], values: Sequence[str]) -> li
             made |= {name: middle, f"{name}_least": least, f"{name}_most": most}
         found.append(made)
     return found
+
+
+def rounded(row: Row) -> Row:
+    """The row with its floats to five digits."""
+    return {name: float(f"{value:.5g}") if isinstance(value, float) else value for name, value in row.items()}
+
+
+def interval(row: Row, name: str) -> Interval:
+    """The interval over seeds that a row holds as ``name``, ``name_low``, ``name_high``, ``level`` and ``seeds``."""
+    return Interval(row["seeds"], row[name], row[f"{name}_low"], row[f"{name}_high"], row["level"])
+
+
+def known(path: Path, words: Container[str], whole: Container[str]) -> list[Row]:
+    """The rows of an earlier run's table, none where there is none: the columns ``words`` are text, those in ``whole``
+    integers, all others floats. A float or integer that the table leaves empty is None."""
+
+    def value(name: str, word: str) -> Any:
+        return word if name in words else None if not word else int(word) if name in whole else float(word)
+
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return [{name: value(name, word) for name, word in row.items()} for row in csv.DictReader(file)]
 
 
 def _cell(value: Any) -> str:

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(MAKE is None, reason="needs make")
 TARGETS = (
     *("study", "sweep", "test", "nbval", "regression", "bench", "lab", "status", "report", "check", "clean", "help"),
     *("lock", "peers", "positions", "networks", "bias", "reuse", "slow", "calibration", "rates", "conditions"),
-    *("fluence", "flaws", "docs"),
+    *("fluence", "flaws", "overlap", "docs"),
 )
 
 
