@@ -106,7 +106,7 @@ parts = dict(train=split if network else None, heldout=split if network else Non
              direct=split if "direct" in methods else None)
 curve = dict(frequency=[k / 20 for k in range(1, 21)], complex=[1 - k / 20 for k in range(20)], phase=None,
              amplitude=[1 - k / 20 for k in range(20)])
-provenance(folder, {"arm": arm, "seed": seed})
+provenance(folder, {"arm": arm, "seed": seed, "learning_rates": {"direct": 0.05}})
 files.write_json(folder / "frc.json", dict(contrast="amplitude", parts={k: curve for k, v in parts.items() if v}))
 files.write_json(folder / "metrics.json", dict(
     name=arm, nphotons=1e5 if dose == "full" else float(dose), loss=loss, seed=seed,
