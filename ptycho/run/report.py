@@ -6,11 +6,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ptycho.files import json_if_any, read_json, write_text
+from ptycho.files import read_json, write_text
+from ptycho.run.crate import record
 from ptycho.run.kernel import without_iri_grammar
 from ptycho.run.verdict import write_verdict
 from ptycho.study import layout, plan, sweep
-from ptycho.study.arms import exposure_of
 
 HIDDEN = ("parameters", "injected-parameters")
 """Tags of the cells that a page leaves out. It shows no code: that is in the notebook."""
@@ -40,17 +40,24 @@ def render(notebook: Path, title: str, before: str = "", after: str = "") -> str
 
 
 def write(out: str | os.PathLike[str]) -> Path:
-    """Write index.html, a page for each rendered notebook, and status.txt into `out`; return the path of index.html.
+    """Write index.html, a page for each rendered notebook, status.txt and the record of all files into `out`; return
+    the path of index.html.
 
     A sweep has one page, with a table of its arms. Raises ValueError naming the first notebook that is not there.
     """
     out = Path(out)
-    if sweep.planned(out) is not None:
-        return _write_sweep(out)
+    if sweep.planned(out) is None:
+        _write_study(out)
+    else:
+        _write_sweep(out)
+    record.write(out)
+    return out / layout.INDEX
+
+
+def _write_study(out: Path) -> None:
     planned = plan.planned(out)
     stages = layout.study_stages(planned)
-    unit = exposure_of(json_if_any(out / layout.METRICS).get("arms", ())).unit
-    study = f"Dose study: {', '.join(planned['doses'])} {unit}"
+    study = plan.title(out, planned)
     pages = {stage.shows: Path(stage.rendered).with_suffix(".html") for stage in stages if stage.shows}
     for name, page in pages.items():
         back = _links({"The study": os.path.relpath(layout.INDEX, page.parent)})
@@ -58,7 +65,6 @@ def write(out: str | os.PathLike[str]) -> Path:
     files = (layout.METRICS, *layout.drawn(layout.COMPARISON)[1:])
     links = _links({name: page.as_posix() for name, page in pages.items()} | {name: name for name in files})
     write_text(out / layout.INDEX, render(out / stages[-1].rendered, study, f"{links}\n\n{_verdict(out)}"))
-    return out / layout.INDEX
 
 
 def _links(named: Mapping[str, str]) -> str:
@@ -72,7 +78,7 @@ def _verdict(out: Path) -> str:
     return "\n".join([f"## {first}", "", *(f"- {line}" for line in plain)])
 
 
-def _write_sweep(out: Path) -> Path:
+def _write_sweep(out: Path) -> None:
     response = (f"{layout.RESPONSE}.json", *layout.drawn(layout.RESPONSE)[1:])
     files = (layout.ARMS, layout.TABLE, *response, "dose_factor.csv")
     before = f"{_links({name: name for name in files})}\n\n{_verdict(out)}"
@@ -86,4 +92,3 @@ def _write_sweep(out: Path) -> Path:
     lines += [f"| {name} | {' | '.join(row.values())} |" for name, row in rows.items()]
     after = "\n".join(["## The arms", "", *lines])
     write_text(out / layout.INDEX, render(out / layout.gathering().rendered, "Dose-response", before, after))
-    return out / layout.INDEX
