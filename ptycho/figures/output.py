@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from IPython import display as ipython
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ptycho.figures import images
 from ptycho.files import replacing, write_text
 from ptycho.study.status import write_progress
 
@@ -104,13 +102,17 @@ class LiveCurve:
     def __init__(self, folder: Path, label: str):
         self.folder, self.label = folder, f"log of the {label}"
         self.epochs: list[dict[str, Any]] = []
-        self._output = ipython.display(display_id=True)
+        from IPython import display  # late, as what judges images below: a picture in a file needs neither
+
+        self._output = display.display(display_id=True)
 
     def __call__(self, progress: dict[str, Any]) -> None:
         """Write down {stage, epoch, ...} as ``training.fit`` reports it, and draw an epoch, which has a loss."""
         write_progress(self.folder, **progress)
         if "loss" not in progress:
             return
+        from ptycho.figures import images
+
         self.epochs.append(progress)
         curve = {"epoch": [row["epoch"] - 1 for row in self.epochs]}
         curve["loss"] = [row["loss"] for row in self.epochs]

@@ -24,7 +24,7 @@ from standins import entry, leave
 from ptycho import files
 from ptycho.config import LEARNING_RATES
 from ptycho.errors import ConfigError
-from ptycho.figures import output
+from ptycho.figures import images, output
 from ptycho.run import engine
 from ptycho.run.verdict import verify_study
 from ptycho.run.watch import status_table
@@ -504,8 +504,8 @@ def test_progress_of_a_running_arm(tmp_path):
 
 def test_a_training_is_watched_in_the_notebook_and_from_outside(tmp_path, monkeypatch):
     drawn, shown = [], SimpleNamespace(update=lambda figure: drawn.append(repr(figure)))
-    monkeypatch.setattr(output.ipython, "display", lambda display_id: shown)
-    monkeypatch.setattr(output.images, "loss_curve", lambda curve, label: drawn.append((curve, label)) or Figure())
+    monkeypatch.setattr("IPython.display.display", lambda display_id: shown)
+    monkeypatch.setattr(images, "loss_curve", lambda curve, label: drawn.append((curve, label)) or Figure())
     watched = output.LiveCurve(tmp_path, "mean nll per pixel")
     watched({"stage": "compiling", "epoch": 0, "nepochs": 3})
     assert drawn == [] and files.read_json(tmp_path / "progress.json")["stage"] == "compiling"
