@@ -98,7 +98,7 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    from ptycho.figures import images, output
+    from ptycho.figures import inspection, output
     from ptycho.scans import inspect
 
     found = inspect.inspect(options.file, options.mapping, options.material)
@@ -106,7 +106,7 @@ def _inspect(options: argparse.Namespace) -> int:
     if found.seen is not None and (options.png or not options.json):
         png = options.png or options.file.with_name(f"{options.file.name}.inspect.png")
         try:
-            output.save_png(images.inspection(*found.seen), png)
+            output.save_png(inspection.inspection(*found.seen), png)
         except OSError as error:
             raise ConfigError(f"{png}: cannot be written ({error.strerror}); name another with --png") from error
         if not options.json:

@@ -7,15 +7,12 @@ import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from ptycho.figures import style
 from ptycho.findings.comparison import DoseRow
 from ptycho.judge.frc import FRCCurve, running_median, threshold
 from ptycho.judge.metrics import Evaluation
 from ptycho.scans.exposure import PHOTONS
-from ptycho.scans.formats.scan import Scan
-from ptycho.scans.statistics import Statistics
 
 
 def grey_limits(rows: Sequence[DoseRow], phase: bool = False) -> tuple[float, float]:
@@ -97,34 +94,49 @@ def dose_comparison_rows(rows: Sequence[DoseRow], phase: bool = False) -> list[d
 
 
 @style.styled
-def frc_curves(curves: Mapping[str, FRCCurve], thresholds: Sequence[str] = ("0.5",)) -> Figure:
-    """Fourier ring correlation against spatial frequency, a colour and style a label; threshold curves in grey. The
-    thick line is the running median, which crosses the threshold 0.5 at FRC50; the thin one is every ring."""
+def frc_curves(
+    curves: Mapping[str, FRCCurve] | Mapping[str, Mapping[str, FRCCurve]], thresholds: Sequence[str] = ("0.5",)
+) -> Figure:
+    """Fourier ring correlation against spatial frequency. curves: by label, or by title and label: a panel a title. A
+    label has one look in all panels. Threshold curves are grey. The thick line is the running median, which crosses the
+    threshold 0.5 at FRC50; the thin one is every ring. Of medians that agree, the later one is thinner and has gaps."""
     if not curves:
         raise ValueError("no data: no FRC curve to draw")
-    figure, [[axes]] = style.panels(5.6, 3.4)
-    for number, (label, curve) in enumerate(curves.items()):
-        median, dashes = running_median(curve.correlation), style.LINE_STYLES[number // 7 % 4]
-        (thick,) = axes.plot(curve.frequency, median, dashes, linewidth=1.4, label=label)
-        axes.plot(curve.frequency, curve.correlation, color=thick.get_color(), linewidth=0.5, alpha=0.5)
-    longest = max(curves.values(), key=lambda curve: curve.frequency.size)
-    for kind, dashes in zip(thresholds, ("--", ":", "-."), strict=False):
-        line = threshold(longest.n, kind)
-        axes.plot(longest.frequency, line, dashes, color="0.45", linewidth=1, label=f"threshold {kind}")
-    axes.set(xlim=(0, 1), ylim=(min(-0.05, *(float(c.correlation.min()) for c in curves.values())), 1.03))
-    axes.set(xlabel="spatial frequency (fraction of Nyquist)", ylabel="Fourier ring correlation")
-    style.legend_beside(axes)
-    top = axes.twiny()
-    top.set(xlim=(0, 1), xlabel="period (pixels)")
-    top.set_xticks(*style.PERIOD_TICKS)
+    facets: Any = {title: found for title, found in curves.items() if isinstance(found, Mapping)} or {"": curves}
+    labels: list[str] = list(dict.fromkeys(label for facet in facets.values() for label in facet))
+    lowest = min(float(curve.correlation.min()) for facet in facets.values() for curve in facet.values())
+    columns = min(3, len(facets))
+    rows, width = -(-len(facets) // columns), 4.1 if columns == 1 else 3.1
+    figure, grid = style.panels(width * columns + 1.5, 3.4 * rows, rows, columns)
+    for cell in grid.ravel()[len(facets) :]:
+        cell.remove()
+    handles: dict[str, Any] = {}
+    for axes, (title, facet) in zip(grid.flat, facets.items(), strict=False):
+        for label, curve in facet.items():
+            number, median = labels.index(label), running_median(curve.correlation)
+            how = {"color": style.COLOURS[number % 7], "linewidth": 2.4 - 0.3 * (number % 4)}
+            (handles[label],) = axes.plot(curve.frequency, median, style.LINE_STYLES[number % 4], label=label, **how)
+            axes.plot(curve.frequency, curve.correlation, color=how["color"], linewidth=0.5, alpha=0.5)
+        longest = max(facet.values(), key=lambda curve: curve.frequency.size)
+        for kind, dashes in zip(thresholds, ("--", ":", "-."), strict=False):
+            line, how = threshold(longest.n, kind), {"color": "0.45", "linewidth": 1, "label": f"threshold {kind}"}
+            (handles[f"threshold {kind}"],) = axes.plot(longest.frequency, line, dashes, **how)
+        axes.set(xlim=(0, 1), ylim=(min(-0.05, lowest), 1.03), title=title)
+        axes.set(xlabel="spatial frequency (fraction of Nyquist)")
+        top = axes.twiny()
+        top.set(xlim=(0, 1), xlabel="period (pixels)")
+        top.set_xticks(*style.PERIOD_TICKS)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("Fourier ring correlation")
+    style.legend_beside(grid[0, -1], list(handles.values()), list(handles))
     return figure
 
 
 @style.styled
-def loss_curve(history: Mapping[str, Sequence[float]], label: str = "loss") -> Figure:
-    """Training loss, and validation loss where recorded, by epoch; logarithmic where all are positive. history: columns
-    of equal length as Keras logs them, 'loss' and perhaps 'val_loss', 'epoch' (from 0). label: what the loss is, with
-    its unit. Raises ValueError on an empty or non-finite history."""
+def loss_curve(history: Mapping[str, Sequence[float]], label: str = "log loss") -> Figure:
+    """Training loss, and validation loss where recorded, by epoch. history: columns of equal length as Keras logs them,
+    'loss' and perhaps 'val_loss', 'epoch' (from 0). label: what the loss is, with its unit. Raises ValueError on an
+    empty or non-finite history."""
     lines = {"training": history.get("loss"), "validation": history.get("val_loss")}
     drawn = {name: np.asarray(values, float) for name, values in lines.items() if values is not None and len(values)}
     if "training" not in drawn or not all(np.all(np.isfinite(v)) for v in drawn.values()):
@@ -133,8 +145,7 @@ def loss_curve(history: Mapping[str, Sequence[float]], label: str = "loss") -> F
     for (name, values), form in zip(drawn.items(), ("o-", "s--"), strict=False):
         epochs = np.asarray(history.get("epoch", np.arange(values.size)), float) + 1
         axes.plot(epochs, values, form, markersize=3, linewidth=1.4, label=name)
-    positive = all(np.all(v > 0) for v in drawn.values())
-    axes.set(xlabel="epoch", ylabel=label, yscale="log" if positive else "linear")
+    axes.set(xlabel="epoch", ylabel=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
     return figure
@@ -170,20 +181,20 @@ def reconstruction_vs_truth(evaluation: Evaluation) -> Figure:
 
 @style.styled
 def diffraction_gallery(counts: np.ndarray, labels: Sequence[str], particle: str = PHOTONS) -> Figure:
-    """Diffraction patterns side by side on one log scale. counts: (k, N, N), of the `particle`; labels: k titles."""
+    """Diffraction patterns on one log scale, a row a label. counts: (k, N, N) of the `particle`. labels: k titles."""
     if len(counts) == 0 or len(counts) != len(labels):
         raise ValueError(f"no data: a gallery needs a label for each pattern; found {len(counts)} and {len(labels)}")
     for label, pattern in zip(labels, counts, strict=True):
         style.require_image(label, pattern, pattern=True)
-    columns = min(4, len(counts))
-    lines = -(-len(counts) // columns)
-    figure, grid = style.panels(2.05 * columns + 0.9, 2.25 * lines, lines, columns)
-    shown, norm = list(grid.ravel()[: len(counts)]), style.counts_norm(list(counts))
-    for cell in grid.ravel()[len(counts) :]:
-        cell.remove()
-    for cell, label, pattern in zip(shown, labels, counts, strict=True):
-        drawn = style.show_image(cell, pattern, label, norm, style.COUNTS)
-    figure.colorbar(drawn, ax=shown, label=f"{particle} per detector pixel", shrink=0.9)
+    lines = {label: [p for one, p in zip(labels, counts, strict=True) if one == label] for label in labels}
+    columns, norm = max(map(len, lines.values())), style.counts_norm(list(counts))
+    figure, grid = style.panels(2.05 * columns + 0.9, 2.25 * len(lines), len(lines), columns)
+    for row, (label, patterns) in zip(grid, lines.items(), strict=True):
+        for cell, pattern in zip(row, patterns, strict=False):
+            drawn = style.show_image(cell, pattern, label, norm, style.COUNTS)
+        for cell in row[len(patterns) :]:
+            cell.remove()
+    figure.colorbar(drawn, ax=figure.axes, label=f"{particle} per detector pixel", shrink=0.9)
     return figure
 
 
@@ -210,27 +221,4 @@ def scan_overview(x: np.ndarray, y: np.ndarray, object: np.ndarray, probe: np.nd
     axes[0].scatter(x, y, s=np.clip(3000 / np.size(x), 1.5, 12), color="#E69F00", linewidths=0, alpha=0.8)
     for cell, (image, *_) in zip(axes, shown, strict=True):
         style.scale_bar(cell, image.shape)
-    return figure
-
-
-@style.styled
-def inspection(scan: Scan, found: Statistics, probe: NDArray[np.complexfloating] | None) -> Figure:
-    """Mean pattern, pixels' range, positions and probe."""
-    figure = Figure(figsize=(12, 3.4), layout="compressed")
-    axes = figure.subplots(1, 4)
-    for cell, image, title in ((axes[0], found.mean, "mean pattern"), (axes[1], found.high, "brightest of the scan")):
-        shown = np.maximum(image, 0) / found.unit
-        style.show_image(cell, shown, title, style.counts_norm([shown]), style.COUNTS)
-    axes[2].set_title("positions")
-    if scan.x is not None and scan.y is not None and len(scan.x) == len(scan.y):
-        axes[2].plot(scan.x, scan.y, ".", markersize=3)
-        unit = "metres" if scan.metres else "object pixels"
-        axes[2].set(xlabel=f"x, {unit}", ylabel=f"y, {unit}", aspect="equal")
-        axes[2].invert_yaxis()
-    if probe is not None and probe.ndim in (2, 3):
-        modulus = np.abs(probe.reshape(-1, *probe.shape[-2:])[0])
-        title = "probe" if scan.probe is not None else "probe, to begin with"
-        style.show_image(axes[3], modulus, title, Normalize(0, modulus.max() or 1))
-    else:
-        axes[3].axis("off")
     return figure

@@ -4,7 +4,6 @@ import base64
 import csv
 import html
 import io
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from IPython import display as ipython
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ptycho.figures import images
 from ptycho.files import replacing, write_text
 from ptycho.study.status import write_progress
 
@@ -113,20 +110,24 @@ def _is_colour_bar(axes: Axes) -> bool:
 
 class LiveCurve:
     """What :func:`ptycho.reconstruct.training.fit` tells as it trains: each epoch is drawn where this was made.
-    folder: the arm's, which exists. label: what the loss is, with its unit."""
+    The curve shows what the line of an epoch prints and history.csv keeps: the logarithm of the loss.
+    folder: the arm's, which exists. label: what the loss is."""
 
     def __init__(self, folder: Path, label: str):
-        self.folder, self.label = folder, label
+        self.folder, self.label = folder, f"log of the {label}"
         self.epochs: list[dict[str, Any]] = []
-        self._output = ipython.display(display_id=True)
+        from IPython import display  # late, as what judges images below: a picture in a file needs neither
+
+        self._output = display.display(display_id=True)
 
     def __call__(self, progress: dict[str, Any]) -> None:
-        """Write down {stage, epoch, ...} as ``training.fit`` reports it, and draw an epoch, which has a loss: a
-        logarithm."""
+        """Write down {stage, epoch, ...} as ``training.fit`` reports it, and draw an epoch, which has a loss."""
         write_progress(self.folder, **progress)
         if "loss" not in progress:
             return
+        from ptycho.figures import images
+
         self.epochs.append(progress)
         curve = {"epoch": [row["epoch"] - 1 for row in self.epochs]}
-        curve["loss"] = [math.exp(row["loss"]) for row in self.epochs]
+        curve["loss"] = [row["loss"] for row in self.epochs]
         self._output.update(show(images.loss_curve(curve, self.label), alt="Training loss against epoch"))

@@ -26,7 +26,7 @@ STYLE: dict[Any, Any] = {
 COUNTS, GREY = "inferno", "gray"
 """The colours of diffraction patterns and of images."""
 
-LINE_STYLES = ("-", "--", "-.", ":")  # one for each turn of the seven colours
+LINE_STYLES = ("-", "--", "-.", ":")
 
 FREQUENCIES = [0.1, 0.2, 0.4, 0.6, 0.8, 1.0]
 PERIOD_TICKS = FREQUENCIES, [f"{period_px(frequency):.3g}" for frequency in FREQUENCIES]

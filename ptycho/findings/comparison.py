@@ -66,11 +66,16 @@ def contrast_of(compared: Mapping[str, Compared]) -> str:
     return next(iter(compared.values())).network.contrast
 
 
-def frc_of_arms(compared: Mapping[str, Compared]) -> dict[str, FRCCurve]:
-    """The FRC on the training scan of each arm, and of its direct reference."""
-    name = f"{contrast_of(compared)}_frc"
-    both = ("", "network"), (", direct", "direct")
-    return {f"{label}{of}": getattr(getattr(one, k), name) for label, one in compared.items() for of, k in both}
+def frc_of_arms(compared: Mapping[str, Compared]) -> dict[str, dict[str, FRCCurve]]:
+    """At each dose, in words, the FRC on the training scan by each loss, and of its direct reference."""
+    name, found = f"{contrast_of(compared)}_frc", dict[str, dict[str, FRCCurve]]()
+    for one in compared.values():
+        nphotons = one.scan.nphotons
+        dose = one.arm.dose if nphotons is None else exposure.of(one.scan).words(nphotons)
+        at_dose = found.setdefault(dose, {})
+        for label, judged in ((one.arm.loss, one.network), (f"{one.arm.loss}, direct", one.direct)):
+            at_dose[label] = getattr(judged, name)
+    return found
 
 
 COLUMNS = {

@@ -26,7 +26,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, stats
 
 LEVEL = 0.95
 DRAWS = 4000  # of the mean curves that an interval of a dose is read off
@@ -79,6 +78,8 @@ def mean_interval(values: NDArray[np.floating], possible: tuple[float, float] = 
     n = len(values)
     if n < 2:
         return Interval(n, float(values[0]) if n else None, None, None)
+    from scipy import stats  # late, as below: it takes half a second, and most figures need none
+
     half = stats.t.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n)
     mean = float(values.mean())
     return Interval(n, mean, float(max(mean - half, possible[0])), float(min(mean + half, possible[1])))
@@ -109,6 +110,8 @@ def share_interval(k: int, n: int) -> tuple[float, float]:
     Raises ValueError unless 0 <= k <= n and n > 0."""
     if not 0 <= k <= n or n == 0:
         raise ValueError(f"found {k} of {n}; expected 0 <= k <= n, n > 0")
+    from scipy import stats
+
     found = stats.binomtest(k, n).proportion_ci(LEVEL, method="exact")
     return float(found.low), float(found.high)
 
@@ -133,6 +136,8 @@ def mean_draws(values: NDArray[np.floating], draws: int, rng: np.random.Generato
     mean = np.where(seen, values, 0).sum(axis=0) / n
     deviation = np.where(seen, values - mean, 0) / np.sqrt(n * (n - 1))
     g = rng.standard_normal((draws, len(values)))
+    from scipy import stats
+
     chi2 = stats.chi2.ppf(rng.random((draws, 1)), n - 1)
     return mean + np.sqrt((n - 1) / chi2) * (g @ deviation)
 
@@ -142,6 +147,8 @@ def isotonic(values: NDArray[np.floating], weights: NDArray[np.floating]) -> NDA
     fitted = np.array(values, np.float64)
     falls = (np.diff(fitted, axis=-1) < 0).any(axis=-1)  # most draws only rise, and are their own closest
     if falls.any():
+        from scipy import optimize
+
         fitted[falls] = [optimize.isotonic_regression(one, weights=weights).x for one in fitted[falls]]
     return fitted
 

@@ -6,7 +6,6 @@ Positions (x, y) are in object pixels, float64 (n,), with patches inside the obj
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
-from skimage import draw
 
 from ptycho.config import OBJECTS
 from ptycho.errors import expect
@@ -50,6 +49,8 @@ def lines(size: int, rng: np.random.Generator) -> NDArray[np.float64]:
     of twice the size, Gaussian blurs of 1, 5 and 10 pixels added with weights 1, 2 and 5, the centre cut out.
     Uniform end points make every such object denser in its middle: two independent ones correlate with r = 0.15.
     """
+    from skimage import draw  # late: `inspect` reads what a scan is and draws no line
+
     canvas = np.zeros((2 * size, 2 * size))
     for r0, c0, r1, c1 in rng.integers(0, 2 * size, (round(LINES_PER_PIXEL * size), 4)):
         canvas[draw.line(r0, c0, r1, c1)] = 1

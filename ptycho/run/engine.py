@@ -22,6 +22,7 @@ from ptycho.errors import ConfigError
 from ptycho.files import NOTEBOOKS, write_if_changed
 from ptycho.run import cluster
 from ptycho.run import stage as runner
+from ptycho.run.crate import record
 from ptycho.run.environment import of_children
 from ptycho.run.rules import ALL, rules
 from ptycho.run.verdict import write_verdict
@@ -83,8 +84,10 @@ def _make(request: Request, title: str = "") -> int:
 
 
 def verify(out: Path) -> int:
-    """Judge the study or sweep in `out`, print the verdict and where the report is; return 1 if it is NOT VERIFIED."""
+    """Judge the study or sweep in `out`, record its files, print the verdict and where the report is; return 1 if it is
+    NOT VERIFIED."""
     verdict = write_verdict(out)
+    record.write(out)
     print(verdict, end="")
     print(f"report: {out / layout.INDEX}")
     return int(verdict.startswith(status.NOT_VERIFIED))
@@ -96,7 +99,7 @@ def clean(out: Path) -> None:
         return
     if not any((out / name).is_file() for name in (layout.STUDY, layout.SWEEP)):
         raise ConfigError(f"{str(out)!r} does not look like a study: nothing removed")
-    folders = [*(study.parent for study in out.glob(f"seed-*/{layout.STUDY}")), out]
+    folders = [*layout.seeds_in(out), out]
     with _held(*folders):
         for folder in folders:
             for path in list(layout.leavings(folder)):

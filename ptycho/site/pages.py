@@ -57,7 +57,7 @@ def of_study(out: Path) -> list[Page]:
         *_last(out, out / layout.SIMULATE, titles, (layout.METRICS, *layout.drawn(layout.COMPARISON))),
         cells.contents(page.name for page in others),
     ]
-    return [Page(FIRST, f"Dose study: {', '.join(planned['doses'])} {told.unit}", shown), *others]
+    return [Page(FIRST, plan.title(out, planned), shown), *others]
 
 
 def of_sweep(out: Path) -> list[Page]:
@@ -91,9 +91,7 @@ def of_sweep(out: Path) -> list[Page]:
         *_last(out, simulated, titles, files),
         cells.contents(page.name for page in others),
     ]
-    doses = planned["doses"]
-    title = f"Dose-response: {doses[0]} to {doses[-1]} {told.unit}, {len(seeds)} seeds"
-    return [Page(FIRST, title, shown), *others, *pages]
+    return [Page(FIRST, plan.title(out, planned), shown), *others, *pages]
 
 
 def _title(arm: Arm, told: Exposure) -> str:

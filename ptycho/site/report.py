@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from ptycho.run.crate import record
 from ptycho.run.kernel import without_iri_grammar
 from ptycho.site import pages
 from ptycho.site.pages import Page
@@ -19,7 +20,8 @@ MANY = 20
 
 
 def write(out: str | os.PathLike[str]) -> Path:
-    """Write the site of the study or sweep in `out`, and its status.txt; return the path of the first page.
+    """Write the site of the study or sweep in `out`, its status.txt and the record of its files; return the path of the
+    first page.
 
     What was there stays until the new site is whole. Raises ValueError naming the first notebook that is not there.
     """
@@ -31,6 +33,7 @@ def write(out: str | os.PathLike[str]) -> Path:
         _build(made, Path(scratch))
         shutil.rmtree(first.parent, ignore_errors=True)
         os.replace(Path(scratch, "site"), first.parent)
+    record.write(out)
     return first
 
 

@@ -19,7 +19,7 @@ from ptycho.study.config import Arm, arms
 
 SIMULATE, RESOLVE, STUDY, SWEEP = "simulate.yaml", "resolution.yaml", "study.yaml", "sweep.yaml"
 """The parameters of notebooks; the last two, of what compares the arms, tell the folder of a study and of a sweep."""
-STATUS, LOG, INDEX = "status.txt", "run.log", "report/index.html"
+STATUS, LOG, INDEX, CRATE = "status.txt", "run.log", "report/index.html", "ro-crate-metadata.json"
 METRICS, HISTORY, FRC = "metrics.json", "history.csv", "frc.json"
 RECONSTRUCTION, MODEL = "reconstruction.npz", "model.keras"
 """Of an arm, in its folder; a study's own METRICS holds those of all its arms. HISTORY and BACKUP are called so by
@@ -162,11 +162,16 @@ def gathering() -> Stage:
     return Stage("dose-response", "dose-response", "", SWEEP, (ARMS,), made)
 
 
+def seeds_in(out: Path) -> Iterator[Path]:
+    """The folders of the seeds' studies that lie in a sweep's folder `out`."""
+    return (study.parent for study in out.glob(f"seed-*/{STUDY}"))
+
+
 def leavings(out: Path) -> Iterator[Path]:
     """The files and folders that a study or sweep in `out` may have made, whether or not they are there."""
     yield from (arm.parent for arm in out.glob("*/arm.yaml"))
-    fixed = (STATUS, LOG, METRICS, BOUND, f"bound{RUNNING}", ARMS, STUDY, SWEEP, RULES, SOURCES, "data", WORDS)
-    yield from (out / name for name in (*fixed, Path(INDEX).parent))
+    told = (STATUS, LOG, CRATE, METRICS, WORDS, ARMS, BOUND, f"bound{RUNNING}")
+    yield from (out / name for name in (*told, Path(INDEX).parent, STUDY, SWEEP, RULES, SOURCES, "data"))
     notebooks = ("simulate", "compare", "resolution", "dose-response")
     figures = (
         COMPARISON,

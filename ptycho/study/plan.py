@@ -12,8 +12,9 @@ from typing import Any
 
 from ptycho.config import GROUPED, HELD_OUT, STAR, require
 from ptycho.errors import ConfigError, DataError
-from ptycho.files import write_if_changed
+from ptycho.files import json_if_any, write_if_changed
 from ptycho.study import layout, sources
+from ptycho.study.arms import exposure_of
 from ptycho.study.config import StudyConfig, arms, period
 from ptycho.study.status import mark_unfinished
 
@@ -153,6 +154,13 @@ def planned(out: str | os.PathLike[str]) -> dict[str, Any]:
     first = next(iter(arms(values["doses"], values["losses"])), None)
     arm = read_yaml(Path(out) / layout.arm_parameters(first), {"methods"}) if first else None
     return {"measured": False, "methods": [], **values, **({"methods": arm["methods"]} if arm else {})}
+
+
+def title(out: Path, planned: Mapping[str, Any]) -> str:
+    """What the study or sweep in `out`, of which `planned` is known, is called: with its doses and their unit."""
+    swept = "seeds" in planned
+    unit = exposure_of(json_if_any(out / (layout.ARMS if swept else layout.METRICS)).get("arms", ())).unit
+    return f"{'Dose-response' if swept else 'Dose study'}: {', '.join(planned['doses'])} {unit}"
 
 
 def write_yaml(path: Path, values: Mapping[str, Any]) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ptycho.files import json_if_any, write_if_changed, write_json
 from ptycho.study import sources
-from ptycho.study.layout import FAILED, PROGRESS, RUNNING, STATUS, Stage
+from ptycho.study.layout import CRATE, FAILED, PROGRESS, RUNNING, STATUS, Stage
 
 
 def write_progress(
@@ -205,9 +205,12 @@ def status_lines(out: str | os.PathLike[str]) -> list[str]:
 
 
 def mark_unfinished(out: str | os.PathLike[str], after_success: bool) -> None:
-    """Withdraw a verdict that new work makes void: one of success, or (`after_success` False) one of failure."""
+    """Withdraw a verdict that new work makes void: one of success, or (`after_success` False) one of failure.
+
+    The record of the files goes with the verdict: new work changes them."""
     if (lines := status_lines(out)) and (lines[0] != NOT_VERIFIED) == after_success:
         write_status(out, NOT_VERIFIED, ["the study has not finished"])
+        (Path(out) / CRATE).unlink(missing_ok=True)
 
 
 def add_failure(out: str | os.PathLike[str], line: str) -> None:

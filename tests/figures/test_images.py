@@ -293,11 +293,33 @@ def test_many_frc_curves_can_be_told_apart():
     assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines[:40:2]}) == 20
 
 
-def test_loss_curve_is_logarithmic_where_it_can_be():
-    axes = loss_curve({"epoch": [0, 1], "loss": [10.0, 1.0], "val_loss": [11.0, 2.0]}, "deviance").axes[0]
-    assert axes.get_yscale() == "log" and axes.get_ylabel() == "deviance"
+def test_frc_curves_of_several_doses_are_a_panel_a_dose_with_one_legend():
+    def lines(axes):
+        return {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
+
+    low = {"nll": NOISY.amplitude_frc, "nll, direct": NOISY.amplitude_frc}
+    figure = frc_curves(
+        {"1e9 photons": {"nll": GOOD.amplitude_frc, "nll, direct": GOOD.amplitude_frc}, "1e4 photons": low}
+    )
+    first, second = figure.axes[:2]
+    assert (first.get_title(), second.get_title()) == ("1e9 photons", "1e4 photons")
+    assert [text.get_text() for text in second.get_legend().get_texts()] == ["nll", "nll, direct", "threshold 0.5"]
+    assert first.get_legend() is None and first.get_ylim() == second.get_ylim()
+    for label in low:  # one colour and style a label
+        a, b = lines(first)[label], lines(second)[label]
+        assert (a.get_color(), a.get_linestyle()) == (b.get_color(), b.get_linestyle())
+    under, over = (lines(second)[label] for label in low)
+    assert under.get_linestyle() == "-" != over.get_linestyle() and under.get_linewidth() > over.get_linewidth()
+    assert np.array_equal(second.lines[1].get_ydata(), NOISY.amplitude_frc.correlation)
+    columns = [axes for axes in frc_curves({f"{k}": low for k in range(4)}).axes if axes.get_title()]
+    assert [axes.get_subplotspec().rowspan.start for axes in columns] == [0, 0, 0, 1]
+
+
+def test_the_loss_curve_shows_the_loss_as_it_is_told():
+    axes = loss_curve({"epoch": [0, 1], "loss": [10.0, 1.0], "val_loss": [11.0, 2.0]}, "log deviance").axes[0]
+    assert axes.get_yscale() == "linear" and axes.get_ylabel() == "log deviance"
     assert list(axes.lines[1].get_xdata()) == [1, 2] and list(axes.lines[1].get_ydata()) == [11.0, 2.0]
-    assert loss_curve({"loss": [1.0, -1.0]}).axes[0].get_yscale() == "linear"
+    assert loss_curve({"loss": [1.0]}).axes[0].get_ylabel() == "log loss"
     for bad in ({}, {"loss": []}, {"loss": [1.0, np.nan]}, {"val_loss": [1.0]}):
         with pytest.raises(ValueError, match="no data"):
             loss_curve(bad)
@@ -322,6 +344,10 @@ def test_gallery_shares_one_log_scale():
     figure = diffraction_gallery(counts, list("abcde"))
     assert len({image.norm for image in images(figure)}) == 1 and titles(figure) == list("abcde")
     figure.draw_without_rendering()
+    places = [
+        axes.get_subplotspec() for axes in diffraction_gallery(counts, ["1e9"] * 3 + ["1e4"] * 2).axes if axes.images
+    ]
+    assert [(at.rowspan.start, at.colspan.start) for at in places] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
     with pytest.raises(ValueError, match=r"'b'.*above zero"):
         diffraction_gallery(counts[:2] * np.array([1, 0])[:, None, None], ["a", "b"])
     with pytest.raises(ValueError, match="a label for each"):

@@ -1,12 +1,15 @@
 """`inspect` says what a file holds, and names the fault planted in each of many broken ones."""
 
 import os
+import subprocess
+import sys
 
 import foreign
 import h5py
 import numpy as np
 import pytest
 from PIL import Image
+from standins import ROOT
 
 from ptycho.__main__ import main
 from ptycho.scans import inspect, simulated
@@ -225,6 +228,15 @@ def test_the_picture_goes_where_it_is_asked_to_or_says_why_not(tmp_path, capsys)
     capsys.readouterr()
     assert main(["inspect", str(path), "--png", str(tmp_path / "no" / "x.png")]) == 2
     assert "cannot be written (No such file or directory); name another with --png" in capsys.readouterr().err
+
+
+def test_an_answer_does_not_wait_for_libraries_that_it_does_not_need(tmp_path):
+    path = foreign.contract(tmp_path / "scan.npz")
+    unneeded = {"tensorflow", "skimage", "scipy.stats", "scipy.optimize", "IPython", "hdf5plugin", "xraydb", "rocrate"}
+    code = "import sys; from ptycho.__main__ import main; main(['inspect', sys.argv[1]])"
+    code += f"; print({unneeded} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith(".inspect.png\nset()\n") and done.stderr == ""
 
 
 def test_positions_are_drawn_in_characters_with_y_downwards():

@@ -117,8 +117,11 @@ def test_the_comparison_figure_has_the_likelihood_last_and_its_numbers_beside_it
 def test_curves_are_of_what_the_object_shows(study):
     assert comparison.contrast_of(study) == "amplitude"
     curves = comparison.frc_of_arms(study)
-    assert list(curves) == ["high_nll", "high_nll, direct", "high_mae", "high_mae, direct"]
-    assert np.array_equal(curves["high_mae"].correlation, study["high_mae"].network.amplitude_frc.correlation)
+    assert {dose: list(of) for dose, of in curves.items()} == {
+        "1e+09 photons per pattern": ["nll", "nll, direct", "mae", "mae, direct"]
+    }
+    (at_dose,) = curves.values()
+    assert np.array_equal(at_dose["mae"].correlation, study["high_mae"].network.amplitude_frc.correlation)
 
 
 def entry(name, loss, frc50, status="ok", nphotons=1e4):
