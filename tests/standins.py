@@ -127,7 +127,9 @@ print({entry["name"]: entry["status"] for entry in entries})
 for stem in ("dose_response", "error_response", "frc_response"):
     Image.effect_noise((64, 48), 40).save(Path(out, f"{stem}.png"))
     Path(out, f"{stem}.pdf").write_text("stand-in")
-    Path(out, f"{stem}.csv").write_text("nphotons\\n" + "1.5\\n" * len(doses) * len(losses))
+    names = "method,split,loss,nphotons,frc50,frc50_low,frc50_high,relative_mse,relative_mse_low,relative_mse_high"
+    rows = [f"direct,train,{loss},{float(dose)},0.5,0.4,0.6,0.1,," for dose in doses for loss in losses]
+    Path(out, f"{stem}.csv").write_text("\\n".join([names, *rows]))
 for name in ("arms.csv", "dose_response.json", "verdict.txt"): Path(out, name).write_text("stand-in")
 """,
 }
