@@ -332,9 +332,9 @@ TABLES: dict[tuple[str, ...], Callable[[], list[list[str]]]] = {
     ),
     ("photons per pattern", "1e3", "1e4", "1e5", "4.6e5"): star_response,
     ("`direct` → `denoiser`; error of `denoiser` over that of `direct`", *NETWORKS): networks,
-    ("", "here", "target", "target, scaled by the transform"): targets,
-    ("", "passes", "seconds", "FRC50", "PSNR (dB)"): quality,
-    ("", "full dose", "1e5", "1e4", "1e3", "seconds"): lambda: peers(("full", "1e5", "1e4", "1e3")),
+    ("measure", "here", "target", "target, scaled by the transform"): targets,
+    ("method", "passes", "seconds", "FRC50", "PSNR (dB)"): quality,
+    ("method", "full dose", "1e5", "1e4", "1e3", "seconds"): lambda: peers(("full", "1e5", "1e4", "1e3")),
 }
 
 
