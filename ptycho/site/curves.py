@@ -36,13 +36,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Plot:
-    """Curves on common axes: their titles, and which of them are logarithmic."""
+    """Curves on common axes: their titles, which of them are logarithmic, and whether x counts whole things."""
 
     title: str
     across: str
     up: str
     curves: Sequence[Curve]
     logarithmic: str = ""
+    whole: bool = False
 
 
 def of_study(out: Path, arms: Iterable[Arm]) -> list[Plot]:
@@ -57,7 +58,7 @@ def of_study(out: Path, arms: Iterable[Arm]) -> list[Plot]:
             epochs, trained = ([float(row[key]) for row in rows] for key in ("epoch", "loss"))
             losses.append(Curve(arm.name, epochs, trained, number))
     plots = [Plot("Correlation with the truth", "spatial frequency (of Nyquist)", "ring correlation", correlations)]
-    return plots + [Plot("Training", "epoch", "logarithm of the loss", losses)] * bool(losses)
+    return plots + [Plot("Training", "epoch", "logarithm of the loss", losses, whole=True)] * bool(losses)
 
 
 def of_sweep(out: Path, unit: str) -> list[Plot]:
@@ -92,7 +93,7 @@ def drawn(plots: Sequence[Plot]) -> tuple[str, list[str]]:
 
 
 def _figure(plot: Plot) -> Any:
-    from bokeh.models import ColumnDataSource, HoverTool, Legend, LegendItem, Whisker
+    from bokeh.models import BasicTicker, ColumnDataSource, HoverTool, Legend, LegendItem, Whisker
     from bokeh.plotting import figure
 
     look: dict[str, Any] = {
@@ -105,6 +106,8 @@ def _figure(plot: Plot) -> Any:
     look |= {"toolbar_location": "above", "tools": "pan,box_zoom,wheel_zoom,reset,save"}
     made = figure(x_axis_label=plot.across, y_axis_label=plot.up, **look)
     made.toolbar.logo = None
+    if plot.whole:
+        made.xaxis.ticker = BasicTicker(min_interval=1, num_minor_ticks=0)
     items = []
     for curve in plot.curves:
         colour, dash = COLOURS[curve.colour % 6], DASHES[curve.dash % 4]  # the seventh is black: a dark page hides it

@@ -94,6 +94,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("builder-inited", lambda app: app.config.html_static_path.append(str(STATIC)))
     app.connect("doctree-read", _outputs)
     app.add_css_file("site.css")
-    app.add_js_file("site.js")
-    app.add_js_file("sortable.min.js", loading_method="defer")
+    for script in ("site.js", "sortable.min.js"):  # in this order, when the page has been read
+        app.add_js_file(script, loading_method="defer")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

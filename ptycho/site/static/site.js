@@ -1,18 +1,17 @@
 // What the theme lacks: tables that sort, what scrolls within reach of the keyboard, curves in the colours of the page.
 
-document.addEventListener("DOMContentLoaded", () => {
-  for (const table of document.querySelectorAll("article table")) table.classList.add("sortable", "asc", "n-last");
-  for (const element of document.querySelectorAll(".table-wrapper, .math-wrapper, .cell_output, pre"))
-    if (element.scrollWidth > element.clientWidth) element.tabIndex = 0;
-  const sides = { "sidebar-drawer": "Pages", "toc-drawer": "On this page" };
-  for (const side in sides) document.querySelector(`aside.${side}`)?.setAttribute("aria-label", sides[side]);
-  for (const caption of document.querySelectorAll("p.caption[role=heading]")) caption.ariaLevel = 2;
-  if (!document.querySelector("h1")) document.querySelector("article")?.insertAdjacentHTML("afterbegin", "<h1>Search</h1>");
-  if (!document.querySelector(".curves")) return;
+for (const table of document.querySelectorAll("article table")) table.classList.add("sortable", "asc", "n-last");
+for (const element of document.querySelectorAll(".table-wrapper, .math-wrapper, .cell_output, pre"))
+  if (element.scrollWidth > element.clientWidth) element.tabIndex = 0;
+const sides = { "sidebar-drawer": "Pages", "toc-drawer": "On this page" };
+for (const side in sides) document.querySelector(`aside.${side}`)?.setAttribute("aria-label", sides[side]);
+for (const caption of document.querySelectorAll("p.caption[role=heading]")) caption.ariaLevel = 2;
+if (!document.querySelector("h1")) document.querySelector("article")?.insertAdjacentHTML("afterbegin", "<h1>Search</h1>");
+if (document.querySelector(".curves")) {
   recolour();
   new MutationObserver(recolour).observe(document.body, { attributeFilter: ["data-theme"] });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
-});
+}
 
 // A curve is drawn on a canvas, which the style sheet of the page does not reach.
 function recolour() {
