@@ -161,6 +161,22 @@ files.write_json(Path(out, "metrics.json"), metrics)
 """,
 }
 
+REPORT = """
+from pathlib import Path
+from ptycho.files import write_text
+from ptycho.run.crate import record
+from ptycho.run.verdict import write_verdict
+from ptycho.study import layout
+
+def write(out):
+    first = Path(out) / layout.INDEX
+    first.parent.mkdir(exist_ok=True)
+    write_text(first, write_verdict(out))
+    record.write(out)
+    return first
+"""
+"""A page instead of a site, which takes Sphinx seconds."""
+
 
 def notebook(cells: dict[str, str], path: Path) -> Path:
     """Write a notebook: of each item, the key is the tag and the value the code, or the key is Markdown."""
@@ -194,13 +210,19 @@ def _template() -> Path:
         notebook(cells, folder / "notebooks" / f"{name}.ipynb")
     shutil.copy2(ROOT / "notebooks" / "learning-rates.ipynb", folder / "notebooks")
     (folder / "ptycho" / "study" / "bounds.py").write_text(BOUNDS)
+    (folder / "ptycho" / "site" / "report.py").write_text(REPORT)
     compileall.compile_dir(folder / "ptycho", quiet=1)
     return folder
 
 
 def checkout(folder: Path) -> Path:
-    """Make a copy of the project in `folder` whose notebooks are stand-ins."""
+    """Make a copy of the project in `folder` whose notebooks and report are stand-ins."""
     return Path(shutil.copytree(_template(), folder))
+
+
+def with_site(root: Path) -> None:
+    """Let the copy of the project in `root` make its report as a site, as the project does."""
+    shutil.copy2(ROOT / "ptycho" / "site" / "report.py", root / "ptycho" / "site" / "report.py")
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import papermill
 import pytest
-from standins import ROOT, checkout, environment
+from standins import ROOT, checkout, environment, with_site
 
 from ptycho.__main__ import main
 from ptycho.study.campaigns import CAMPAIGNS, HOW, ask
@@ -199,6 +199,7 @@ def ran(out: Path) -> dict[str, int]:
 
 def test_a_study_from_beginning_to_end_and_what_is_done_again(root):
     out = root / "reports" / "dose-study"
+    with_site(root)
     done = make("study", "LOSSES=nll", "JOBS=2", cwd=root)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\nVERIFIED\n" in done.stdout and done.stdout.endswith("report: reports/dose-study/report/index.html\n")
@@ -240,6 +241,7 @@ def test_a_study_from_beginning_to_end_and_what_is_done_again(root):
 
 def test_a_failed_arm_stops_no_other_and_is_resumed(root, tmp_path):
     out = tmp_path / "elsewhere" / "deep"
+    with_site(root)
     words = ("study", f"OUT={out}/", "DOSES=1e6", "NEPOCHS=2")
     done = make(*words, cwd=root, FAIL="1e6_nll training raise MemoryError('no memory')")
     assert done.returncode != 0
@@ -374,6 +376,7 @@ def test_a_touched_or_saved_notebook_makes_nothing_and_a_changed_line_does(root)
 
 def test_a_measured_scan_has_its_resolution_in_the_report_and_one_replaced_by_an_older_is_simulated_again(root):
     scan, out = root / "scan.npz", root / "out"
+    with_site(root)
     words = ("study", "SCAN=scan.npz", "DOSES=full", "LOSSES=nll", "OUT=out")
     scan.write_text("a scan")
     done = make(*words, "RESOLUTION=4.5", cwd=root)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from standins import checkout, environment
+from standins import checkout, environment, with_site
 from test_makefile import make, ran, refuses, running, snapshot
 
 from ptycho.config import LOSSES
@@ -84,6 +84,7 @@ def test_rates_are_tried_for_one_method(root, words, methods):
 
 def test_a_sweep_with_a_failed_arm_is_reported_resumed_and_then_left_alone(root):
     out = root / "out"
+    with_site(root)
     done = make(*SMALL, cwd=root, FAIL="low_nll training if seed == 2: raise MemoryError('no memory')")
     assert done.returncode != 0
     assert "seed-2/low_nll: training failed: MemoryError: no memory\n" in done.stderr, done.stderr

@@ -48,8 +48,6 @@ def test_the_installed_command_runs_a_study_in_an_empty_folder(wheel, tmp_path):
     venv.create(home, with_pip=True)
     (site,) = home.glob("lib/python3*/site-packages")
     (site / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    (home / "share").mkdir()
-    (home / "share" / "jupyter").symlink_to(Path(sys.prefix, "share", "jupyter"))  # of nbconvert: its templates
     subprocess.run([home / "bin" / "pip", "install", "-q", "--no-deps", "--no-index", wheel], check=True)
     empty = tmp_path / "empty"
     empty.mkdir()
