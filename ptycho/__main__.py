@@ -94,7 +94,7 @@ def _reconstruct(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     from ptycho.site import report
 
-    print(report.write(folder(options.out)))
+    print(f"report: {report.write(folder(options.out))}")
 
 
 def _inspect(options: argparse.Namespace) -> int:

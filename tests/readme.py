@@ -306,6 +306,49 @@ def networks() -> list[list[str]]:
     return [[name, *(cell(name, dose) for dose in NETWORKS)] for name in dict.fromkeys(row["object"] for row in table)]
 
 
+BEHIND = {"flat disk": "disk", "curved zone plate": "zone_plate"}
+COUNTS = ("512", "1024", "2048", "4096", "8192")
+
+
+def _ssim(row: Row, name: str = "ssim") -> str:
+    """The SSIM of a row of the overlap bench, with its interval."""
+    middle, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    words = [f"{float(word):.3f}" if word else "" for word in (middle, low or middle, high or middle)]
+    return bracketed(*words)
+
+
+def overlap() -> list[list[str]]:
+    """The SSIM of lines by gridsize and probe, beside what was published."""
+    table = [row for row in rows("overlap/summary.csv") if row["question"] == "grouping"]
+
+    def cells(gridsize: str) -> list[str]:
+        found = [
+            one(table, probe=probe, dose=dose, gridsize=gridsize)
+            for dose in ("1e9", "1e4")
+            for probe in BEHIND.values()
+        ]
+        return [*map(_ssim, found)]
+
+    made = []
+    for side in ("1", "2"):
+        told = (one(table, probe=probe, dose="1e9", gridsize=side)["published"] for probe in BEHIND.values())
+        made += [[f"published, gridsize {side}", *(f"{float(word):.3f}" for word in told), "", ""]]
+        made += [[f"network, gridsize {side}", *cells(side)]]
+    return [*made, ["`direct`", *cells("")]]
+
+
+def patterns() -> list[list[str]]:
+    """The SSIM of the star's phase and of the amplitude of lines by the number of training patterns."""
+    table = [row for row in rows("overlap/summary.csv") if row["question"] == "patterns"]
+
+    def line_of(kind: str, side: str) -> list[str]:
+        found = (one(table, object=kind, gridsize=side, patterns=count) for count in COUNTS)
+        return [_ssim(row, "ssim_published") for row in found]
+
+    cases = (("star's phase", "siemens", "1"), ("star's phase", "siemens", "2"), ("lines' amplitude", "lines", "2"))
+    return [[f"{words}, gridsize {side}", *line_of(kind, side)] for words, kind, side in cases]
+
+
 TABLES: dict[tuple[str, ...], Callable[[], list[list[str]]]] = {
     ("FRC50, means and 95 % intervals", *DOSES): lambda: response(
         "sweep", DOSES, ("network, held-out scan", "`direct`")
@@ -323,6 +366,11 @@ TABLES: dict[tuple[str, ...], Callable[[], list[list[str]]]] = {
         *(f"{dose}, {part}" for dose in ENDS_OF_THE_CURVE for part in PARTS),
     ): conditions,
     ("FRC50, fraction of Nyquist", *PUBLISHED): lambda: published(PUBLISHED),
+    (
+        "SSIM of the amplitude of lines, held-out scan",
+        *(f"{probe}, {dose} photons" for dose in ("1e9", "1e4") for probe in BEHIND),
+    ): overlap,
+    ("SSIM of a held-out scan, counted as published, by training patterns", *COUNTS): patterns,
     (
         *("photons per pattern", "loss", "FRC50, training scan", "FRC50, held-out scan", "FRC50, `direct`"),
         *("PSNR, training (dB)", "relative MSE", "photon bound"),

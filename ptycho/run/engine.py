@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -126,7 +127,10 @@ def _campaign(request: Request) -> int:
     parameters = out / f"{request.target}.yaml"
     plan.write_yaml(parameters, request.gathering())
     (out / layout.STATUS).unlink(missing_ok=True)  # what an earlier failure of the gathering left is void
-    return runner.run(NOTEBOOKS / notebook, out / notebook, parameters, out / layout.LOG)
+    if failed := runner.run(NOTEBOOKS / notebook, out / notebook, parameters, out / layout.LOG, within=out):
+        return failed
+    # by a process of its own, as make does it: what executes has nothing to do with pages
+    return subprocess.run([sys.executable, "-m", "ptycho", "report", str(out)], env=of_children()).returncode
 
 
 def _tell_unfinished(out: Path) -> None:

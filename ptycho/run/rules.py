@@ -36,6 +36,7 @@ def rules(request: Request, jobs: int) -> str:
     there = f"{python} submit {shlex.quote(request.scheduler)} {python}" if request.scheduler else python
     asked = {**config.values("doses", "losses", "methods"), "seeds": seeds, "measured": config.scan is not None}
     stages = layout.sweep_stages(asked) if seeds else layout.study_stages(asked)
+    pages = f"{python} report {out} > /dev/null"  # whose end says where the report is
     arms = [stage.rendered for stage in stages if stage.notebook == "train-arm"]
     share = " --jobs '{jobs}'" if request.scheduler else f" --jobs {min(jobs, len(arms))}"
 
@@ -51,7 +52,7 @@ def rules(request: Request, jobs: int) -> str:
             # The notebook leaves a scan alone whose content did not change: the arms of it are then not made again.
             made |= {path: ((stage.rendered,), ":", ()) for path in stage.outputs}
     if not seeds:
-        made[layout.INDEX] = ((stages[-1].rendered,), f"{python} report {out}", ())
+        made[layout.INDEX] = ((stages[-1].rendered,), pages, ())
         goals = {"pipeline": ([layout.INDEX], ":")}
     else:
         bounds = []
@@ -63,7 +64,7 @@ def rules(request: Request, jobs: int) -> str:
         last = layout.gathering()
         made[layout.ARMS] = (("FORCE",), f"{python} gather {out}", ())
         made[last.rendered] = (last.needs, run(last, python), last.outputs)
-        made[layout.INDEX] = ((last.rendered,), f"{python} report {out}", ())
+        made[layout.INDEX] = ((last.rendered,), pages, ())
         goals = {"arms": (arms + bounds, ":"), "gathered": ([layout.INDEX], ":")}
 
     lines = [HEAD]

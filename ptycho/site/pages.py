@@ -16,6 +16,7 @@ from ptycho.scans.exposure import Exposure
 from ptycho.site import cells, curves, facts
 from ptycho.study import layout, plan, status, sweep
 from ptycho.study.arms import exposure_of
+from ptycho.study.campaigns import CAMPAIGNS
 from ptycho.study.config import Arm, arms
 from ptycho.study.layout import Stage
 
@@ -94,6 +95,16 @@ def of_sweep(out: Path) -> list[Page]:
     return [Page(FIRST, plan.title(out, planned), shown), *others, *pages]
 
 
+def of_campaign(out: Path, campaign: str) -> list[Page]:
+    """The one page of a `campaign`, one of CAMPAIGNS, in `out`: what its sweeps come to, and their reports."""
+    stem, names = CAMPAIGNS[campaign].notebook
+    planned = plan.read_yaml(out / f"{campaign}.yaml", {names})
+    assert planned is not None
+    shown = cells.of_notebook(out / f"{stem}.ipynb")
+    table = _reports({name: out / name for name in planned[names]}, out)
+    return [Page(FIRST, campaign.capitalize(), [*shown, cells.text("## The sweeps"), cells.html(table)])]
+
+
 def _title(arm: Arm, told: Exposure) -> str:
     """What an arm is, in words: '1e4 photons, Poisson NLL'."""
     return f"{'all' if arm.dose == 'full' else arm.dose} {told.short}, {LOSSES[arm.loss]}"
@@ -159,9 +170,16 @@ def _statuses(planned: Mapping[str, Any], entries: Mapping[str, Any], made: Iter
 
 def _beside(out: Path) -> list[Page]:
     """The page that lists the reports in the folders beside this one; none where there is none."""
-    here, rows = out.resolve(), []
-    for path in sorted(here.parent.iterdir()):
-        if path != here and (path / layout.INDEX).is_file():
-            address = os.path.relpath(path / layout.INDEX, (here / layout.INDEX).parent)
-            rows.append([cells.link(address, path.name), next(iter(status.status_lines(path)), "")])
-    return [Page("reports", "Other reports", [cells.html(html_table(("report", "verdict"), rows))])] if rows else []
+    here = out.resolve()
+    found = {path.name: path for path in sorted(here.parent.iterdir()) if (path / layout.INDEX).is_file()}
+    found.pop(here.name, None)
+    return [Page("reports", "Other reports", [cells.html(_reports(found, here))])] if found else []
+
+
+def _reports(found: Mapping[str, Path], out: Path) -> str:
+    """A row a report, with its verdict: by their names, the folders of studies and sweeps."""
+    rows = []
+    for name, path in found.items():
+        address = os.path.relpath(path / layout.INDEX, (out / layout.INDEX).parent)
+        rows.append([cells.link(address, name), next(iter(status.status_lines(path)), "")])
+    return html_table(("report", "verdict"), rows)

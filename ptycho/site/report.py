@@ -1,4 +1,4 @@
-"""The report of a study or sweep, a site of its own: the verdict first, then what was found, and a page an arm."""
+"""The report of a study, sweep or campaign, a site of its own: the verdict first, what was found, a page an arm."""
 
 from __future__ import annotations
 
@@ -14,26 +14,32 @@ from ptycho.run.kernel import without_iri_grammar
 from ptycho.site import pages
 from ptycho.site.pages import Page
 from ptycho.study import layout, sweep
+from ptycho.study.campaigns import campaign_in
 
 MANY = 20
 """Pages from which several processes write them."""
 
 
 def write(out: str | os.PathLike[str]) -> Path:
-    """Write the site of the study or sweep in `out`, its status.txt and the record of its files; return the path of the
-    first page.
+    """Write the site of the study, sweep or campaign in `out`; return the path of the first page. Of a study or sweep,
+    write its status.txt and the record of its files, too.
 
     What was there stays until the new site is whole. Raises ValueError naming the first notebook that is not there.
     """
     without_iri_grammar()
     out = Path(out)
-    made = pages.of_study(out) if sweep.planned(out) is None else pages.of_sweep(out)
+    campaign = campaign_in(out)
+    if campaign:
+        made = pages.of_campaign(out, campaign)
+    else:
+        made = pages.of_study(out) if sweep.planned(out) is None else pages.of_sweep(out)
     first = out / layout.INDEX
     with tempfile.TemporaryDirectory(prefix=".report.", dir=out) as scratch:
         _build(made, Path(scratch))
         shutil.rmtree(first.parent, ignore_errors=True)
         os.replace(Path(scratch, "site"), first.parent)
-    record.write(out)
+    if not campaign:
+        record.write(out)
     return first
 
 

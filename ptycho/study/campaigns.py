@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from ptycho.config import DIRECT, require
@@ -144,6 +145,12 @@ def ask(target: str, given: Mapping[str, str]) -> Request:
     seeds = () if target == "study" else _seeds(words["SEEDS"])
     rates = _rates(words["RATES"], config) if target == "rates" else ()
     return Request(target, given, config, out, seeds, rates, int(jobs) if jobs else None, scheduler or None)
+
+
+def campaign_in(out: str | os.PathLike[str]) -> str | None:
+    """The campaign of several sweeps whose folder `out` is; None where it is none's."""
+    named = (name for name, one in CAMPAIGNS.items() if one.notebook[0])
+    return next((name for name in named if Path(out, f"{name}.yaml").is_file()), None)
 
 
 def refused(target: str, name: str) -> str:

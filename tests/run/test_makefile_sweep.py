@@ -136,7 +136,11 @@ def test_a_changed_parameter_makes_again_what_depends_on_it_and_nothing_else(roo
 @pytest.mark.slow
 def test_learning_rates_are_tried_on_seeds_of_their_own(root):
     words = ("rates", "RATES=1e-3 2e-3", "SEEDS=0 11", "DOSES=1e4", "LOSSES=nll mae", "OUT=out", "NEPOCHS=1")
-    assert make(*words, cwd=root).returncode == 0
+    with_site(root)
+    done = make(*words, cwd=root)
+    assert done.returncode == 0 and done.stdout.endswith("report: out/report/index.html\n"), done.stderr
+    page = (root / "out" / "report" / "index.html").read_text()
+    assert 'href="../1e-3/report/index.html">1e-3</a></td><td>VERIFIED' in page
     for rate, number in (("1e-3", 0.001), ("2e-3", 0.002)):
         arm = yaml.safe_load((root / "out" / rate / "seed-0" / "low_mae" / "arm.yaml").read_text())
         assert (arm["learning_rates"], arm["seed"], arm["methods"]) == ({"unrolled": number}, 0, ["unrolled"])

@@ -16,6 +16,7 @@ from ptycho.figures import output
 from ptycho.files import html_table, text_table
 from ptycho.site import curves, pages, report, theme
 from ptycho.study import layout
+from ptycho.study.campaigns import campaign_in
 
 
 @pytest.fixture
@@ -84,6 +85,18 @@ def test_the_site_holds_figures_for_both_grounds_sortable_tables_and_nothing_fro
     for path in first.parent.rglob("*.html"):
         assert not re.search(r'(src|href)="(https?:)?//(?!pradyunsg|www\.sphinx|github)', path.read_text()), path.name
     assert "<math" in (first.parent / "low_nll.html").read_text()
+
+
+def test_the_page_of_a_campaign_leads_to_the_report_of_each_of_its_sweeps(tmp_path):
+    shutil.copy(ROOT / "reports" / "conditions" / "conditions.ipynb", tmp_path)
+    (tmp_path / "conditions.yaml").write_text("conditions: [lines, grf]\n")
+    (tmp_path / "lines").mkdir()
+    (tmp_path / "lines" / "status.txt").write_text("VERIFIED\n")
+    (page,) = pages.of_campaign(tmp_path, "conditions")
+    assert campaign_in(tmp_path) == "conditions" and campaign_in(tmp_path / "lines") is None
+    assert page.title == "Conditions" and "In words" in text_of(page)
+    assert '<a href="../lines/report/index.html">lines</a></td><td>VERIFIED</td>' in text_of(page)
+    assert '<a href="../grf/report/index.html">grf</a></td><td></td>' in text_of(page)
 
 
 # --- figures and tables ----------------------------------------------------------------------------------------------
