@@ -446,6 +446,7 @@ def claims() -> dict[str, list[str]]:
         ],
         "results.md": [
             f"from {NUMBERS[seen]} seeds: {len(rows('sweep/arms.csv')) // 4} arms",
+            f"a network with `mse` needs {ratio(of(1e-2, 'mse', 'relative error'))} times the photons",
             f"in the table between {least:.2f} and {most:.2f} times as many",
             f"Without a network `anscombe` needs {fewest:.1f} to {largest:.1f} times as many",
         ],

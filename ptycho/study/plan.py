@@ -160,7 +160,9 @@ def title(out: Path, planned: Mapping[str, Any]) -> str:
     """What the study or sweep in `out`, of which `planned` is known, is called: with its doses and their unit."""
     swept = "seeds" in planned
     unit = exposure_of(json_if_any(out / (layout.ARMS if swept else layout.METRICS)).get("arms", ())).unit
-    return f"{'Dose-response' if swept else 'Dose study'}: {', '.join(planned['doses'])} {unit}"
+    doses = planned["doses"]
+    words = ", ".join(doses) if len(doses) <= 4 else f"{len(doses)} doses from {doses[0]} to {doses[-1]}"
+    return f"{'Dose-response' if swept else 'Dose study'}: {words} {unit}"
 
 
 def write_yaml(path: Path, values: Mapping[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from standins import ROOT
 from ptycho.figures import output
 from ptycho.files import html_table, text_table
 from ptycho.site import curves, pages, report, theme
-from ptycho.study import layout
+from ptycho.study import layout, plan
 from ptycho.study.campaigns import campaign_in
 
 
@@ -54,6 +54,11 @@ def test_the_first_page_begins_with_the_whole_verdict_and_every_arm_has_a_title_
     assert 'href="../../other/report/index.html">other</a></td><td>DOUBTFUL' in text_of(others[-1])
     for page in others[:-1]:
         assert not re.search("^# ", text_of(page), re.MULTILINE) and "nepochs = " not in text_of(page)
+
+
+def test_many_doses_are_told_by_their_ends(tmp_path):
+    told = {"doses": ["1e2", "1e3", "1e4", "1e5", "1e9"], "seeds": [1]}
+    assert plan.title(tmp_path, told) == "Dose-response: 5 doses from 1e2 to 1e9 photons per pattern"
 
 
 def test_the_parameters_hold_the_seed_every_rate_and_the_versions(study):
