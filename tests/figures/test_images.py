@@ -261,7 +261,7 @@ def test_256_greys_are_kept_as_they_are():
 def test_shown_figure_is_html_in_a_notebook():
     formatters = pytest.importorskip("IPython.core.formatters")
     data, _ = formatters.DisplayFormatter().format(output.show(loss_curve({"loss": [2.0, 1.0]}), "falling"))
-    assert data["text/plain"] == "falling" and data["text/html"].startswith('<img alt="falling" src="data:image/png')
+    assert data["text/plain"] == "falling" and data["text/html"].startswith('<img alt="falling" data-panels="" src=')
 
 
 # --- the other figures ------------------------------------------------------------------------------------------------
