@@ -169,7 +169,7 @@ def test_the_environment_that_is_active_needs_the_packages(root, tmp_path):
     for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
         done = make("study", cwd=root, **{"VIRTUAL_ENV": "", name: str(tmp_path / "env")})
         assert done.returncode != 0
-        assert "cannot be used: distributed is not installed" in done.stderr, done.stderr
+        assert "cannot be used: bokeh is not installed" in done.stderr, done.stderr
         assert "-m pip install -r requirements.lock" in done.stderr and "Traceback" not in done.stderr
     assert not (root / "reports").exists()
 
