@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from bench.claims import alike
 from bench.process import Row
 from bench.tables import interval
 from ptycho.figures.style import COLOURS, error_bars, line, panels, styled
@@ -202,13 +202,11 @@ def overlap(means: Sequence[Row], enough: float, from_patterns: int) -> Figure:
     doses, probes = (list(dict.fromkeys(row[name] for row in means)) for name in ("dose", "probe"))
     figure, [axes] = panels(3.3 * (len(doses) + 2), 3.2, columns=len(doses) + 2, sharey=True)
     counted, moved = axes[-2:]
-
-    def rows(question: str, **like: Any) -> list[Row]:
-        return [row for row in means if (question, *like.values()) == (row["question"], *(row[name] for name in like))]
+    counts, elsewhere = (alike(means, question=name) for name in ("patterns", "probe"))
 
     for cell, dose in zip(axes, doses, strict=False):
         for k, side in enumerate((1, 2, None)):
-            own, form = rows("grouping", dose=dose, gridsize=side), "o-" if side else "s:"
+            own, form = alike(means, question="grouping", dose=dose, gridsize=side), "o-" if side else "s:"
             places, name = [probes.index(row["probe"]) for row in own], f"gridsize {side}" if side else "direct"
             error_bars(cell, places, [interval(row, "ssim") for row in own], form, color=COLOURS[k], label=name)
             published = [row["published"] for row in own]
@@ -216,20 +214,20 @@ def overlap(means: Sequence[Row], enough: float, from_patterns: int) -> Figure:
                 line(cell, places, published, "x--", color=COLOURS[k], linewidth=1, label=f"{name}, published")
         cell.set(title=f"{dose} photons per pattern", xlim=(-0.4, len(probes) - 0.6))
         cell.set_xticks(range(len(probes)), [probe.replace("_", " ") for probe in probes])
-    for kind, side in dict.fromkeys((row["object"], row["gridsize"]) for row in rows("patterns") if row["gridsize"]):
-        own = sorted(rows("patterns", object=kind, gridsize=side), key=lambda row: row["patterns"])
+    for kind, side in dict.fromkeys((row["object"], row["gridsize"]) for row in counts if row["gridsize"]):
+        own = sorted(alike(means, question="patterns", object=kind, gridsize=side), key=lambda row: row["patterns"])
         places = [row["patterns"] for row in own]
         error_bars(counted, places, [interval(row, "ssim_published") for row in own], label=f"{kind}, gridsize {side}")
     counted.plot([from_patterns, 8 * from_patterns], [enough] * 2, "--", color="0.3", label="published: more than this")
     counted.set(xscale="log", title="SSIM counted as published", xlabel="training patterns")
-    ticks = sorted({row["patterns"] for row in rows("patterns") if row["patterns"]} | {from_patterns})
+    ticks = sorted({row["patterns"] for row in counts if row["patterns"]} | {from_patterns})
     counted.set_xticks(ticks, [str(tick) for tick in ticks])
     counted.minorticks_off()
     behind = [(probe, side) for probe in probes for side in (1, 2)]
     for name, form, own in (
-        ("trained behind it", "o", rows("grouping", dose=doses[0])),
-        ("trained behind the other, told it", "s", [row for row in rows("probe") if row["told"] == row["probe"]]),
-        ("trained behind the other, told that", "^", [row for row in rows("probe") if row["told"] != row["probe"]]),
+        ("trained behind it", "o", alike(means, question="grouping", dose=doses[0])),
+        ("trained behind the other, told it", "s", [row for row in elsewhere if row["told"] == row["probe"]]),
+        ("trained behind the other, told that", "^", [row for row in elsewhere if row["told"] != row["probe"]]),
     ):
         own = [row for row in own if row["gridsize"]]
         places = [behind.index((row["probe"], row["gridsize"])) for row in own]

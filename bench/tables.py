@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.process import Row
+from ptycho.files import rows_of
 from ptycho.findings.intervals import Interval
 
 
@@ -57,10 +57,7 @@ def known(path: Path, words: Container[str], whole: Container[str]) -> list[Row]
     def value(name: str, word: str) -> Any:
         return word if name in words else None if not word else int(word) if name in whole else float(word)
 
-    if not path.exists():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [{name: value(name, word) for name, word in row.items()} for row in csv.DictReader(file)]
+    return [{name: value(name, word) for name, word in row.items()} for row in rows_of(path)]
 
 
 def _cell(value: Any) -> str:

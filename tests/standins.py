@@ -8,6 +8,8 @@ import compileall
 import json
 import os
 import shutil
+import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -218,6 +220,21 @@ def _template() -> Path:
 def checkout(folder: Path) -> Path:
     """Make a copy of the project in `folder` whose notebooks and report are stand-ins."""
     return Path(shutil.copytree(_template(), folder))
+
+
+def clone(folder: Path) -> Path:
+    """What is committed, in a folder of its own; the test is skipped where there is no git checkout."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("no git checkout")
+    subprocess.run(["git", "clone", "--quiet", "--depth", "1", f"file://{ROOT}", folder], check=True)
+    return folder
+
+
+def free_port() -> int:
+    """A port of this machine at which nobody listens."""
+    with socket.socket() as any_port:
+        any_port.bind(("127.0.0.1", 0))
+        return any_port.getsockname()[1]
 
 
 def with_site(root: Path) -> None:

@@ -67,7 +67,7 @@ def of_sweep(out: Path, unit: str) -> list[Plot]:
 
     rows = rows_of(out / f"{layout.RESPONSE}.csv")
     keys = list(dict.fromkeys((row["method"], row["split"], row["loss"]) for row in rows))
-    methods, losses = (list(dict.fromkeys(found)) for found in zip(*((key[:2], key[2]) for key in keys), strict=True))
+    methods, losses = list(dict.fromkeys(key[:2] for key in keys)), list(dict.fromkeys(key[2] for key in keys))
     plots = []
     for field, up, logarithmic in (("frc50", "FRC50 (of Nyquist)", "x"), ("relative_mse", "relative error", "xy")):
         curves = []
@@ -82,14 +82,15 @@ def of_sweep(out: Path, unit: str) -> list[Plot]:
     return plots
 
 
-def drawn(plots: Sequence[Plot]) -> tuple[str, list[str]]:
-    """The script that draws the plots, and the place of each on the page; both HTML. Empty plots are left out."""
+def drawn(plots: Sequence[Plot]) -> tuple[str, list[tuple[Plot, str]]]:
+    """The script that draws the plots, and each with its place on the page; both HTML. Empty plots are left out."""
     from bokeh.embed import components
 
-    if not (made := [_figure(plot) for plot in plots if any(curve.x for curve in plot.curves)]):
+    plots = [plot for plot in plots if any(curve.x for curve in plot.curves)]
+    if not plots:
         return "", []
-    script, places = components(made)
-    return script, [f'<div class="curves">{place}</div>' for place in places]
+    script, places = components([_figure(plot) for plot in plots])
+    return script, [(plot, f'<div class="curves">{place}</div>') for plot, place in zip(plots, places, strict=True)]
 
 
 def _figure(plot: Plot) -> Any:

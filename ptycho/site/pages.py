@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -131,7 +131,7 @@ def _curves(plots: Sequence[curves.Plot]) -> list[Any]:
         return []
     words = "Point at a curve to read it. Click on a name to hide or show a curve."
     found = [cells.text(f"## Curves\n\n{words}"), cells.html(f'<script src="_static/bokeh.min.js"></script>{script}')]
-    for plot, place in zip(plots, places, strict=True):
+    for plot, place in places:
         found += [cells.text(f"### {plot.title}"), cells.html(place)]
     return found
 
@@ -157,7 +157,7 @@ def _row(title: str, address: str, entry: Mapping[str, Any]) -> list[str]:
     return [cells.link(address, title) if address else title, entry["status"], *told]
 
 
-def _statuses(planned: Mapping[str, Any], entries: Mapping[str, Any], made: Iterable[str]) -> str:
+def _statuses(planned: Mapping[str, Any], entries: Mapping[str, Any], made: Collection[str]) -> str:
     """A row an arm, a column a seed: how it ended, with a link to its page."""
     rows: dict[str, list[str]] = {}
     for seed, arm in sweep.members(planned):

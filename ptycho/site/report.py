@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from ptycho.cores import usable_cores
 from ptycho.run.crate import record
 from ptycho.run.kernel import without_iri_grammar
 from ptycho.site import pages
@@ -68,6 +69,6 @@ def _build(made: Sequence[Page], scratch: Path) -> None:
         "html_static_path": [str(Path(bokeh.__file__).parent / "server/static/js/bokeh.min.js")],
     }
     places = str(source), None, str(scratch / "site"), str(scratch / "read"), "html"
-    at_once = (os.cpu_count() or 1) if len(made) > MANY else 0
+    at_once = usable_cores() if len(made) > MANY else 0
     with patch_docutils(), docutils_namespace():
         Sphinx(*places, confoverrides=settings, status=None, warning=sys.stderr, parallel=at_once).build()

@@ -61,7 +61,7 @@ def _outputs(app: Sphinx, doctree: nodes.document) -> None:
         if "stream" in block["classes"] and not re.search(" {3}", block.astext()):  # that is no table
             block["classes"].append("sentences")
     for node in doctree.findall(nodes.raw):
-        if node.get("format") == "html" and "base64," in node.rawsource + node.astext():
+        if node.get("format") == "html" and "base64," in node.astext():
             made = _FIGURE.sub(lambda found: _figure(Path(app.outdir), page.count("/"), found), node.astext())
             node.children = [nodes.Text(made)]
 

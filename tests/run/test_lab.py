@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from standins import ROOT, environment, gone
+from standins import ROOT, environment, free_port, gone
 
 from ptycho.__main__ import main
 from ptycho.errors import ConfigError
@@ -46,7 +46,7 @@ def test_it_opens_the_page_of_the_notebooks_at_the_root_of_the_checkout(executed
 
 
 def test_it_listens_where_it_is_told(executed):
-    port = free()
+    port = free_port()
     _, line, _ = executed(f"PORT={port}", "HOST=0.0.0.0")
     assert {f"--ServerApp.port={port}", "--ServerApp.ip=0.0.0.0", "--ServerApp.port_retries=0"} <= set(line)
 
@@ -100,15 +100,9 @@ def test_notebooks_of_an_installed_package_are_copied_here_once(executed, monkey
     assert (tmp_path / "notebooks" / "simulate.ipynb").read_text() == "mine"
 
 
-def free() -> int:
-    with socket.socket() as any_port:
-        any_port.bind(("127.0.0.1", 0))
-        return any_port.getsockname()[1]
-
-
 @pytest.mark.slow
 def test_the_server_starts_serves_the_page_and_stops(tmp_path):
-    port = free()
+    port = free_port()
     more = {"JUPYTER_TOKEN": "secret", "BROWSER": "true", "PTYCHO_CACHE": str(tmp_path), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "ptycho", "lab", f"PORT={port}", "HOST=127.0.0.1"]
 

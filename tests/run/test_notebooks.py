@@ -3,13 +3,12 @@
 import os
 import re
 import resource
-import shutil
 import subprocess
 from pathlib import Path
 
 import nbformat
 import pytest
-from standins import ROOT
+from standins import ROOT, clone
 
 ORDER = ("simulate", "train-arm", "resolution", "compare", "dose-response", "conditions", "fluence", "reuse")
 ORDER += ("learning-rates", "explore")
@@ -44,16 +43,6 @@ def test_a_notebook_is_short_and_holds_no_outputs(name):
     assert sum(len(cell.source.splitlines()) for cell in code) <= 100 and not any(cell.outputs for cell in code)
 
 
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory):
-    """What is committed, in a folder of its own."""
-    if shutil.which("git") is None or not (ROOT / ".git").exists():
-        pytest.skip("no git checkout")
-    folder = tmp_path_factory.mktemp("clone") / "ptycho"
-    subprocess.run(["git", "clone", "--quiet", "--depth", "1", f"file://{ROOT}", folder], check=True)
-    return folder
-
-
 def run(notebook: Path, more: str = "") -> tuple[list, str, float]:
     """Execute as JupyterLab does, one more cell after the others; all outputs, what that cell prints, and the seconds
     of one core."""
@@ -76,9 +65,10 @@ def run(notebook: Path, more: str = "") -> tuple[list, str, float]:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # those of the client, not of what is tested
-def test_every_notebook_runs_from_its_defaults_and_leaves_a_clean_copy_clean(clone):
+def test_every_notebook_runs_from_its_defaults_and_leaves_a_clean_copy_clean(tmp_path):
+    copy = clone(tmp_path / "ptycho")
     for name in ORDER:
-        found, said, seconds = run(clone / "notebooks" / f"{name}.ipynb", OTHER_DOSE if name == "explore" else "")
+        found, said, seconds = run(copy / "notebooks" / f"{name}.ipynb", OTHER_DOSE if name == "explore" else "")
         print(f"{name}: {seconds:.0f} s of one core")
         errors = [output for output in found if output.output_type == "error"]
         if name in ENDS:
@@ -92,7 +82,7 @@ def test_every_notebook_runs_from_its_defaults_and_leaves_a_clean_copy_clean(clo
     changed, evidence, refused = said.splitlines()
     assert (changed, evidence) == ("[True, True, True]", "True True")
     assert refused.startswith("none.npz")
-    status = subprocess.run(["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True, check=True)
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=copy, capture_output=True, text=True, check=True)
     assert status.stdout == ""
-    lab = clone / "reports" / "lab"
+    lab = copy / "reports" / "lab"
     assert (lab / "high_nll" / "metrics.json").exists() and (lab / "dose_response.png").exists()

@@ -4,13 +4,12 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.request
 
 import pytest
-from standins import ROOT, environment
+from standins import ROOT, clone, environment, free_port
 
 from ptycho.site import report
 from ptycho.study import layout
@@ -175,13 +174,7 @@ def test_no_page_has_a_fault_for_readers_with_other_senses_or_a_small_screen(bro
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """JupyterLab in a clone, as `make lab` opens it: its address with the token, and the clone."""
-    if shutil.which("git") is None or not (ROOT / ".git").exists():
-        pytest.skip("no git checkout")
-    folder = tmp_path_factory.mktemp("lab") / "ptycho"
-    subprocess.run(["git", "clone", "--quiet", "--depth", "1", f"file://{ROOT}", folder], check=True)
-    with socket.socket() as trial:
-        trial.bind(("localhost", 0))
-        port = trial.getsockname()[1]
+    folder, port = clone(tmp_path_factory.mktemp("lab") / "ptycho"), free_port()
     words = ["make", "lab", f"PORT={port}", "HOST=localhost"]
     kept = environment(JUPYTER_TOKEN="token", BROWSER="true", PTYCHO_CACHE=str(folder.parent / "cache"))
     log = (folder.parent / "log").open("w")

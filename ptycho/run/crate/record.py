@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 from ptycho.files import json_if_any, write_json_if_changed
 from ptycho.run.crate.contents import contents
+from ptycho.run.watch import stages_of
 from ptycho.study import layout, plan, sources, sweep
 from ptycho.study.layout import Stage
 from ptycho.study.status import NOT_VERIFIED, status_lines
@@ -48,7 +49,6 @@ def write(out: str | os.PathLike[str]) -> None:
         return  # all that it says follows from these files
     swept = sweep.planned(out)
     planned = plan.planned(out) if swept is None else swept
-    stages = layout.study_stages(planned) if swept is None else [*layout.sweep_stages(swept), layout.gathering()]
     crate = _described(out, plan.title(out, planned))
     files = {
         path: crate.add_file(
@@ -57,7 +57,7 @@ def write(out: str | os.PathLike[str]) -> None:
         )
         for path, size, kind, sha256 in found
     }
-    runs = [_run(crate, out, stage, files) for stage in stages if stage.rendered in files]
+    runs = [_run(crate, out, stage, files) for stage in stages_of(out) if stage.rendered in files]
     if layout.RULES in files:
         runs.append(_whole(crate, files[layout.RULES], runs))
     root = crate.root_dataset
