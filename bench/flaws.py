@@ -1,11 +1,11 @@
-"""What flaws of detector and set-up cost, in photons, to the fit without a network.
+"""What flaws of detector and set-up cost, in photons, to the fit without a network and to a network.
 
     python -m bench.flaws reports/flaws
 
-Every flaw (:mod:`ptycho.physics.flaws`) at two doses, and flawless scans of both probes at a ladder of doses, each for
-several seeds and losses, fitted by ``direct``. ``arms.csv`` holds every fit, ``flaws.csv`` what each flaw costs
-(:mod:`ptycho.findings.flaws`). Two scans are worked on side by side, each on one core; the tables are whole after each
-seed of each flaw.
+Every flaw (:mod:`ptycho.physics.flaws`) at the doses of FLAWED, and flawless scans of both probes at a ladder of doses,
+each for several seeds and losses. ``direct`` fits them, and ``unrolled`` is trained on them as in a study. ``arms.csv``
+holds every arm, ``flaws.csv`` what each flaw costs (:mod:`ptycho.findings.flaws`). As many scans as there are cores are
+worked on side by side; the tables are whole after each seed of each flaw.
 """
 
 from __future__ import annotations
@@ -13,48 +13,76 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from bench.process import side_by_side
 from ptycho import seeds
-from ptycho.config import FLAWS
+from ptycho.config import DIRECT, FLAWS, LEARNING_RATES
 from ptycho.files import json_if_any, write_json, write_text
 
-LADDER = ("1e2", "1e3", "1e4", "1e5", "1e6", "1e7", "1e9")
-DOSES, LOSSES, SEEDS = ("1e4", "1e9"), ("nll", "mae"), (1, 2, 3)
-N, POSITIONS = 64, 2000
+if TYPE_CHECKING:
+    from ptycho.scans.rawdata import RawData
+
+NETWORK = "unrolled"
+LADDERS = {DIRECT: ("1e2", "1e3", "1e4", "1e5", "1e6", "1e7", "1e9"), NETWORK: ("1e2", "1e3", "1e4", "1e5")}
+"""By method, the doses of the flawless scans."""
+FLAWED = {DIRECT: ("1e4", "1e9"), NETWORK: ("1e4",)}
+"""By method, those of the flawed ones. What a network resolves at 1e9, its structure sets and not the photons."""
+LOSSES, SEEDS = ("nll", "mae"), (1, 2, 3)
+N, POSITIONS, EPOCHS, GRIDSIZE = 64, 2000, 5, 2
 PROBES = {"defocus": "zone_plate"}
 """The probe of a flaw that needs one of its own; every other has the disk."""
 FLAWLESS = {"disk": "none", "zone_plate": "none, zone_plate"}
 """By probe, what its flawless scans are called."""
-Case = tuple[str, str, int]
-"""What it is called, its probe, its seed."""
+Case = tuple[str, str, str, int]
+"""Its method, what it is called, its probe, its seed."""
 
 
 def cases() -> Iterator[Case]:
-    for seed in SEEDS:
-        yield from ((name, probe, seed) for probe, name in FLAWLESS.items())
-        yield from ((flaw, PROBES.get(flaw, "disk"), seed) for flaw in FLAWS if flaw != "none")
+    for method in LADDERS:
+        for seed in SEEDS:
+            yield from ((method, name, probe, seed) for probe, name in FLAWLESS.items())
+            yield from ((method, flaw, PROBES.get(flaw, "disk"), seed) for flaw in FLAWS if flaw != "none")
 
 
-def fits(of: Case) -> list[dict[str, Any]]:
+def arms_of(case: Case) -> list[dict[str, Any]]:
     """The entries of the arms of one case: every dose and loss on one scan, as a study has them."""
+    from ptycho.scans import simulated
+
+    method, name, probe, seed = case
+    flaw, doses = ("none", LADDERS[method]) if name in FLAWLESS.values() else (name, FLAWED[method])
+    scan = simulated.simulate(N, POSITIONS, 1, seed, illumination=probe, flaw=flaw)["train"]
+    arm = fitted if method == DIRECT else trained
+    return [
+        arm(f"{name}/{dose}_{loss}/seed-{seed}", data, loss, seed)
+        for dose, data in ((dose, scan.expose(dose)) for dose in doses)
+        for loss in LOSSES
+    ]
+
+
+def fitted(name: str, data: RawData, loss: str, seed: int) -> dict[str, Any]:
+    """The arm of the fit without a network."""
     from ptycho.judge.parts import judge
     from ptycho.reconstruct import direct
-    from ptycho.scans import simulated
     from ptycho.study.arms import arm_entry
 
-    name, probe, seed = of
-    flaw, doses = ("none", LADDER) if name in FLAWLESS.values() else (name, DOSES)
-    scan = simulated.simulate(N, POSITIONS, 1, seed, illumination=probe, flaw=flaw)["train"]
-    made = []
-    for dose in doses:
-        data = scan.expose(dose)
-        for loss in LOSSES:
-            found = direct.fit(data, loss, seed=seeds.derive(seed, "direct")).reconstruction
-            judged = {"direct": judge(found, data)}
-            made.append(arm_entry(f"{name}/{dose}_{loss}/seed-{seed}", data, loss, seed, None, [], 0, judged))
-    return made
+    found = direct.fit(data, loss, seed=seeds.derive(seed, "direct")).reconstruction
+    return arm_entry(name, data, loss, seed, None, [], 0, {"direct": judge(found, data)})
+
+
+def trained(name: str, data: RawData, loss: str, seed: int) -> dict[str, Any]:
+    """The arm of a network that is trained on the scan and reconstructs it."""
+    from ptycho.judge.parts import judge
+    from ptycho.reconstruct.arm import of_arm
+    from ptycho.study.arms import arm_entry
+
+    how = {"nepochs": EPOCHS, "learning_rate": LEARNING_RATES[NETWORK][loss], "gridsize": GRIDSIZE}
+    network = of_arm(NETWORK, {"train": data}, loss, seed, **how)
+    with TemporaryDirectory() as folder:
+        history = network.train(Path(folder), lambda progress: None)
+    judged = {"train": judge(network.reconstruct()["train"], data)}
+    return arm_entry(name, data, loss, seed, NETWORK, history, network.patterns, judged)
 
 
 def tell(arms: Sequence[dict[str, Any]], folder: Path) -> None:
@@ -82,19 +110,20 @@ def tell(arms: Sequence[dict[str, Any]], folder: Path) -> None:
 
 
 def main(out: str) -> None:
-    """Fit what an earlier run has not, and tell what all came to."""
+    """Make the arms that an earlier run has not, and tell what all came to."""
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     arms = json_if_any(folder / "arms.json").get("arms", [])
-    done = {tuple(arm["name"].split("/")[::2]) for arm in arms}
-    asked = [case for case in cases() if (case[0], f"seed-{case[2]}") not in done]
-    for found in side_by_side(fits, asked, each=8):
+    done = {(arm["architecture"] or DIRECT, arm["name"].partition("/")[0], arm["seed"]) for arm in arms}
+    asked = [case for case in cases() if (case[0], case[1], case[3]) not in done]
+    for found in side_by_side(arms_of, asked, each=8):
         arms += found
         write_json(folder / "arms.json", {"arms": arms})
         tell(arms, folder)
         for arm in found:
-            told = (arm["direct"][name] for name in ("amplitude_frc50", "relative_mse", "deviance"))
-            print(arm["name"], *told, flush=True)
+            part = arm["direct"] or arm["train"]
+            told = (part[name] for name in ("amplitude_frc50", "relative_mse", "deviance"))
+            print(arm["name"], arm["architecture"] or DIRECT, *told, flush=True)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ptycho.cores import THREADS, usable_cores
+from ptycho.run.environment import xla_flags
 
 T, R = TypeVar("T"), TypeVar("R")
 Row = dict[str, Any]
@@ -57,9 +58,11 @@ def measure(task: str, cores: int, device: str = "cpu", **parameters: Any) -> li
 def side_by_side(task: Callable[[T], R], cases: Iterable[T], each: int) -> Iterator[R]:
     """``task`` of each case in order, as many at a time as there are cores, each in a process on one core.
 
-    A process ends after ``each`` cases: TensorFlow keeps what it compiled for as long as a process lives.
+    A process ends after ``each`` cases: TensorFlow keeps what it compiled for as long as a process lives. What the
+    runner of notebooks compiled before is found in its cache.
     """
     os.environ |= {**dict.fromkeys(THREADS, "1"), "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    os.environ["TF_XLA_FLAGS"] = xla_flags()
     with get_context("spawn").Pool(usable_cores(), maxtasksperchild=each) as pool:
         yield from pool.imap(task, cases)
 

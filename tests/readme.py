@@ -137,13 +137,13 @@ def flaws() -> list[list[str]]:
     table = rows("flaws/flaws.csv")
 
     def told(flaw: str, dose: str, loss: str) -> str:
-        row = one(table, flaw=flaw, nphotons=float(dose), loss=loss, yardstick="relative error")
+        row = one(table, method="direct", flaw=flaw, nphotons=float(dose), loss=loss, yardstick="relative error")
         if row["at_least"]:
             return f"over {float(row['at_least']):.0e}".replace("e+0", "e")
         return bracketed(*(f"{float(row[name]):.2g}" for name in ("factor", "low", "high"))).replace("e+0", "e")
 
     def resolved(flaw: str, loss: str) -> str:
-        row = one(table, flaw=flaw, nphotons=1e4, loss=loss, yardstick="FRC50")
+        row = one(table, method="direct", flaw=flaw, nphotons=1e4, loss=loss, yardstick="FRC50")
         return f"{two_decimals(row['flawless'])} → {two_decimals(row['flawed'])}"
 
     return [

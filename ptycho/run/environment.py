@@ -75,8 +75,6 @@ def of_kernel(jobs: int, scratch: str) -> dict[str, str]:
 
     The settings of IPython, Jupyter and Keras are sought in the folder `scratch`, where there are none.
     """
-    folder = compilation_cache()
-    cache = f"--tf_xla_persistent_cache_directory={folder}" if folder else ""
     jupyter = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
     return {
         **of_children(),
@@ -84,12 +82,19 @@ def of_kernel(jobs: int, scratch: str) -> dict[str, str]:
         **dict.fromkeys(("IPYTHONDIR", "KERAS_HOME", *jupyter), scratch),
         "KERAS_BACKEND": "tensorflow",
         "MPLCONFIGDIR": str(cache_folder("matplotlib") or scratch),
-        "TF_XLA_FLAGS": " ".join(filter(None, (os.environ.get("TF_XLA_FLAGS"), cache))),
+        "TF_XLA_FLAGS": xla_flags(),
         # what TensorFlow's C++ has to say raises in Python too; it calls every use of the cache an error besides
         "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
         # else the first of several arms at a time takes all of a GPU's memory
         "TF_FORCE_GPU_ALLOW_GROWTH": os.environ.get("TF_FORCE_GPU_ALLOW_GROWTH", "true"),
     }
+
+
+def xla_flags() -> str:
+    """The user's flags of XLA, and where it keeps what it compiled."""
+    folder = compilation_cache()
+    cache = f"--tf_xla_persistent_cache_directory={folder}" if folder else ""
+    return " ".join(filter(None, (os.environ.get("TF_XLA_FLAGS"), cache)))
 
 
 def compilation_cache() -> Path | None:

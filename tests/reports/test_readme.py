@@ -69,7 +69,7 @@ def test_what_the_results_say_of_the_sweep_without_a_table():
 
 def test_what_the_results_say_of_flaws_without_a_table():
     words = " ".join(text_of(DOCUMENTS["results.md"]).split())
-    table = readme.rows("flaws/flaws.csv")
+    table = [row for row in readme.rows("flaws/flaws.csv") if row["method"] == "direct"]
 
     def cost(flaw, dose, loss="nll"):
         row = readme.one(table, flaw=flaw, nphotons=dose, loss=loss, yardstick="relative error")

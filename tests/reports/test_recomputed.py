@@ -139,11 +139,11 @@ def test_dose_factors(name):
 
 
 def ladders():
-    """{name: {(loss, photons): {seed: relative error}}} of reports/flaws."""
+    """{name: {(method, loss, photons): {seed: relative error}}} of reports/flaws."""
     found = defaultdict(lambda: defaultdict(dict))
     for row in read("flaws", "arms.csv"):
-        name = row["name"].split("/")[0]
-        found[name][row["loss"], float(row["nphotons"])][int(row["seed"])] = number(row["relative_mse"])
+        name, method = row["name"].split("/")[0], row["architecture"] or "direct"
+        found[name][method, row["loss"], float(row["nphotons"])][int(row["seed"])] = number(row["relative_mse"])
     return found
 
 
@@ -152,12 +152,12 @@ def test_what_flaws_cost():
     found, told = ladders(), [row for row in read("flaws", "flaws.csv") if row["yardstick"] == "relative error"]
     assert {row["flaw"] for row in told} == {name for name in found if not name.startswith("none")}
     for row in told:
-        loss, dose = row["loss"], float(row["nphotons"])
+        of, dose = (row["method"], row["loss"]), float(row["nphotons"])
         flawless = found["none, zone_plate" if row["flaw"] == "defocus" else "none"]
-        doses = sorted(photons for of, photons in flawless if of == loss)
+        doses = sorted(photons for *own, photons in flawless if tuple(own) == of)
         logs, beyond = [], False
-        for seed, error in found[row["flaw"]][loss, dose].items():
-            ladder = rising(-np.log10([flawless[loss, photons][seed] for photons in doses]), np.ones(len(doses)))
+        for seed, error in found[row["flaw"]][(*of, dose)].items():
+            ladder = rising(-np.log10([flawless[(*of, photons)][seed] for photons in doses]), np.ones(len(doses)))
             x, value = np.log10(doses), -np.log10(error)
             if value <= ladder[0]:
                 beyond = True
