@@ -14,7 +14,7 @@ from ptycho.errors import DataError
 from ptycho.files import user_cache
 from ptycho.scans import formats, star
 from ptycho.scans.archive import naming
-from ptycho.scans.dose import at_dose, deviance, normalise
+from ptycho.scans.dose import at_dose, background_of, deviance, normalise
 from ptycho.scans.faults import DOUBTFUL, Fault, ready
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.simulated import Acquisition
@@ -200,18 +200,12 @@ def guard(data: RawData, seed: int) -> NDArray[np.bool_]:
 
 def under(probe: NDArray[np.complex64], data: RawData, counts: NDArray[np.int64]) -> RawData:
     """A measured scan and its counts in the units of `normalise`, with a probe in place of its own."""
-    kept = ("objectGuess", "mask", "background", "pixel_size", "energy", "voltage", "step")
-    return replace(normalise(counts, data.xcoords, data.ycoords, probe), **{n: getattr(data, n) for n in kept})
+    names = ("objectGuess", "mask", "background", "pixel_size", "energy", "voltage", "step")
+    kept = {name: getattr(data, name) for name in names}
+    return replace(normalise(counts, data.xcoords, data.ycoords, probe, background_of(data)), **kept)
 
 
-def fit_all(
-    data: RawData,
-    modes: int,
-    curvatures: tuple[float, ...],
-    seed: int,
-    *,
-    rough: float = 0.0,
-) -> "DirectFit":
+def fit_all(data: RawData, modes: int, curvatures: tuple[float, ...], seed: int, *, rough: float = 0.0) -> "DirectFit":
     """The fit of object and probe to all photons of a scan, or of a part of it: ``direct.fit`` has the parameters.
 
     A small scan takes few patterns a step, so that each pass has steps enough. Raises TrainingError if it diverged.

@@ -57,7 +57,7 @@ def thin_to_dose(data: RawData, nphotons: float, rng: np.random.Generator) -> Ra
     that, DataError if its counts are not known.
     """
     counts = data.counts()
-    mean = counts.sum() / len(counts)
+    mean = _photons(data, counts)
     if mean < nphotons <= SAME_DOSE * mean:
         return data
     if not 0 < nphotons <= mean:
@@ -81,7 +81,8 @@ def thin_each(data: RawData, shares: NDArray[np.float64], rng: np.random.Generat
     kept = data.subset(shares > 0)
     before = kept.counts()
     counts = rng.binomial(before, shares[shares > 0][:, np.newaxis, np.newaxis])
-    return _with_counts(kept, counts, counts.sum() / before.sum(), counts.sum() / len(counts))
+    fraction = counts.sum() / before.sum()
+    return _with_counts(kept, counts, fraction, fraction * _photons(kept, before))
 
 
 def split(data: RawData, share: float, rng: np.random.Generator) -> tuple[RawData, RawData]:
@@ -112,10 +113,24 @@ def _with_counts(data: RawData, counts: NDArray[np.int64], fraction: float, npho
 
 def measured_dose(data: RawData, probe: NDArray[np.complexfloating]) -> Dose:
     """Return the dose that the counts of a scan amount to, on its valid pixels. DataError if they are not known."""
-    total = float(data.counts().sum())
+    photons = _photons(data, data.counts())
     area = illuminated_area(data.xcoords, data.ycoords, probe)
-    valid = data.N**2 if data.mask is None else int(np.count_nonzero(data.mask))
-    return Dose(total / len(data), total / (len(data) * valid), total / area)
+    return Dose(photons, photons / _valid(data), photons * len(data) / area)
+
+
+def _photons(data: RawData, counts: NDArray[np.int64]) -> float:
+    """The mean of a pattern's `counts` (M, N, N), less the background that is known."""
+    return float(counts.sum() / len(counts)) - background_of(data)
+
+
+def background_of(data: RawData) -> float:
+    """The counts of a pattern that its known background makes, on the valid pixels."""
+    return (data.background or 0.0) * _valid(data)
+
+
+def _valid(data: RawData) -> int:
+    """Detector pixels that are to be believed."""
+    return data.N**2 if data.mask is None else int(np.count_nonzero(data.mask))
 
 
 def tolerance(counted: float) -> float:
@@ -126,7 +141,7 @@ def tolerance(counted: float) -> float:
 def mean_photons(scan: Scan) -> float | None:
     """The mean of a pattern's photons on the valid pixels, reading a batch at a time; None where counts are not known.
 
-    What cannot be a count is zero. Raises DataError for patterns that cannot be read.
+    What cannot be a count is zero, a known background is taken off. Raises DataError for patterns that cannot be read.
     """
     if scan.patterns is None or len(scan.patterns.shape) != 3 or not len(scan.patterns):
         return None
@@ -139,23 +154,30 @@ def mean_photons(scan: Scan) -> float | None:
         if values.dtype.kind == "f" and (values != np.rint(values)).any(where=valid):
             return None
         total += float(values.sum(where=valid, dtype=np.float64))
-    return total / len(scan.patterns)
+    mask, (H, W) = scan.mask, scan.patterns.shape[1:]
+    pixels = np.count_nonzero(mask) if mask is not None and mask.shape == (H, W) else H * W
+    return total / len(scan.patterns) - (scan.background or 0.0) * pixels
 
 
 def normalise(
-    counts: NDArray[np.number], x: NDArray[np.float64], y: NDArray[np.float64], probe: NDArray[np.complexfloating]
+    counts: NDArray[np.number],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    probe: NDArray[np.complexfloating],
+    background: float = 0.0,
 ) -> RawData:
     """Bring a measured scan to the units of a simulated one: object and probe of order one, the photons in one scale s.
 
     `counts` (M, N, N) with the zero frequency at N//2, `x`, `y` (M,) pixels, `probe` (N, N) or (L, N, N) in any unit.
     The probe is scaled: the mean of |P|^2 over the square holding 99.99 % of it is one. s is such that an object of
-    |O| = 1 gives the mean counts: s^2 sum |P|^2 = nphotons. Raises DataError for counts, positions or a probe that
-    break the contract, or a scan without a photon.
+    |O| = 1 gives the mean counts, less `background` counts a pattern: s^2 sum |P|^2 = nphotons. Raises DataError for
+    counts, positions or a probe that break the contract, or a scan without a photon.
     """
     counts = as_counts(counts)
-    nphotons = float(counts.sum() / max(1, len(counts)))
+    nphotons = float(counts.sum() / max(1, len(counts))) - background
     if not nphotons > 0:
-        raise DataError(f"counts of shape {counts.shape} hold no photon; expected a mean > 0 per pattern")
+        beyond = f" beyond the background of {background:.6g} a pattern" if background else ""
+        raise DataError(f"counts of shape {counts.shape} hold no photon{beyond}; expected a mean > 0 per pattern")
     energy = float(np.square(np.abs(probe), dtype=np.float64).sum())
     try:
         n = support_size(probe)

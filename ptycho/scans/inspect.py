@@ -151,8 +151,9 @@ def _of_positions(
     values["overlap"] = f"{share:.0%}: step {step:.3g}, {whose} {diameter:.3g} object pixels across"
     counted = found is not None and (found.whole or scan.intensity_scale is not None)
     if found is not None and counted and not refused & {"patterns", "mask"}:
-        each, lit = found.totals.mean(), photons.illuminated_area(*places, probe) / len(scan.x)
-        words = f"{each:.4g} per pattern, {each / found.valid.sum():.4g} per detector pixel"
+        pixels, lit = found.valid.sum(), photons.illuminated_area(*places, probe) / len(scan.x)
+        each = found.totals.mean() - (scan.background or 0.0) * pixels
+        words = f"{each:.4g} per pattern, {each / pixels:.4g} per detector pixel"
         values["dose"] = f"{scan.particle}: {words}, {each / lit:.4g} per object pixel"
         felt = exposure.of_known(scan, scan.pixel, lit, material)
         if (dose := felt.on_sample(each)) is not None:
@@ -169,6 +170,7 @@ def _of_geometry(scan: Scan, found: Statistics | None, lit: bool) -> dict[str, s
         "semi-angle": scan.semi_angle and f"{scan.semi_angle * 1e3:.5g} mrad",
         "defocus": scan.defocus is not None and f"{scan.defocus:.5g} m",
         "step": scan.step and f"{scan.step[0]:.5g} m between rows, {scan.step[1]:.5g} m between columns",
+        "background": scan.background and f"{scan.background:.4g} {scan.particle} per detector pixel",
         "distance": scan.distance and f"{scan.distance:.5g} m",
         "detector": ", ".join(f"pixels of {side:.5g} {unit}" for unit, side in sides.items() if side),
         "object": scan.pixel and f"pixels of {scan.pixel:.5g} m",

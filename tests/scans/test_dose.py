@@ -310,6 +310,29 @@ def test_normalise_gives_the_measured_scan_the_units_of_a_simulation(unit, modes
     assert chi_square == pytest.approx(1, abs=0.15)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_known_background_is_no_dose(masked):
+    rng, N, b, light = np.random.default_rng(0), 32, 3.0, 2e4
+    data = scan(light, N=N)
+    mask = np.ones((N, N), bool)
+    mask[: N // 4] = not masked
+    kept = float(data.counts().sum(where=mask)) / len(data)  # of the light, on pixels that are believed
+    counts = (data.counts() + rng.poisson(b, data.diff3d.shape)) * mask
+    s = float(data.intensity_scale)
+    lit = replace(data, diff3d=(np.sqrt(counts) / s).astype(np.float32), mask=mask, background=b, nphotons=kept)
+    chance = 5 * np.sqrt(kept / len(data) + b * N**2 / len(data))
+    found = measured_dose(lit, data.probeGuess)
+    assert found.per_pattern == pytest.approx(kept, abs=chance)
+    assert found.per_detector_pixel == pytest.approx(kept / mask.sum(), abs=chance / mask.sum())
+    told = normalise(counts, data.xcoords, data.ycoords, data.probeGuess, b * mask.sum())
+    assert told.nphotons == pytest.approx(kept, abs=chance)
+    thinned = thin_to_dose(lit, 5e3, rng)
+    assert thinned.background == pytest.approx(b * 5e3 / kept, rel=1e-2)
+    assert measured_dose(thinned, data.probeGuess).per_pattern == pytest.approx(5e3, rel=0.02)
+    with pytest.raises(DataError, match="hold no photon beyond the background"):
+        normalise(counts, data.xcoords, data.ycoords, data.probeGuess, 1e6)
+
+
 def test_normalise_refuses():
     counts, x, probe = np.ones((3, 16, 16), int), np.full(3, 20.0), np.ones((16, 16), complex)
     for arguments, message in (

@@ -98,6 +98,16 @@ PLANTED = {
     "a gain of 12 in bright light": (lambda: changed(lambda n: 12 * n, dose=3e8), REFUSED, "is a multiple of 12"),
     "an offset": (lambda: changed(lambda n: n + 40), REFUSED, "no value is below 40: an offset"),
     "background": (lambda: changed(lambda n: n + rng.poisson(1.0, n.shape)), DOUBTFUL, "lie evenly"),
+    "a background of which half is told": (
+        lambda: replace(changed(lambda n: n + rng.poisson(1.0, n.shape)), background=0.5),
+        DOUBTFUL,
+        "photons a pixel lie evenly",
+    ),
+    "a background that is told too high": (
+        lambda: replace(changed(lambda n: n + rng.poisson(1.0, n.shape)), background=1.5),
+        REFUSED,
+        "background: 1.5 photons a pixel, and the dimmest pixels hold ",
+    ),
     "a dark frame": (
         lambda: replace(changed(lambda n: n + 40), dark=np.full((N, N), 40.0)),
         MENDED,
@@ -288,6 +298,11 @@ def test_what_lies_outside_the_mask_is_unread():
         for name in ("mean", "variance", "high", "totals", "least", "bad", "divisor", "whole"):
             assert np.array_equal(getattr(found, name), getattr(expected, name)), name
         assert told_of(replace(good, patterns=np.where(good.mask, good.patterns, value).astype(dtype))) == []
+
+
+def test_a_background_that_the_scan_tells_is_no_fault():
+    lit = changed(lambda n: n + rng.poisson(1.0, n.shape))
+    assert told_of(replace(lit, background=1.0)) == []
 
 
 def test_equal_masks_of_all_frames_are_one():

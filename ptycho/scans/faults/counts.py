@@ -102,11 +102,15 @@ EVEN, LITTLE = 0.05, 0.02
 
 
 def of_background(scan: Scan, found: Statistics, seen: NDArray[np.bool_]) -> Iterator[Fault]:
-    """Light that lies evenly over the dimmest third of the pixels."""
+    """Light that lies evenly over the dimmest third of the pixels, beyond a background that the scan tells."""
     mean, M = found.mean[seen], len(found.totals)
     dimmest = mean[mean <= np.quantile(mean, 0.3)]
-    level = dimmest.mean()
-    counting = level * found.unit / M
+    counting, known = dimmest.mean() * found.unit / M, (scan.background or 0.0) * found.unit
+    level = dimmest.mean() - known
+    if level < -5 * np.sqrt(known * found.unit / M):
+        here = f"the dimmest pixels hold {dimmest.mean() / found.unit:.3g}; expected no more than that"
+        yield Fault("background", f"{scan.background:g} {scan.particle} a pixel, and {here}")
+        return
     if level * M < 25 * found.unit or level * mean.size < LITTLE * mean.sum():
         return
     if dimmest.var() - counting > (EVEN * level) ** 2:
@@ -118,7 +122,7 @@ def of_background(scan: Scan, found: Statistics, seen: NDArray[np.bool_]) -> Ite
         share = level * mean.size / mean.sum()
         told = f"{level / found.unit:.3g} {scan.particle} a pixel lie evenly where the least light is"
         told += f", {share:.0%} of all"
-        yield Fault("patterns", f"{told}: background; take it off, or record less", DOUBTFUL)
+        yield Fault("patterns", f"{told}: background; tell it in a map, or record less", DOUBTFUL)
 
 
 NEIGHBOURS = 4

@@ -16,6 +16,8 @@ VARIABLE or STRUCTURE/FIELD.
                         detector_pixel, pixel_size, voltage, semi_angle, defocus, detector_angle, detector_frequency
     gain: 12.5          detector units for one photon or electron, or {from: entry/gain}. Intensities are divided by it
                         and rounded to counts
+    background: 0.25    photons a pixel that are known to be counted beside those of the scan: scattered light, or the
+                        variance of readout noise about a pedestal of that height; or {from: entry/background}
     probe: entry/probe  complex, (N, N) or (L, N, N). Likewise object, (H, W), whose place is unknown, and dark, (H, W)
     mask: {from: entry/mask, valid: 0}
                         (H, W). Without `valid`, what is not 0 is valid
@@ -55,6 +57,7 @@ QUANTITIES = {
     "detector_angle": "angle",
     "detector_frequency": "frequency",
     "gain": "number",
+    "background": "number",
 }
 """The numbers of a map, and the kinds of their units."""
 ARRAYS = ("probe", "object", "dark")
@@ -117,6 +120,8 @@ def read(path: Path, told: Map, known: Scan | None) -> Scan:
                 changes[name] = _number(path, name, told[name], kind)
         if not changes.get("gain", 1) > 0 or ("gain" in changes and changes.get("amplitude", known.amplitude)):
             raise DataError(f"gain is {changes['gain']:g}; expected a number > 0, of patterns that are intensity")
+        if not changes.get("background", 1) > 0:
+            raise DataError(f"background is {changes['background']:g}; expected a number > 0")
         if (wavelength := changes.pop("wavelength", None)) is not None:
             changes["energy"] = PLANCK_LIGHT / wavelength
         for name in ARRAYS:

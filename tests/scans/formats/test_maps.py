@@ -161,7 +161,26 @@ def test_signs_rows_and_pixels_of_positions(tmp_path):
     assert np.array_equal(scan.x, foreign.LEFT) and np.array_equal(scan.y, foreign.TOP)
 
 
+@pytest.mark.parametrize("told", ["0.25", "{from: level}"])
+def test_a_map_tells_a_background(told, tmp_path, capsys):
+    path = tmp_path / "scan.npz"
+    np.savez(path, frames=foreign.COUNTS, x=foreign.LEFT, y=foreign.TOP, level=np.float32(0.25))
+    (tmp_path / "scan.npz.map.yaml").write_text(
+        "patterns: {from: frames, axes: frame row column}\n"
+        f"x: {{from: x, unit: pixels}}\ny: {{from: y, unit: pixels}}\nbackground: {told}\n"
+    )
+    assert formats.read(path).background == 0.25
+    data = formats.load(path)
+    assert data.background == 0.25 and np.array_equal(data.counts(), foreign.COUNTS)
+    main(["inspect", str(path)])
+    assert "background 0.25 photons per detector pixel" in capsys.readouterr().out
+    assert main(["convert", str(path), str(tmp_path / "out.npz")]) == 0
+    assert formats.load(tmp_path / "out.npz").background == 0.25
+
+
 WRONG = [
+    ("background: -1", "background is -1; expected a number > 0"),
+    ("background: 1 photon", "background is '1 photon'; expected {from, unit}, or a number"),
     ("pattern: {from: scan/frames}", "'pattern' is no part of a map; expected some of patterns, x, y"),
     ("patterns: {from: scan/frames, order: C}", "patterns has 'order'; expected from, axes, kind"),
     ("patterns: {from: scan/images, axes: frame row column}", "there is no array scan/images; found scan/"),
