@@ -16,7 +16,7 @@ from ptycho.physics import optics, probes
 from ptycho.physics.losses import DiffractionLoss
 from ptycho.reconstruct.positions import Placement, corners
 from ptycho.scans.rawdata import RawData
-from ptycho.scans.reconstruction import Reconstruction
+from ptycho.scans.reconstruction import Reconstruction, reached
 
 Watch = Callable[[range], Iterable[int]]
 RATES = {"object": 1.0, "probe": 0.1, "shift": 3.0, "strain": 0.5, "bend": 1.0}
@@ -103,7 +103,7 @@ def fit(
     for y, x in np.rint(corner - placement.origin).astype(int):
         coverage[y : y + n, x : x + n] += light
     coverage = coverage.astype(np.float32)
-    O = np.where(coverage > 1e-6 * coverage.max(), O, 1).astype(np.complex64)
+    O = np.where(reached(coverage), O, 1).astype(np.complex64)
     return DirectFit(Reconstruction(O, coverage, placement.origin), probe, history)
 
 

@@ -12,7 +12,7 @@ from ptycho.cores import spread
 from ptycho.physics import optics, probes
 from ptycho.reconstruct.groups import Groups
 from ptycho.reconstruct.networks.layers import offsets_from_relative, uses_xla
-from ptycho.scans.reconstruction import Reconstruction
+from ptycho.scans.reconstruction import Reconstruction, reached
 
 BATCH = 8  # groups of a batch of inference: more leave the processor's cache (64 took a quarter longer)
 SWEEPS = 3  # times that every group's phase is turned to the average of all, after the first, sequential alignment
@@ -65,7 +65,7 @@ def stitch(objects: NDArray[np.complex64], groups: Groups, probe: NDArray[np.com
     coverage = np.zeros(shape)
     for weight, place in zip(weights, places, strict=True):
         coverage[place] += weight
-    seen = coverage > 1e-6 * coverage.max()
+    seen = reached(coverage)
     stitched = np.where(seen, total / np.where(seen, coverage, 1), 1).astype(np.complex64)
     return Reconstruction(stitched, np.where(seen, coverage, 0).astype(np.float32), origin.astype(np.float64))
 

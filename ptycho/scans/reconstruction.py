@@ -14,7 +14,7 @@ from ptycho.config import PARTS
 from ptycho.errors import DataError
 
 FIELDS = {"object": np.complex64, "coverage": np.float32, "origin_yx": np.float64}
-LIT = 0.1
+LIT, FAINTEST = 0.1, 1e-6
 SPLITS = {"train": "training scan", "heldout": "held-out scan"}
 """What the splits of a study are called in words."""
 
@@ -42,6 +42,11 @@ class Reconstruction:
     def lit(self) -> np.ndarray:
         """(H, W) bool: the pixels that got at least LIT of the typical light."""
         return self.coverage > LIT * np.median(self.coverage[self.coverage > 0])
+
+
+def reached(coverage: np.ndarray) -> np.ndarray:
+    """(H, W) bool: the pixels of a ``coverage`` that light fell on. Elsewhere an object is 1, empty space."""
+    return coverage > FAINTEST * coverage.max()
 
 
 def save_reconstructions(path: str | os.PathLike[str], parts: Mapping[str, Reconstruction]) -> None:

@@ -61,7 +61,7 @@ def mean_curves(out: Path, entries: Sequence[Mapping[str, Any]]) -> Curves:
         return _kept_curves(out / f"{layout.CURVES}.csv", contrast_of(out, entries))
     if not contrasts:
         raise ValueError(f"no arm has an FRC curve: {'; '.join(faults) or 'no arm has numbers'}")
-    contrast = max(set(contrasts), key=contrasts.count)
+    contrast = most_frequent(contrasts)
     means = []
     for key in sorted(members, key=lambda key: (key[0][0] == DIRECT, key[0][1] == "heldout", key[2])):
         frequency = max((np.asarray(one["frequency"], np.float64) for one in members[key]), key=len)
@@ -79,9 +79,14 @@ def contrast_of(out: Path, entries: Sequence[Mapping[str, Any]]) -> str:
     """
     told = [json_if_any(out / str(entry["name"]) / layout.FRC).get("contrast") for entry in entries]
     if known := [contrast for contrast in told if contrast is not None]:
-        return str(max(set(known), key=known.count))
+        return most_frequent(known)
     parts = [entry[part] for entry in entries for part in PARTS if entry.get(part) is not None]
     return "phase" if any(part["phase_pearson"] is not None for part in parts) else "amplitude"
+
+
+def most_frequent(contrasts: Sequence[str]) -> str:
+    """The contrast of most arms; of equally many, the first in the alphabet."""
+    return max(sorted(set(contrasts)), key=contrasts.count)
 
 
 def _kept_curves(table: Path, contrast: str) -> Curves:

@@ -17,7 +17,7 @@ from ptycho.reconstruct.networks.denoiser import Trained, loss_of
 from ptycho.reconstruct.whole import total_variation
 from ptycho.reconstruct.whole.splits import Fitted, Judge, Splits, fit
 from ptycho.scans.rawdata import RawData
-from ptycho.scans.reconstruction import Reconstruction
+from ptycho.scans.reconstruction import Reconstruction, reached
 
 STEPS_PER_EPOCH, BATCH = 25, 400
 """Steps of an epoch, and the patterns that judge a step, at most."""
@@ -106,7 +106,7 @@ def denoise(denoiser: keras.Model, fitted: Fitted) -> Reconstruction:
     """What a trained denoiser makes of the fit to a scan's photons; one where no light fell."""
     O = denoiser(inputs(fitted))[0].numpy()
     found = fitted.found
-    return replace(found, object=np.where(found.coverage > 1e-6 * found.coverage.max(), O, 1).astype(np.complex64))
+    return replace(found, object=np.where(reached(found.coverage), O, 1).astype(np.complex64))
 
 
 def reconstruct(denoiser: keras.Model, data: RawData, seed: int) -> Reconstruction:

@@ -34,7 +34,7 @@ FORMATS: tuple[ModuleType, ...] = (
 that recognises a file reads it. One of named arrays has ARRAYS, the names that tell it. One that can be written has
 SUFFIXES, HOLDS and write(path, scan). One whose scans lie in several files has partners(path)."""
 CONTENTS: dict[str, tuple[str, ...]] = {
-    **{name: (name,) for name in ("patterns", "positions", "probe", "object", "mask")},
+    **{name: (name,) for name in ("patterns", "positions", "probe", "object", "mask", "background")},
     "positions": ("x", "y", "x_start", "y_start", "object_center", "indices"),
 }
 """What can be dropped, and its fields in a Scan; the first tells whether it is there."""

@@ -19,7 +19,7 @@ from ptycho.scans.rawdata import KEYS, PATTERN_KEYS, SCALARS
 
 NAME, SUFFIXES = "npz", (".npz",)
 LINES = {"x": "xcoords", "y": "ycoords", "x_start": "xcoords_start", "y_start": "ycoords_start"}
-HOLDS = frozenset({"patterns", "positions", "probe", "object", "mask"})
+HOLDS = frozenset({"patterns", "positions", "probe", "object", "mask", "background"})
 ARRAYS = (PATTERN_KEYS[0], "xcoords", "ycoords", "probeGuess")
 KINDS = {"probeGuess": "fc", "objectGuess": "fc", "mask": "biu", "scan_index": "iu"}
 

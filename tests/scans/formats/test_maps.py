@@ -176,6 +176,8 @@ def test_a_map_tells_a_background(told, tmp_path, capsys):
     assert "background 0.25 photons per detector pixel" in capsys.readouterr().out
     assert main(["convert", str(path), str(tmp_path / "out.npz")]) == 0
     assert formats.load(tmp_path / "out.npz").background == 0.25
+    assert main(["convert", str(path), str(tmp_path / "out.ptyd")]) == 2
+    assert "cannot hold background; name them after --drop" in capsys.readouterr().err
 
 
 WRONG = [
