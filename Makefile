@@ -91,7 +91,7 @@ NBVAL = $(PYTHON) -m pytest -o addopts= -o filterwarnings=default --rootdir=. -p
 ## render reports/regression, the miniature study of `make nbval`, anew
 regression: $(ENVIRONMENT)
 	@$(PYTHON) -m ptycho clean reports/regression
-	@$(PYTHON) -m ptycho study OUT=reports/regression NEPOCHS=2 N_TRAIN=200 N_TEST=100
+	@$(PYTHON) -m ptycho study OUT=reports/regression NEPOCHS=2 N_TRAIN=200 N_TEST=100 JOBS=1
 
 ## run good and wrong scans through the tests of a measured scan's reference, into reports/calibration: an hour
 calibration: $(ENVIRONMENT)

@@ -237,7 +237,7 @@ def targets() -> list[list[str]]:
         "training, groups/s": "training, N=64, gridsize 2 (groups/s)",
         "inference, patterns/s": "inference, N=64, gridsize 2 (patterns/s)",
         "direct, patterns/s": "`direct`, N=64 (patterns/s)",
-        "make study, s": "`make study NEPOCHS=5`, two arms at a time (s)",
+        "make study, s": "`make study NEPOCHS=5` with held-out scans of 1000 positions (s)",
         "a notebook that imports what an arm needs, s": "a notebook that imports what an arm needs (s)",
         "import ptycho, s": "`import ptycho` (s)",
     }

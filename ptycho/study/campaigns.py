@@ -21,7 +21,7 @@ HOW = {
     "SEEDS": "of a sweep: seeds, one study each",
     "RATES": "of `rates`: the learning rates that are tried",
     "OUT": "the folder of what is made",
-    "JOBS": "arms at a time, which share the cores; a sweep takes as many as there are cores",
+    "JOBS": "arms at a time, which share the cores and the memory; as many as there are cores",
     "ENGINE": "what runs the notebooks: local, this machine, or dask, a running dask.distributed cluster",
     "SCHEDULER": "address of the dask cluster's scheduler, e.g. tcp://10.0.0.1:8786",
 }
@@ -45,7 +45,7 @@ class Campaign:
 
 
 CAMPAIGNS = {
-    "study": Campaign("run the dose study, or what is missing of it", {"OUT": "reports/dose-study", "JOBS": "1"}),
+    "study": Campaign("run the dose study, or what is missing of it", {"OUT": "reports/dose-study"}),
     "sweep": Campaign(
         "run every dose, loss and seed, or what is missing of them, and gather them in one report",
         {
@@ -138,8 +138,7 @@ def ask(target: str, given: Mapping[str, str]) -> Request:
     if target == "rates" and not words.get("METHODS", "").strip():
         words["METHODS"] = words.get("ARCH", "").strip() or default_architecture(words["SCAN"])
     config = StudyConfig.from_strings({name: word for name, word in words.items() if name in PARAMETERS})
-    # a study takes one arm at a time, on a cluster as many as it has threads
-    jobs = (given if scheduler else words).get("JOBS", "").strip()
+    jobs = words.get("JOBS", "").strip()
     require(not jobs or (jobs.isdecimal() and int(jobs) >= 1), "JOBS", jobs, "an integer >= 1")
     out = folder(words["OUT"])
     seeds = () if target == "study" else _seeds(words["SEEDS"])

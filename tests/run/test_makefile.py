@@ -15,6 +15,7 @@ import pytest
 from standins import ROOT, checkout, environment, with_site
 
 from ptycho.__main__ import main
+from ptycho.cores import usable_cores
 from ptycho.study.campaigns import CAMPAIGNS, HOW, ask
 from ptycho.study.config import PARAMETERS, StudyConfig
 
@@ -51,7 +52,7 @@ def test_help_lists_every_target_and_every_variable_with_its_default():
     for target in TARGETS:
         assert re.search(rf"^  make {target} +\w", done.stdout, re.MULTILINE), target
     defaults = {"NEPOCHS": "5", "N": "64", "DOSES": "1e9 1e4", "METHODS": "unrolled direct", "LEARNING_RATE": ""}
-    defaults |= {"SEEDS": "1 2 3 4 5", "OUT": "reports/dose-study", "JOBS": "1", "ENGINE": "", "POSITIONS": "given"}
+    defaults |= {"SEEDS": "1 2 3 4 5", "OUT": "reports/dose-study", "JOBS": "", "ENGINE": "", "POSITIONS": "given"}
     for name, default in defaults.items():
         assert re.search(rf"^  {name} +{re.escape(default)} +\w", done.stdout, re.MULTILINE), name
     assert set(re.findall(r"^  ([A-Z_]+) ", done.stdout, re.MULTILINE)) == {*PARAMETERS, *HOW}
@@ -321,7 +322,9 @@ def test_clean_leaves_what_a_study_did_not_make(root):
     assert done.returncode == 0 and os.listdir(out) == ["notes.txt"]
 
 
-@pytest.mark.parametrize(("words", "threads"), [(("JOBS=2",), 2), (("-j2",), 2), (("-j8",), 4), ((), 1), (("-j",), 4)])
+@pytest.mark.parametrize(
+    ("words", "threads"), [(("JOBS=2",), 2), (("-j2",), 2), (("-j8",), 4), ((), min(usable_cores(), 4)), (("-j",), 4)]
+)
 def test_arms_share_the_cores(root, words, threads):
     done = make("-n", "study", *words, cwd=root)
     assert set(re.findall(r"--jobs (\d+)$", done.stdout, re.MULTILINE)) == {str(threads)}, done.stdout

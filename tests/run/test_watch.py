@@ -274,7 +274,7 @@ def test_while_it_runs_the_status_tells_the_same_and_after_a_kill_the_next_run_s
     keep = "(folder / 'backup').mkdir(exist_ok=True); (folder / 'backup' / 'a1b2-2.weights.h5').touch()"
     work = f"{keep}; write_progress(folder, stage='training', epoch=2, nepochs=5, seconds_per_epoch=30.0)"
     hang = f"low_nll training {work}; open('here', 'w').close(); time.sleep(300)"
-    words = ("study", "LOSSES=nll", "OUT=out")
+    words = ("study", "LOSSES=nll", "OUT=out", "JOBS=1")
     command, quiet = ["make", *words], {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
     with subprocess.Popen(command, cwd=root, env=environment(FAIL=hang), start_new_session=True, **quiet) as process:
         until = time.time() + 200
