@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -174,13 +175,20 @@ def published(doses: Sequence[str]) -> list[list[str]]:
 
 
 def arms(path: str, contrast: str, more: Callable[[dict], list[str]]) -> list[list[str]]:
-    """The arms of one study: their FRC50, collapsed where they resolve nothing, and what ``more`` tells of each."""
-    made = []
+    """The arms of one study: their FRC50, collapsed where they resolve nothing, and what ``more`` tells of each. Of a
+    measured scan no resolution is finer than that of its reference."""
+    made, most = [], finest(path)
     for arm in json.loads((REPORTS / path / "metrics.json").read_text())["arms"]:
         resolved = [arm[part][f"{contrast}_frc50"] for part in ("train", "heldout", "direct")]
-        cells = ["collapsed" if value is None else f"{value:.2f}" for value in resolved]
+        cells = ["collapsed" if value is None else f"{min(value, most):.2f}" for value in resolved]
         made.append([f"{arm['nphotons']:.2g}".replace("e+0", "e"), arm["loss"], *cells, *more(arm)])
     return made
+
+
+def finest(path: str) -> float:
+    """The frequency up to which two images from disjoint halves of a measured scan's positions agree; inf of others."""
+    trust = REPORTS / path / "data" / "trust.json"
+    return json.loads(trust.read_text())["finest"] if trust.exists() else math.inf
 
 
 def noise(arm: dict) -> list[str]:
@@ -462,6 +470,8 @@ def claims() -> dict[str, list[str]]:
             f"a network with `mse` needs {ratio(of(1e-2, 'mse', 'relative error'))} times the photons",
             f"in the table between {least:.2f} and {most:.2f} times as many",
             f"Without a network `anscombe` needs {fewest:.1f} to {largest:.1f} times as many",
+            f"It is trusted up to {finest('siemens-star-doses'):.2f} of Nyquist",
+            f"the two images agree up to {finest('siemens-star'):.2f} only",
         ],
     }
 

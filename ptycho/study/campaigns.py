@@ -65,7 +65,7 @@ CAMPAIGNS = {
     ),
     "conditions": Campaign(
         "run the ends of the dose-response for other objects, probes and scans",
-        {"OUT": "reports/conditions", "DOSES": "1e3 1e9", "SEEDS": "1 2 3"},
+        {"OUT": "reports/conditions", "DOSES": "1e3 1e9", "LOSSES": "nll mae", "SEEDS": "1 2 3"},
         {
             "lines": {},
             "grf": {"OBJECT": "grf"},
@@ -77,7 +77,7 @@ CAMPAIGNS = {
     ),
     "fluence": Campaign(
         "run the dose-response at N=64 and 128, against photons per pattern and per object pixel",
-        {"OUT": "reports/fluence", "DOSES": "1e3 1e4 1e5 1e6 1e7", "SEEDS": "1 2 3"},
+        {"OUT": "reports/fluence", "DOSES": "1e3 1e4 1e5 1e6 1e7", "LOSSES": "nll mae", "SEEDS": "1 2 3"},
         {"N-64": {"N": "64"}, "N-128": {"N": "128"}},
         ("fluence", "sweeps"),
     ),
