@@ -1,7 +1,7 @@
 """The arms of a study side by side: curves, the table, and a verdict in words that follows from the numbers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ptycho.scans.exposure import OF_PHOTONS, Exposure
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import SPLITS, load_reconstructions
 from ptycho.study import layout
-from ptycho.study.arms import exposure_of
+from ptycho.study.arms import claimed, exposure_of, trusted
 from ptycho.study.config import Arm
 from ptycho.study.status import unclaimed
 
@@ -54,11 +54,23 @@ class DoseRow:
 
 
 def read_compared(out: Path, arm: Arm) -> Compared:
-    """Read an arm's training scan and reconstructions, and judge them again. Raises DataError, naming the file, for one
+    """Read an arm's training scan and reconstructions, and judge them again. Of a measured scan, their resolution is no
+    finer than the reference lets one claim, and none where it is doubtful. Raises DataError, naming the file, for one
     that is missing or breaks its schema."""
     scan = RawData.load(out / layout.scan_file(arm.dose, "train"))
     found = load_reconstructions(out / arm.name / layout.RECONSTRUCTION)
-    return Compared(arm, scan, *(judge_object(found[part], scan) for part in ("train", "direct")))
+    judged = [judge_object(found[part], scan) for part in ("train", "direct")]
+    if (out / layout.TRUST).exists():
+        doubts, _, finest = trusted([out])
+        judged = [_claimed(one, None if doubts else finest) for one in judged]
+    return Compared(arm, scan, *judged)
+
+
+def _claimed(judged: Evaluation, finest: float | None) -> Evaluation:
+    def no_finer(value: float | None) -> float | None:
+        return None if value is None or finest is None else min(value, finest)
+
+    return replace(judged, amplitude_frc50=no_finer(judged.amplitude_frc50), phase_frc50=no_finer(judged.phase_frc50))
 
 
 def contrast_of(compared: Mapping[str, Compared]) -> str:
@@ -96,12 +108,13 @@ COLUMNS = {
 def arms_table(metrics: Mapping[str, Any]) -> Table:
     """The arms' numbers, one line an arm and part; without a resolution where the reference is doubtful."""
     rows, shown, told = [], [*COLUMNS], exposure_of(metrics["arms"])
+    found = claimed(metrics["arms"], metrics.get("finest", 1.0))
     if metrics.get("doubts"):
         shown = [name for name in COLUMNS if not name.endswith("frc50")]
-    for arm, part in product(metrics["arms"], PARTS):
+    for arm, part in product(found, PARTS):
         if numbers := arm.get(part):
             status = arm["status"] if part in SPLITS else "no network"
-            cells = [_claimed(numbers, name, metrics) for name in shown]
+            cells = [numbers.get(name) for name in shown]
             rows.append([arm["name"], part, told.dose(arm["nphotons"]), *cells, f" {status}"])
         else:
             rows.append([arm["name"], part, "", f"no numbers: {arm['status']}"])
@@ -110,22 +123,17 @@ def arms_table(metrics: Mapping[str, Any]) -> Table:
     return text_table(columns, rows)
 
 
-def _claimed(numbers: Mapping[str, Any] | None, name: str, metrics: Mapping[str, Any]) -> float | None:
-    """A part's number; a resolution no finer than the reference of a measured scan lets one claim."""
-    value = (numbers or {}).get(name)
-    return min(value, metrics.get("finest", 1.0)) if value is not None and name.endswith("frc50") else value
-
-
 def comparison_in_words(metrics: Mapping[str, Any], contrast: str) -> list[str]:
     """Sentences that follow from the numbers: per dose and scan which loss resolves more, and what stays open. None of
     these where the reference is doubtful."""
     if doubtful := unclaimed(metrics.get("doubts", ())):
         return doubtful
     sentences, told = [], exposure_of(metrics["arms"])
+    found = claimed(metrics["arms"], metrics.get("finest", 1.0))
     for nphotons in dict.fromkeys(arm["nphotons"] for arm in metrics["arms"]):
-        members = [arm for arm in metrics["arms"] if arm["nphotons"] == nphotons]
+        members = [arm for arm in found if arm["nphotons"] == nphotons]
         for split, words in SPLITS.items():
-            reached = {arm["loss"]: _claimed(arm.get(split), f"{contrast}_frc50", metrics) for arm in members}
+            reached = {arm["loss"]: (arm.get(split) or {}).get(f"{contrast}_frc50") for arm in members}
             sentences.append(f"At {told.words(nphotons)}, {words}: {_ranking(reached, contrast)}")
     return [
         *sentences,
@@ -176,8 +184,8 @@ def _ranking(reached: Mapping[str, float | None], contrast: str) -> str:
 def comparison_caption(metrics: Mapping[str, Any], contrast: str) -> str:
     """The six-panel figure in words, for those who cannot see it."""
     told = []
-    for arm in metrics["arms"]:
-        reached = None if metrics.get("doubts") else _claimed(arm.get("train"), f"{contrast}_frc50", metrics)
+    for arm in claimed(metrics["arms"], metrics.get("finest", 1.0)):
+        reached = None if metrics.get("doubts") else (arm.get("train") or {}).get(f"{contrast}_frc50")
         told.append(f"{arm['name']}: " + ("no resolution" if reached is None else f"FRC50 {reached:.2f} of Nyquist"))
     return (
         f"One row a dose: a diffraction pattern in log counts and the reconstruction of each loss. {'; '.join(told)}."

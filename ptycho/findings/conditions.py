@@ -14,6 +14,7 @@ from ptycho.files import read_json
 from ptycho.findings.response import spectra
 from ptycho.findings.response.dose_response import Difference, DoseResponse, dose_response_of, method_label
 from ptycho.study import layout, sweep
+from ptycho.study.arms import claimed
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ def read(out: str | os.PathLike[str], names: Sequence[str]) -> list[Condition]:
 def study_of(folder: str | os.PathLike[str]) -> DoseResponse:
     """What the sweep in `folder` came to, in the contrast that its object shows. Raises ValueError for a broken one,
     and ConfigError where there is none."""
-    entries = read_json(layout.made(folder, layout.ARMS, "`make sweep`, `make conditions` or `make fluence`"))["arms"]
+    gathered = read_json(layout.made(folder, layout.ARMS, "`make sweep`, `make conditions` or `make fluence`"))
+    entries = claimed(gathered["arms"], gathered.get("finest", 1.0))
     return dose_response_of(entries, f"{spectra.contrast_of(Path(folder), entries)}_frc50")
 
 

@@ -15,7 +15,7 @@ from ptycho.run.verdict import write_verdict
 from ptycho.scans.exposure import Exposure
 from ptycho.site import cells, curves, facts
 from ptycho.study import layout, plan, status, sweep
-from ptycho.study.arms import exposure_of
+from ptycho.study.arms import claimed, exposure_of
 from ptycho.study.campaigns import CAMPAIGNS
 from ptycho.study.config import Arm, arms
 from ptycho.study.layout import Stage
@@ -66,7 +66,8 @@ def of_sweep(out: Path) -> list[Page]:
     planned = sweep.planned(out)
     assert planned is not None
     verdict = _verdict(out)  # which collects the arms
-    entries = {entry["name"]: entry for entry in read_json(out / layout.ARMS)["arms"]}
+    gathered = read_json(out / layout.ARMS)
+    entries = {entry["name"]: entry for entry in claimed(gathered["arms"], gathered.get("finest", 1.0))}
     told = exposure_of(entries.values())
     stages = {stage.name: stage for stage in layout.sweep_stages(planned)}
     titles = {f"{layout.seed_folder(seed)}/{arm.name}": _title(arm, told) for seed, arm in sweep.members(planned)}

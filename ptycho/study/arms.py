@@ -188,6 +188,26 @@ def trusted(folders: Iterable[Path]) -> Trusted:
     return Trusted(list(dict.fromkeys(doubts)), list(dict.fromkeys(told)), finest)
 
 
+RESOLUTIONS = [f"{of}_{name}" for of in ("amplitude", "phase") for name in ("frc50", "first", "seventh")]
+"""The numbers of a part that tell a resolution."""
+
+
+def claimed(entries: Iterable[Any], finest: float) -> list[Any]:
+    """The arms without a resolution finer than `finest`, a fraction of Nyquist: of a measured scan, more than its
+    reference lets one claim."""
+
+    def no_finer(part: Mapping[str, Any]) -> dict[str, Any]:
+        finer = {name: finest for name in RESOLUTIONS if part.get(name) is not None and part[name] > finest}
+        return {**part, **finer}
+
+    return [
+        {name: no_finer(value) if name in PARTS and isinstance(value, dict) else value for name, value in arm.items()}
+        if isinstance(arm, dict)
+        else arm
+        for arm in entries
+    ]
+
+
 def collect(out: str | os.PathLike[str], names: Iterable[str], measured: bool = False) -> dict[str, Any]:
     """Return the content of `out`/metrics.json, put together from the metrics.json of each arm in `names`.
 

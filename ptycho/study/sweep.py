@@ -127,8 +127,8 @@ def collect(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
         asked = None if arm.asked is None else unit.nphotons(arm.asked)
         entry["nphotons"] = entry["nphotons"] or known.get(arm.dose, asked)
     found = [entry for _, entry in entries]
-    doubts = trusted(folder(out, seed) for seed in plan["seeds"]).doubts if plan["measured"] else []
-    content = {"schema": 1, "arms": found, "doubts": doubts}
+    told = trusted(folder(out, seed) for seed in plan["seeds"] if plan["measured"])
+    content = {"schema": 1, "arms": found, "doubts": told.doubts, "finest": told.finest}
     write_json_if_changed(out / layout.ARMS, content)
     return found
 

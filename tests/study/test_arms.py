@@ -1,6 +1,7 @@
 """What an arm leaves behind, and what the comparison makes of it: files, entries, table and verdict."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from ptycho.judge.parts import judge, judge_parts
 from ptycho.reconstruct import direct
 from ptycho.scans import simulated
 from ptycho.scans.reconstruction import PARTS, load_reconstructions, save_reconstructions
-from ptycho.study.arms import arm_entry, check_arm
+from ptycho.study.arms import arm_entry, check_arm, claimed
 from ptycho.study.config import Arm
 
 
@@ -166,6 +167,24 @@ def test_no_resolution_is_finer_than_the_reference_lets_one_claim():
     assert "nll 0.31 of Nyquist" in comparison.comparison_in_words(metrics, "amplitude")[0]
     assert "0.31" in comparison.arms_table(metrics) and "0.43" not in comparison.arms_table(metrics)
     assert "FRC50 0.31" in comparison.comparison_caption(metrics, "amplitude")
+
+
+def test_the_figure_of_a_measured_scan_tells_no_finer_resolution_either(study, tmp_path):
+    arm, trust = Arm("1e9", "nll"), tmp_path / "data" / "trust.json"
+    assert study[arm.name].network.amplitude_frc50 > 0.31
+    for doubts, expected, words in (([], 0.31, "FRC50 0.31"), (["misfit 0.4"], None, "FRC50 \N{EN DASH}")):
+        trust.write_text(json.dumps({"doubts": doubts, "told": [], "finest": 0.31}))
+        compared = {arm.name: comparison.read_compared(tmp_path, arm)}
+        assert compared[arm.name].network.amplitude_frc50 == compared[arm.name].direct.amplitude_frc50 == expected
+        figure = images.dose_comparison(comparison.dose_rows(compared))
+        assert any(words in axes.get_title() for axes in figure.axes)
+
+
+def test_the_arms_of_a_sweep_claim_no_finer_resolution():
+    arms = [entry("low_nll", "nll", 0.43), {"name": "low_mae", "status": "missing"}, "no entry"]
+    fine, *others = claimed(arms, 0.31)
+    assert {fine[part]["amplitude_frc50"] for part in PARTS} == {0.31} and fine["train"]["phase_frc50"] is None
+    assert others == arms[1:] and arms[0]["train"]["amplitude_frc50"] == 0.43 and claimed(arms, 1.0) == arms
 
 
 def test_of_a_doubtful_reference_no_resolution_is_said():
