@@ -13,7 +13,7 @@ from ptycho.scans.archive import naming
 from ptycho.scans.formats import contract, dectris, mapped, npy, objects, proposal
 from ptycho.scans.formats.containers import h5, npz
 from ptycho.scans.formats.electrons import emd, hspy, rosetta
-from ptycho.scans.formats.scan import ELECTRONS, Scan
+from ptycho.scans.formats.scan import MICROSCOPE, Scan
 from ptycho.scans.formats.xrays import (
     cxi,
     nexus,
@@ -161,7 +161,7 @@ def convert(
     with naming(target):
         kind.write(target, scan)
     kept = ("voltage", "step") if kind is contract else ()
-    lost = [name for name in ELECTRONS if getattr(scan, name) is not None and name not in kept]
+    lost = [name for name in MICROSCOPE if getattr(scan, name) is not None and name not in kept]
     settings = [name.replace("_", " ") for name in lost]
     left = [f"{', '.join(settings)}: only the object pixel that follows from them is kept"] if settings else []
     left += ["the dark frame, which is taken off the patterns"] if scan.dark is not None else []

@@ -14,7 +14,7 @@ from ptycho.scans import exposure
 from ptycho.scans.formats.stack import Derived, Frames, Stack, roots
 from ptycho.scans.rawdata import RawData
 
-ELECTRONS = ("voltage", "semi_angle", "defocus", "step", "detector_angle", "detector_frequency")
+MICROSCOPE = ("voltage", "semi_angle", "defocus", "step", "detector_angle", "detector_frequency")
 """The fields of a Scan that only an electron microscope has."""
 BATCH, BATCH_PIXELS = 64, 2**22  # patterns read at a time, at most, and their pixels
 
@@ -127,8 +127,8 @@ class Scan:
 
     @property
     def particle(self) -> str:
-        """What is counted: 'electrons' where the file has any of ELECTRONS, else 'photons'."""
-        return exposure.ELECTRONS if any(getattr(self, name) is not None for name in ELECTRONS) else exposure.PHOTONS
+        """What is counted: 'electrons' where the file has any of MICROSCOPE, else 'photons'."""
+        return exposure.ELECTRONS if any(getattr(self, name) is not None for name in MICROSCOPE) else exposure.PHOTONS
 
     def first_probe(self, mean: NDArray[np.floating]) -> tuple[NDArray[np.complexfloating], str]:
         """Of a scan without one, the probe (N, N) that a fit begins with for a mean pattern (N, N), and its name: that
