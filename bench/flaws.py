@@ -11,7 +11,8 @@ worked on side by side; the tables are whole after each seed of each flaw.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -40,10 +41,10 @@ Case = tuple[str, str, str, int]
 
 
 def cases() -> Iterator[Case]:
-    for method in LADDERS:
-        for seed in SEEDS:
-            yield from ((method, name, probe, seed) for probe, name in FLAWLESS.items())
-            yield from ((method, flaw, PROBES.get(flaw, "disk"), seed) for flaw in FLAWS if flaw != "none")
+    """Of one probe after the other, so that all seeds of the first are there early."""
+    for method, (probe, flawless), seed in product(LADDERS, FLAWLESS.items(), SEEDS):
+        names = (flaw for flaw in FLAWS if flaw != "none" and PROBES.get(flaw, "disk") == probe)
+        yield from ((method, name, probe, seed) for name in (flawless, *names))
 
 
 def arms_of(case: Case) -> list[dict[str, Any]]:
@@ -52,37 +53,37 @@ def arms_of(case: Case) -> list[dict[str, Any]]:
 
     method, name, probe, seed = case
     flaw, doses = ("none", LADDERS[method]) if name in FLAWLESS.values() else (name, FLAWED[method])
-    scan = simulated.simulate(N, POSITIONS, 1, seed, illumination=probe, flaw=flaw)["train"]
-    arm = fitted if method == DIRECT else trained
-    return [
-        arm(f"{name}/{dose}_{loss}/seed-{seed}", data, loss, seed)
-        for dose, data in ((dose, scan.expose(dose)) for dose in doses)
-        for loss in LOSSES
-    ]
+    ideal = simulated.simulate(N, POSITIONS, POSITIONS, seed, illumination=probe, flaw=flaw)
+    arm, made = fitted if method == DIRECT else trained, []
+    for dose in doses:
+        scans = {split: scan.expose(dose) for split, scan in ideal.items()}
+        made += [arm(f"{name}/{dose}_{loss}/seed-{seed}", scans, loss, seed) for loss in LOSSES]
+    return made
 
 
-def fitted(name: str, data: RawData, loss: str, seed: int) -> dict[str, Any]:
+def fitted(name: str, scans: Mapping[str, RawData], loss: str, seed: int) -> dict[str, Any]:
     """The arm of the fit without a network."""
     from ptycho.judge.parts import judge
     from ptycho.reconstruct import direct
     from ptycho.study.arms import arm_entry
 
+    data = scans["train"]
     found = direct.fit(data, loss, seed=seeds.derive(seed, "direct")).reconstruction
     return arm_entry(name, data, loss, seed, None, [], 0, {"direct": judge(found, data)})
 
 
-def trained(name: str, data: RawData, loss: str, seed: int) -> dict[str, Any]:
-    """The arm of a network that is trained on the scan and reconstructs it."""
-    from ptycho.judge.parts import judge
+def trained(name: str, scans: Mapping[str, RawData], loss: str, seed: int) -> dict[str, Any]:
+    """The arm of a network, which is trained on the one scan and reconstructs both."""
+    from ptycho.judge.parts import judge_parts
     from ptycho.reconstruct.arm import of_arm
     from ptycho.study.arms import arm_entry
 
     how = {"nepochs": EPOCHS, "learning_rate": LEARNING_RATES[NETWORK][loss], "gridsize": GRIDSIZE}
-    network = of_arm(NETWORK, {"train": data}, loss, seed, **how)
+    network = of_arm(NETWORK, scans, loss, seed, **how)
     with TemporaryDirectory() as folder:
         history = network.train(Path(folder), lambda progress: None)
-    judged = {"train": judge(network.reconstruct()["train"], data)}
-    return arm_entry(name, data, loss, seed, NETWORK, history, network.patterns, judged)
+    judged = judge_parts(network.reconstruct(), scans)
+    return arm_entry(name, scans["train"], loss, seed, NETWORK, history, network.patterns, judged)
 
 
 def tell(arms: Sequence[dict[str, Any]], folder: Path) -> None:
