@@ -311,8 +311,20 @@ def test_one_seed_supports_no_claim():
 
 def test_two_doses_far_apart_are_told():
     words = " ".join(verdict_in_words(dose_response_of([a for a in study() if a["nphotons"] in (1e2, 1e6)])))
-    assert "up to 4.0 decades apart: the factors rest on straight lines" in words
+    assert "4.0 decades apart: the factors rest on straight lines between them, up to 2 decades." in words
     assert "decades apart" not in " ".join(verdict_in_words(dose_response_of(study())))
+
+
+def test_no_factor_is_read_off_between_doses_that_lie_too_far_apart():
+    """Of 1e2 and 1e6 photons the curve of nll passes 0.5 of Nyquist somewhere, and nobody knows where."""
+    far = dose_response_of([a for a in study(needs=5.0) if a["nphotons"] in (1e2, 1e6)])
+    for factor in (one for one in (*far.factors, *far.others) if one.level in (0.5, 1e-3)):
+        assert factor.value is None and factor.doses == (None, None)
+        if factor.yardstick.name == "FRC50":
+            assert "between 100 photons per pattern and 1e+06, for no dose between them was measured" in factor.reason
+            assert factor.low <= 1e-4 and factor.high >= 1e4
+    near = dose_response_of([a for a in study(needs=5.0) if a["nphotons"] in (1e2, 1e4, 1e6)])
+    assert factors_of(near)[0.5].value == pytest.approx(5, rel=0.2)
 
 
 def test_the_verdict_names_dose_loss_factor_interval_and_seeds():

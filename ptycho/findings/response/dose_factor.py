@@ -38,6 +38,10 @@ OTHERS = (
 """Of the main comparison, and of those held beside it."""
 
 
+FARTHEST = 2.0
+"""Decades between neighbouring doses, at most, over which a straight line tells where a curve reaches a level."""
+
+
 @dataclass(frozen=True)
 class Factor:
     """How many times the photons of `reference` the loss `other` needs for the same `level` of a yardstick.
@@ -75,6 +79,7 @@ def factors(
     Both losses come from the same draws of seeds. A draw whose curve does not cross confines the factor on one side. A
     straight line from a dose where a seed leaps says nothing of when it begins to resolve (:func:`leaping`): a curve
     that crosses between such a dose and the next does so anywhere between the two; the factor has an interval alone.
+    The same holds between doses that lie farther apart than FARTHEST.
     """
     n = np.isfinite(tables).sum(axis=1)  # (2, doses), seeds
     if not n.any(axis=1).all():
@@ -82,10 +87,10 @@ def factors(
     least = int(n[n > 0].min())
     x = [np.log10(doses[own > 0]) for own in n]
     columns = [table[:, own > 0] for table, own in zip(tables, n, strict=True)]
-    leaps = [
-        np.zeros(len(at), bool) if yardstick.of_error else np.any(leaping(10**at, table), axis=0)
-        for at, table in zip(x, columns, strict=True)
-    ]
+    leaps = [np.append(np.diff(at) > FARTHEST + 1e-9, False) for at in x]
+    if not yardstick.of_error:
+        for k, table in enumerate(columns):
+            leaps[k] |= np.any(leaping(10 ** x[k], table), axis=0)
 
     def rising(curves: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
         return [isotonic(curve, own[own > 0]) for curve, own in zip(curves, n, strict=True)]
@@ -131,7 +136,7 @@ def _unknown(loss: str, wanted: str, low: NDArray[np.float64], high: NDArray[np.
         return f"{loss} does not reach {wanted} at any dose up to {exposure.words(float(10**low))}"
     if np.isinf(low):
         return f"{loss} does better than {wanted} already at {exposure.words(float(10**high))}"
-    return (
-        f"{loss} reaches {wanted} anywhere between {exposure.words(float(10**low))}, where a seed "
-        f"resolves nothing or leaps, and {exposure.dose(float(10**high)):.3g}"
-    )
+    first, last = exposure.words(float(10**low)), f"{exposure.dose(float(10**high)):.3g}"
+    if high - low > FARTHEST:
+        return f"{loss} reaches {wanted} anywhere between {first} and {last}, for no dose between them was measured"
+    return f"{loss} reaches {wanted} anywhere between {first}, where a seed resolves nothing or leaps, and {last}"

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from ptycho.findings.intervals import Interval, share_interval
 from ptycho.findings.response.arm_table import Method
-from ptycho.findings.response.dose_factor import FRC50, Factor
+from ptycho.findings.response.dose_factor import FARTHEST, FRC50, Factor
 from ptycho.findings.response.dose_response import Curve, Difference, DoseResponse, Point, method_label, methods_of
 from ptycho.scans.exposure import Exposure
 
@@ -35,9 +35,9 @@ def caveats(study: DoseResponse) -> list[str]:
     decades = [math.log10(point.nphotons) for point in study.curves[0].points]
     gap = max((b - a for a, b in pairwise(decades)), default=0.0)
     if study.factors and gap > 1:
-        sentences.append(
-            f"Neighbouring doses lie up to {gap:.1f} decades apart: the factors rest on straight lines between them."
-        )
+        beyond = f", up to {FARTHEST:g} decades" if gap > FARTHEST else ""
+        rest = f"the factors rest on straight lines between them{beyond}"
+        sentences.append(f"Neighbouring doses lie up to {gap:.1f} decades apart: {rest}.")
     if ranges := sorted({p.interval.level for c in study.curves for p in c.points if p.interval.is_range}):
         levels = " or ".join(f"{100 * level:.0f} %" for level in ranges)
         sentences.append(
