@@ -45,8 +45,11 @@ def test_what_the_results_say_of_the_sweep_without_a_table():
     assert "From 1e6 photons up, the networks of all four losses resolve the same, within 0.02 of Nyquist" in words
     for split in ("train", "heldout"):
         for dose in (1e6, 1e7, 1e9):
-            own = [float(row["frc50"]) for row in response if row["method"] == "unrolled" and row["split"] == split
-                   and float(row["nphotons"]) == dose]
+            own = [
+                float(row["frc50"])
+                for row in response
+                if row["method"] == "unrolled" and row["split"] == split and float(row["nphotons"]) == dose
+            ]
             assert len(own) == 4 and max(own) - min(own) < 0.02
     mae = [row for row in factors if (row["reference"], row["other"], row["yardstick"]) == ("nll", "mae", "FRC50")]
     assert "Ten lies in the ranges for 0.3" in words
@@ -87,8 +90,10 @@ def test_what_the_results_say_of_flaws_without_a_table():
     assert cost("background_known", 1e4) / cost("background", 1e4) == pytest.approx(1 / 3, rel=0.1)
     known, unknown = (f"{cost(flaw, 1e9):.2g}".replace("e+0", "e") for flaw in ("background_known", "background"))
     assert f"At 1e9 it costs a factor of {known}, and unknown {unknown}" in words
-    told = {flaw: readme.one(table, flaw=flaw, nphotons=1e4, loss="nll", yardstick="FRC50")["flawed"]
-            for flaw in ("readout", "readout_known")}
+    told = {
+        flaw: readme.one(table, flaw=flaw, nphotons=1e4, loss="nll", yardstick="FRC50")["flawed"]
+        for flaw in ("readout", "readout_known")
+    }
     assert f"`nll` resolves {float(told['readout_known']):.2f} of Nyquist at 1e4, and without it nothing" in words
     assert float(told["readout"]) == 0
     assert "`mae` loses less to most flaws" in words
@@ -125,3 +130,29 @@ def test_links_lead_to_files(name):
 
 def test_the_readme_is_a_screen_or_two():
     assert len(text_of(DOCUMENTS["README.md"]).encode()) <= 8192
+
+
+def test_what_the_results_say_of_conditions_without_a_table():
+    words = " ".join(text_of(DOCUMENTS["results.md"]).split())
+    table = readme.rows("conditions/conditions_mae.csv")
+    assert "At 1e9 photons the two losses resolve the same within 0.02 of Nyquist under every condition" in words
+    assert all(abs(float(row["difference"])) < 0.02 for row in table if float(row["nphotons"]) == 1e9)
+    at_1e3 = [row for row in table if float(row["nphotons"]) == 1e3]
+    assert "the fit without a network resolves more with `nll` under every condition" in words
+    assert all(float(row["low"]) > 0 for row in at_1e3 if row["method"] == "direct")
+    assert "a network resolves more with `nll` under every condition but one, on both scans" in words
+    unclear = {row["condition"] for row in at_1e3 if row["method"] == "unrolled" and float(row["low"]) <= 0}
+    assert "For the defocused probe the difference is not shown" in words and unclear == {"defocused"}
+    star = [
+        float(
+            readme.one(
+                readme.rows("conditions/siemens/dose_response.csv"),
+                method="unrolled",
+                split=split,
+                loss="mae",
+                nphotons=1e3,
+            )["frc50"]
+        )
+        for split in ("train", "heldout")
+    ]
+    assert "it is only 0.04 there" in words and {f"{value:.2f}" for value in star} == {"0.04"}
