@@ -10,18 +10,32 @@ import pytest
 from ptycho.config import PARTS
 
 ROOT = Path(__file__).parents[2]
-TOLERANCES = {
-    "amplitude_frc50": {"abs": 0.03},
-    "phase_frc50": {"abs": 0.03},
-    "amplitude_psnr_db": {"abs": 0.06},
-    "amplitude_ssim": {"abs": 0.02},
-    "amplitude_pearson": {"abs": 0.02},
-    "phase_pearson": {"abs": 0.02},
-    "relative_mse": {"rel": 0.1},
-    "photon_bound": {"rel": 0.01},
-    "deviance": {"rel": 0.012},
+SPREAD = {
+    # by what made the image, and the dose: FRC50, PSNR (dB), SSIM, r; relative: error, deviance
+    ("network", "high"): (0.0033, 0.37, 0.0136, 0.0041, 0.089, 0.48),
+    ("network", "low"): (0.063, 0.19, 0.0107, 0.0139, 0.033, 0.079),
+    ("fit", "high"): (0.0108, 0.126, 0.0019, 0.0005, 0.030, 0.093),
+    ("fit", "low"): (0.0003, 0.0003, 0.0003, 0.0003, 0.0003, 0.0003),
 }
-"""How far apart two processors may be: three times what was seen of PSNR and deviance, 0.02 dB and 0.4 %."""
+"""How far apart the numbers of an arm were on four instruction sets of a processor: AVX-512, AVX2, AVX, SSE4.2. The steps
+of an optimiser make the last digits of a sum into whole ones where photons are many, and of a short training at any
+dose; a fit to few photons comes out the same to four digits everywhere, so that is where a change of the physics or of a
+loss cannot hide. Twice as far is allowed."""
+
+
+def tolerances(part: str, name: str) -> dict[str, dict[str, float]]:
+    """{metric: tolerance, as pytest.approx takes it} for a part of an arm."""
+    kind = "fit" if part.startswith("direct") else "network"
+    frc50, psnr, ssim, r, error, deviance = (2 * seen for seen in SPREAD[kind, name.partition("_")[0]])
+    return {
+        **dict.fromkeys(("amplitude_frc50", "phase_frc50"), {"abs": frc50}),
+        "amplitude_psnr_db": {"abs": psnr},
+        "amplitude_ssim": {"abs": ssim},
+        **dict.fromkeys(("amplitude_pearson", "phase_pearson"), {"abs": r}),
+        "relative_mse": {"rel": error},
+        "photon_bound": {"rel": 1e-6},
+        "deviance": {"rel": deviance},
+    }
 
 
 def arms(folder: str) -> dict[str, dict]:
@@ -36,5 +50,5 @@ def test_an_arm_executed_again_has_the_metrics_of_the_committed_one(name: str) -
         assert again[key] == committed[key]
     for part in PARTS:
         assert again[part].keys() == committed[part].keys()
-        for key, tolerance in TOLERANCES.items():
+        for key, tolerance in tolerances(part, name).items():
             assert again[part][key] == pytest.approx(committed[part][key], **tolerance), f"{name}, {part}: {key}"
