@@ -19,7 +19,8 @@ def test_every_flaw_and_a_flawless_ladder_of_each_probe_is_measured_by_both_meth
     assert {probe for _, name, probe, _ in found if name == "defocus"} == {"zone_plate"}
 
 
-@pytest.mark.parametrize("method", [DIRECT, pytest.param(flaws.NETWORK, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("method", [DIRECT, flaws.NETWORK])
 def test_the_arms_of_a_case_tell_what_a_flaw_costs(method, monkeypatch, tmp_path):
     small = {"POSITIONS": 100, "EPOCHS": 1, "LOSSES": ("nll",), "FLAWED": {method: ("1e4",)}}
     for name, value in (small | {"LADDERS": {method: ("1e3", "1e4")}}).items():

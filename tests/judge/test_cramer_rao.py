@@ -140,7 +140,7 @@ def test_global_phase_is_no_information():
     assert phase @ information @ phase < 1e-3 * brightness @ information @ brightness
 
 
-@pytest.mark.parametrize("modes", [1, 2])
+@pytest.mark.parametrize("modes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_no_scan_does_better_than_counting_photons(modes):
     found = bound(modes)
     assert found.at_one_photon > found.counting
@@ -148,6 +148,7 @@ def test_no_scan_does_better_than_counting_photons(modes):
     assert np.all(found.unknown[found.mask])
 
 
+@pytest.mark.slow
 def test_between_the_pixels_information_is_lost():
     """Bilinear sampling averages neighbours: by (2/3)^2 in each pixel's own information, and by 3 in the bound."""
     split = simulated.simulate(64, 4, 4, seed=3)["train"]
@@ -165,6 +166,7 @@ def test_between_the_pixels_information_is_lost():
     assert set(between.rings) == {"amplitude"}  # the object has no phase
 
 
+@pytest.mark.slow
 def test_maximum_likelihood_comes_close_and_not_below():
     """Twenty exposures fitted by Fisher scoring from the truth, judged as every reconstruction is."""
     nphotons, draws = 1e7, 20

@@ -165,6 +165,7 @@ def test_a_good_scan_is_believed(good):
     assert {test.name for test in found.tests} == set(trust.LIMITS) - {"orientation"}  # it was asked for
 
 
+@pytest.mark.slow
 def test_positions_that_are_off_leave_what_counting_does_not_explain(tmp_path):
     found = verdict_on(tmp_path, calibration.with_places(calibration.off(7), **SMALL)(RNG(1)))
     assert "misfit" in {test.name for test in found.tests if not test.passed}

@@ -184,6 +184,7 @@ print(patterns.nbytes, peak - before)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux' account of a process's memory")
+@pytest.mark.slow
 def test_a_scan_larger_than_memory_is_never_read_into_it(tmp_path):
     np.lib.format.open_memmap(tmp_path / "patterns.npy", "w+", np.float32, (2000, 128, 128)).flush()
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}

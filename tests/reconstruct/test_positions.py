@@ -47,6 +47,7 @@ def test_errors_of_a_sixth_of_the_probe_are_found():
     assert rms(search.find_positions(data, 1, seed=1), true) < 0.3
 
 
+@pytest.mark.slow
 def test_right_positions_stay():
     data, true = scan(disk(0), dose=1e4)
     assert rms(data, true) < 1e-9

@@ -377,6 +377,7 @@ def test_a_touched_or_saved_notebook_makes_nothing_and_a_changed_line_does(root)
     assert ran(out) == {"low_nll": 2} and snapshot(out)["data/low_train.npz"] == before["data/low_train.npz"]
 
 
+@pytest.mark.slow
 def test_a_measured_scan_has_its_resolution_in_the_report_and_one_replaced_by_an_older_is_simulated_again(root):
     scan, out = root / "scan.npz", root / "out"
     with_site(root)

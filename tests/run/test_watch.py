@@ -165,6 +165,7 @@ def test_a_study_in_a_pipe_is_few_lines_and_what_notebooks_print_is_in_the_log(r
 
 
 @needs_make
+@pytest.mark.slow
 def test_a_sweep_in_a_terminal_has_one_line_which_goes_and_leaves_failures_and_the_verdict_whole(root):
     words = ("make", "sweep", "DOSES=1e4", "LOSSES=nll", "SEEDS=1 2", "OUT=out", "JOBS=2")
     wait = "time.sleep(2.5); raise MemoryError('no memory')"
@@ -186,6 +187,7 @@ def test_a_sweep_in_a_terminal_has_one_line_which_goes_and_leaves_failures_and_t
 
 
 @needs_make
+@pytest.mark.slow
 def test_a_terminal_without_a_size_gets_plain_lines(root):
     command = [sys.executable, "-c", "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)"]
     words = ["make", "study", "DOSES=1e4", "LOSSES=nll", "OUT=out"]
@@ -217,7 +219,10 @@ def test_a_line_follows_after_ten_seconds_or_a_fifth_of_the_time_and_only_when_s
 
 
 @needs_make
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, *(pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGTERM, signal.SIGHUP))],
+)
 def test_an_interrupted_study_leaves_a_clean_terminal_and_its_exit_status(root, number):
     """To the whole group, as Ctrl-C and a terminal that closes do; the bar has been drawn by then."""
 
@@ -242,6 +247,7 @@ def test_an_interrupted_study_leaves_a_clean_terminal_and_its_exit_status(root, 
 
 
 @needs_make
+@pytest.mark.slow
 def test_a_reader_that_goes_away_stops_no_study(root):
     words = ["make", "study", "DOSES=1e4", "LOSSES=nll", "OUT=out"]
     with subprocess.Popen(
@@ -269,7 +275,7 @@ def test_a_process_that_nobody_collected_has_ended():
 
 @needs_make
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks processes up in /proc")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_while_it_runs_the_status_tells_the_same_and_after_a_kill_the_next_run_says_where_it_goes_on(root, number):
     keep = "(folder / 'backup').mkdir(exist_ok=True); (folder / 'backup' / 'a1b2-2.weights.h5').touch()"
     work = f"{keep}; write_progress(folder, stage='training', epoch=2, nepochs=5, seconds_per_epoch=30.0)"
