@@ -119,7 +119,7 @@ networks: $(ENVIRONMENT)
 bias: $(ENVIRONMENT)
 	@$(PYTHON) -m bench.bias reports/bias
 
-## measure what flaws of detector and set-up cost in photons, into reports/flaws: half an hour
+## measure what flaws of detector and set-up cost fits and networks in photons, into reports/flaws: over an hour
 flaws: $(ENVIRONMENT)
 	@$(PYTHON) -m bench.flaws reports/flaws
 
