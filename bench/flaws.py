@@ -53,8 +53,8 @@ def arms_of(case: Case) -> list[dict[str, Any]]:
 
     method, name, probe, seed = case
     flaw, doses = ("none", LADDERS[method]) if name in FLAWLESS.values() else (name, FLAWED[method])
-    ideal = simulated.simulate(N, POSITIONS, POSITIONS, seed, illumination=probe, flaw=flaw)
-    arm, made = fitted if method == DIRECT else trained, []
+    arm, held_out, made = (fitted, 1, []) if method == DIRECT else (trained, POSITIONS, [])
+    ideal = simulated.simulate(N, POSITIONS, held_out, seed, illumination=probe, flaw=flaw)
     for dose in doses:
         scans = {split: scan.expose(dose) for split, scan in ideal.items()}
         made += [arm(f"{name}/{dose}_{loss}/seed-{seed}", scans, loss, seed) for loss in LOSSES]

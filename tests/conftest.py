@@ -3,11 +3,10 @@
 import os
 import sys
 
-from ptycho.run.environment import compilation_cache
+from ptycho.run.environment import xla_flags
 
 # what a test compiles, the next one and the next run find; using that cache is logged as an error, hence the level
-if cache := compilation_cache():
-    os.environ.setdefault("TF_XLA_FLAGS", f"--tf_xla_persistent_cache_directory={cache}")
+os.environ.setdefault("TF_XLA_FLAGS", xla_flags())
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "2")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")

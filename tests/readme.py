@@ -133,9 +133,9 @@ FLAWS = {
 FLAWED = tuple((dose, loss) for dose in ("1e4", "1e9") for loss in ("nll", "mae"))
 
 
-def flaws(method: str, flawed: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """By how much each flaw divides the photons of a method, by the error of the image; and FRC50 at the lower dose."""
-    table = [row for row in rows("flaws/flaws.csv") if row["method"] == method]
+def flaws() -> list[list[str]]:
+    """By how much each flaw divides the photons of the fit, by the error of the image; and FRC50 at the lower dose."""
+    table = [row for row in rows("flaws/flaws.csv") if row["method"] == "direct"]
 
     def told(flaw: str, dose: str, loss: str) -> str:
         row = one(table, flaw=flaw, nphotons=float(dose), loss=loss, yardstick="relative error")
@@ -148,7 +148,7 @@ def flaws(method: str, flawed: Sequence[tuple[str, str]]) -> list[list[str]]:
         return f"{two_decimals(row['flawless'])} → {two_decimals(row['flawed'])}"
 
     return [
-        [words, *(told(flaw, dose, loss) for dose, loss in flawed), *(resolved(flaw, loss) for loss in ("nll", "mae"))]
+        [words, *(told(flaw, dose, loss) for dose, loss in FLAWED), *(resolved(flaw, loss) for loss in ("nll", "mae"))]
         for flaw, words in FLAWS.items()
     ]
 
@@ -368,7 +368,7 @@ TABLES: dict[tuple[str, ...], Callable[[], list[list[str]]]] = {
         *(f"{dose}, `{loss}`" for dose, loss in FLAWED),
         "FRC50 at 1e4, `nll`",
         "FRC50, `mae`",
-    ): lambda: flaws("direct", FLAWED),
+    ): flaws,
     (
         "FRC50 of `nll` less that of `mae`",
         *(f"{dose}, {part}" for dose in ENDS_OF_THE_CURVE for part in PARTS),

@@ -108,7 +108,7 @@ COLUMNS = {
 def arms_table(metrics: Mapping[str, Any]) -> Table:
     """The arms' numbers, one line an arm and part; without a resolution where the reference is doubtful."""
     rows, shown, told = [], [*COLUMNS], exposure_of(metrics["arms"])
-    found = claimed(metrics["arms"], metrics.get("finest", 1.0))
+    found = claimed(metrics)
     if metrics.get("doubts"):
         shown = [name for name in COLUMNS if not name.endswith("frc50")]
     for arm, part in product(found, PARTS):
@@ -129,7 +129,7 @@ def comparison_in_words(metrics: Mapping[str, Any], contrast: str) -> list[str]:
     if doubtful := unclaimed(metrics.get("doubts", ())):
         return doubtful
     sentences, told = [], exposure_of(metrics["arms"])
-    found = claimed(metrics["arms"], metrics.get("finest", 1.0))
+    found = claimed(metrics)
     for nphotons in dict.fromkeys(arm["nphotons"] for arm in metrics["arms"]):
         members = [arm for arm in found if arm["nphotons"] == nphotons]
         for split, words in SPLITS.items():
@@ -184,7 +184,7 @@ def _ranking(reached: Mapping[str, float | None], contrast: str) -> str:
 def comparison_caption(metrics: Mapping[str, Any], contrast: str) -> str:
     """The six-panel figure in words, for those who cannot see it."""
     told = []
-    for arm in claimed(metrics["arms"], metrics.get("finest", 1.0)):
+    for arm in claimed(metrics):
         reached = None if metrics.get("doubts") else (arm.get("train") or {}).get(f"{contrast}_frc50")
         told.append(f"{arm['name']}: " + ("no resolution" if reached is None else f"FRC50 {reached:.2f} of Nyquist"))
     return (

@@ -66,8 +66,7 @@ def of_sweep(out: Path) -> list[Page]:
     planned = sweep.planned(out)
     assert planned is not None
     verdict = _verdict(out)  # which collects the arms
-    gathered = read_json(out / layout.ARMS)
-    entries = {entry["name"]: entry for entry in claimed(gathered["arms"], gathered.get("finest", 1.0))}
+    entries = {entry["name"]: entry for entry in claimed(read_json(out / layout.ARMS))}
     told = exposure_of(entries.values())
     stages = {stage.name: stage for stage in layout.sweep_stages(planned)}
     titles = {f"{layout.seed_folder(seed)}/{arm.name}": _title(arm, told) for seed, arm in sweep.members(planned)}

@@ -192,9 +192,10 @@ RESOLUTIONS = [f"{of}_{name}" for of in ("amplitude", "phase") for name in ("frc
 """The numbers of a part that tell a resolution."""
 
 
-def claimed(entries: Iterable[Any], finest: float) -> list[Any]:
-    """The arms without a resolution finer than `finest`, a fraction of Nyquist: of a measured scan, more than its
-    reference lets one claim."""
+def claimed(gathered: Mapping[str, Any]) -> list[Any]:
+    """The arms of a study or sweep, as gathered, without a resolution finer than its ``finest``, a fraction of Nyquist:
+    more than the reference of a measured scan lets one claim."""
+    finest = gathered.get("finest", 1.0)
 
     def no_finer(part: Mapping[str, Any]) -> dict[str, Any]:
         finer = {name: finest for name in RESOLUTIONS if part.get(name) is not None and part[name] > finest}
@@ -204,7 +205,7 @@ def claimed(entries: Iterable[Any], finest: float) -> list[Any]:
         {name: no_finer(value) if name in PARTS and isinstance(value, dict) else value for name, value in arm.items()}
         if isinstance(arm, dict)
         else arm
-        for arm in entries
+        for arm in gathered["arms"]
     ]
 
 

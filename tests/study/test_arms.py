@@ -182,9 +182,9 @@ def test_the_figure_of_a_measured_scan_tells_no_finer_resolution_either(study, t
 
 def test_the_arms_of_a_sweep_claim_no_finer_resolution():
     arms = [entry("low_nll", "nll", 0.43), {"name": "low_mae", "status": "missing"}, "no entry"]
-    fine, *others = claimed(arms, 0.31)
+    fine, *others = claimed({"arms": arms, "finest": 0.31})
     assert {fine[part]["amplitude_frc50"] for part in PARTS} == {0.31} and fine["train"]["phase_frc50"] is None
-    assert others == arms[1:] and arms[0]["train"]["amplitude_frc50"] == 0.43 and claimed(arms, 1.0) == arms
+    assert others == arms[1:] and arms[0]["train"]["amplitude_frc50"] == 0.43 and claimed({"arms": arms}) == arms
 
 
 def test_of_a_doubtful_reference_no_resolution_is_said():
