@@ -176,7 +176,9 @@ def lab(tmp_path_factory):
     """JupyterLab in a clone, as `make lab` opens it: its address with the token, and the clone."""
     folder, port = clone(tmp_path_factory.mktemp("lab") / "ptycho"), free_port()
     words = ["make", "lab", f"PORT={port}", "HOST=localhost"]
-    kept = environment(JUPYTER_TOKEN="token", BROWSER="true", PTYCHO_CACHE=str(folder.parent / "cache"))
+    own = {"JUPYTERLAB_WORKSPACES_DIR": "workspaces", "JUPYTERLAB_SETTINGS_DIR": "settings", "PTYCHO_CACHE": "cache"}
+    own = {name: str(folder.parent / kept) for name, kept in own.items()}  # else Lab opens what it had open last
+    kept = environment(JUPYTER_TOKEN="token", BROWSER="true", **own)
     log = (folder.parent / "log").open("w")
     server = subprocess.Popen(words, cwd=folder, env=kept, stdout=log, stderr=log, start_new_session=True)
     address = f"http://localhost:{port}"
@@ -206,11 +208,11 @@ def test_lab_opens_on_the_list_of_notebooks_and_each_runs_that_the_list_links(br
     """The first of a study, in their order, and the one that explores; test_notebooks runs all of them."""
     address, folder = lab
     page = browser.new_page(viewport={"width": 1400, "height": 6000})  # high: Lab leaves out cells that are not seen
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(120_000)
     page.goto(f"{address}/?token=token")
     for name in ("simulate", "train-arm", "compare", "explore"):
         page.click("li.lm-TabBar-tab >> text=README.md")
-        page.click(f".jp-MarkdownViewer a >> text=/^{name}$/")
+        page.click(f".jp-MarkdownViewer a[href*='/files/'] >> text=/^{name}$/")  # Lab has taken the link over
         page.wait_for_function(f"() => {STATUS}.includes('{name}') && {STATUS}.includes('Idle')")
         page.click(".lm-MenuBar-itemLabel >> text=/^Run$/")
         page.click(".lm-Menu-itemLabel >> text=/^Run All Cells$/")
