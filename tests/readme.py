@@ -212,7 +212,7 @@ def quality() -> list[list[str]]:
         "pty-chi 2.2, LSQML": ("pty-chi LSQML", (10, 20)),
         "pty-chi 2.2, ePIE": ("pty-chi EPIE", (20,)),
         "network, trained from nothing": ("unrolled", (2, 10)),
-        "reference `cnn`": ("cnn", (2,)),
+        "an older network, then called `cnn`": ("cnn", (2,)),
     }
     made = []
     for name, (method, budgets) in shown.items():
