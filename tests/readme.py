@@ -419,6 +419,11 @@ def documents() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
+def times_of_decades(told: str) -> str:
+    """`0.77 [0.75, 0.79]` decades as factors."""
+    return bracketed(*(f"{10 ** float(number):.1f}" for number in re.findall(r"-?[\d.]+", told)))
+
+
 def claims() -> dict[str, list[str]]:
     """What documents say in words with numbers, as the reports have it, by their names."""
     factor, curve = rows("sweep/dose_factor.csv"), rows("sweep/dose_response.csv")
@@ -446,6 +451,13 @@ def claims() -> dict[str, list[str]]:
     adds = re.findall(r"gridsize 2 adds (\S+ \[.*?\]) to", told)  # of the disk at 1e9 and 1e4, then of the zone plate
     own = r"behind (disk|zone_plate), gridsize \d: .* told \1 has (\S+ \[.*?\]) times"
     errs = [times for _, times in re.findall(own, told)]
+    notebook = (REPORTS / "fluence" / "fluence.ipynb").read_text(encoding="utf-8")
+    sizes = [
+        times_of_decades(told)  # per pattern, and per object pixel
+        for name in ("direct", "unrolled")
+        for line in re.findall(rf"{name}, training scan, nll: N-128 lies (.*? decades .*?) decades", notebook)
+        for told in line.split(" decades against photons per pattern and ")
+    ]
     counted = [row for row in rows("overlap/summary.csv") if row["patterns"] == "1024" and row["object"] == "siemens"]
     narrow = [f"{float(one(counted, gridsize=side)['ssim']):.3f}" for side in ("1", "2")]
     return {
@@ -470,6 +482,8 @@ def claims() -> dict[str, list[str]]:
             f"a network with `mse` needs {ratio(of(1e-2, 'mse', 'relative error'))} times the photons",
             f"in the table between {least:.2f} and {most:.2f} times as many",
             f"Without a network `anscombe` needs {fewest:.1f} to {largest:.1f} times as many",
+            f"the larger pattern needs {sizes[0]} times the photons per pattern, but only {sizes[1]} times the photons per",
+            f"For networks with `nll` the factors are {sizes[2]} and {sizes[3]}",
             f"It is trusted up to {finest('siemens-star-doses'):.2f} of Nyquist",
             f"the two images agree up to {finest('siemens-star'):.2f} only",
         ],
