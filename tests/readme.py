@@ -482,7 +482,7 @@ def claims() -> dict[str, list[str]]:
             f"a network with `mse` needs {ratio(of(1e-2, 'mse', 'relative error'))} times the photons",
             f"in the table between {least:.2f} and {most:.2f} times as many",
             f"Without a network `anscombe` needs {fewest:.1f} to {largest:.1f} times as many",
-            f"the larger pattern needs {sizes[0]} times the photons per pattern, but only {sizes[1]} times the photons per",
+            f"larger pattern needs {sizes[0]} times the photons per pattern, but only {sizes[1]} times",
             f"For networks with `nll` the factors are {sizes[2]} and {sizes[3]}",
             f"It is trusted up to {finest('siemens-star-doses'):.2f} of Nyquist",
             f"the two images agree up to {finest('siemens-star'):.2f} only",
