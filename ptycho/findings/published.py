@@ -82,15 +82,15 @@ def beside_published(out: str | os.PathLike[str], entries: Sequence[Any], study:
             for entry in entries:
                 if (entry["loss"], entry["nphotons"]) != (loss, nphotons) or not entry.get("train"):
                     continue
-                if entry["status"] == "collapsed":  # as everywhere
+                limit = entry["train"].get("amplitude_frc50_limit")
+                limits += [] if limit is None else [limit]
+                if entry["train"]["amplitude_frc50"] is None:  # collapsed on this scan, whatever became of the other
                     counted.append(0.0)
                     continue
                 scan = RawData.load(sweep.folder(out, entry["seed"]) / layout.scan_file(words[nphotons], "train"))
                 found = load_reconstructions(Path(out) / entry["name"] / layout.RECONSTRUCTION)
                 judged = judge_object(found["train"], scan)
                 counted.append(first_crossing(without_window(judged)))
-                if (limit := entry["train"].get("amplitude_frc50_limit")) is not None:
-                    limits.append(limit)
             network, direct = (points.get(((name, "train"), loss, nphotons)) for name in (trained, DIRECT))
             least = float(np.mean(limits)) if limits else None
             as_published = mean_interval(np.array(counted), (0, 1)) if counted else None

@@ -19,8 +19,8 @@ the simulated scan of 2000 positions their power rises fourfold from coarse to f
 is therefore computed from errors drawn from C, ring by ring, and not from their mean power.
 
 On the simulated scan of 2000 positions the bound is 3.7 times that of counting photons. A factor 3 of that comes from
-bilinear sampling, which averages neighbours. ``direct.fit`` reaches the bound within 3 % at 1e6 and 1e9 photons per
-pattern, in 100 passes on the likelihood at a learning rate of 0.02.
+bilinear sampling. ``direct.fit`` reaches the bound within 3 % at 1e6 and 1e9 photons per pattern, in 100 passes on the
+likelihood at a learning rate of 0.02.
 """
 
 from dataclasses import dataclass
@@ -41,6 +41,7 @@ PRECISION = 0.01  # relative standard error of the mean squared error at which n
 DRAWS = (8, 64)  # fewest and most errors: eight give 0.3 % on a scan of 40 000 pixels
 TOLERANCE = 3e-3  # preconditioned residual where conjugate gradients stop: 1e-3 gives the same bound to 0.01 %
 MAX_ITERATIONS = 300
+Pixels = NDArray[np.bool_] | None
 _BATCH_PIXELS = 2**19  # detector pixels at a time: 4 MiB complex64
 
 
@@ -74,6 +75,8 @@ def information_bound(
     x: NDArray[np.floating],
     y: NDArray[np.floating],
     *,
+    mask: Pixels = None,
+    fitted: Pixels = None,
     seed: int = 0,
 ) -> InformationBound:
     """The bound on the error that :mod:`ptycho.judge.metrics` judges: tr(Q C Q) / sum |O|^2 over the evaluated pixels.
@@ -89,31 +92,33 @@ def information_bound(
     amplitude, Re(conj(O) dO) / |O|, and in phase, Im(conj(O) dO) / |O|^2. `seed` is that of xi.
 
     object: (H, W) complex. probe: (N, N) or (L, N, N) complex. x, y: (M,) float, positions in pixels of the object.
-    Raises ValueError for wrong shapes, a position outside the object, or too little covered to be judged;
-    ArithmeticError where the conjugate gradients do not converge: the scan does not determine some evaluated pixels.
+    mask: (N, N), where the detector is valid, and the dose is counted. fitted: the pixels that I is of. None is all of
+    them. Known background is left out: it would make the bound larger. Raises ValueError for wrong shapes, a position
+    outside the object, or too little covered to be judged; ArithmeticError where the conjugate gradients do not
+    converge: the scan does not determine some evaluated pixels.
     """
-    model = _Fisher(object, probe, x, y)
+    model = _Fisher(object, probe, x, y, mask, fitted)
     coverage = model.coverage()
     rows, columns, box_mask = evaluation_region(coverage)
-    mask = np.zeros(coverage.shape, bool)
-    mask[rows, columns] = box_mask
-    unknown = mask | (coverage >= UNKNOWN_FRACTION * np.sum(coverage**2) / np.sum(coverage))
+    judged = np.zeros(coverage.shape, bool)
+    judged[rows, columns] = box_mask
+    unknown = judged | (coverage >= UNKNOWN_FRACTION * np.sum(coverage**2) / np.sum(coverage))
 
     truth, window = object[rows, columns].astype(np.complex128), evaluation_window(box_mask)
     power = float(np.sum(np.abs(truth[box_mask]) ** 2))
     removed = _removed(truth, box_mask)
     rng = np.random.default_rng(seed)
     # what no pattern tells is in no error that is drawn: only an image from elsewhere, which I must reach, betrays it
-    anything = np.zeros((2, *mask.shape))
-    anything[:, mask] = rng.standard_normal((2, int(mask.sum())))
-    _solve(model, _without(removed, anything, mask), unknown, coverage)
+    anything = np.zeros((2, *judged.shape))
+    anything[:, judged] = rng.standard_normal((2, int(judged.sum())))
+    _solve(model, _without(removed, anything, judged), unknown, coverage)
     shown = {"amplitude": np.abs(truth), "phase": np.angle(truth * flat_turn(truth, box_mask))}
     shown = {name: image for name, image in shown.items() if image[box_mask].std() > NO_CONTRAST}
     errors: list[float] = []
     noise: dict[str, list[NDArray[np.float64]]] = {name: [] for name in shown}
     while len(errors) < DRAWS[0] or (len(errors) < DRAWS[1] and stats.sem(errors) > PRECISION * np.mean(errors)):
-        drawn = _without(removed, _solve(model, unknown * model.drawn(rng), unknown, coverage), mask)
-        real, imaginary = drawn[:, mask]
+        drawn = _without(removed, _solve(model, unknown * model.drawn(rng), unknown, coverage), judged)
+        real, imaginary = drawn[:, judged]
         errors.append(float(np.sum(drawn**2) / power))
         relative = np.zeros(box_mask.shape, np.complex128)
         relative[box_mask] = (real + 1j * imaginary) / truth[box_mask]
@@ -124,15 +129,15 @@ def information_bound(
     for name, image in shown.items():
         frequency, signal, n = ring_power(fill_holes(image, box_mask), window)
         rings[name] = Rings(frequency, signal, np.mean(noise[name], axis=0), n)
-    share = coverage[mask].sum() / coverage.sum()
-    counting = photon_bound(int(mask.sum()), len(x) * share)
-    return InformationBound(float(np.mean(errors)), float(stats.sem(errors)), rings, counting, mask, unknown)
+    share = coverage[judged].sum() / coverage.sum()
+    counting = photon_bound(int(judged.sum()), len(x) * share)
+    return InformationBound(float(np.mean(errors)), float(stats.sem(errors)), rings, counting, judged, unknown)
 
 
 class _Fisher:
     """The information I of a scan at one photon per pattern, as a product with images (2, H, W) float64, (re, im)."""
 
-    def __init__(self, object: NDArray, probe: NDArray, x: NDArray, y: NDArray):
+    def __init__(self, object: NDArray, probe: NDArray, x: NDArray, y: NDArray, mask: Pixels, fitted: Pixels):
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         if object.ndim != 2 or x.ndim != 1 or x.shape != y.shape or not len(x):
             found = f"object {object.shape}, x {x.shape} and y {y.shape}"
@@ -154,12 +159,13 @@ class _Fisher:
         self.places = [(tf.constant(first[b], tf.int32), tf.constant((corner - first)[b], tf.float32)) for b in batches]
         self.u = []
         padded = tf.constant(np.pad(object, self.margin, constant_values=1), tf.complex64)
+        valid, seen = (1 if p is None else tf.constant(np.fft.ifftshift(p), tf.float32) for p in (mask, fitted))
         energy = 0.0
         for place in self.places:
             Psi = self._field(padded, *place)
             intensity = optics.measure(Psi)
-            energy += float(tf.reduce_sum(intensity))
-            self.u.append(optics.scale(1.0 / optics.amplitude(intensity)[:, tf.newaxis], Psi))
+            energy += float(tf.reduce_sum(valid * intensity))
+            self.u.append(optics.scale((seen / optics.amplitude(intensity))[:, tf.newaxis], Psi))
         self.s2 = len(x) / energy  # s^2 at one photon per pattern
         self.padded_shape = tuple(padded.shape)
 
@@ -242,7 +248,5 @@ def _solve(
         if size <= TOLERANCE**2 * first:
             return solution
         direction = preconditioned + size / before * direction
-    raise ArithmeticError(
-        f"the information of this scan is too ill-conditioned: after {MAX_ITERATIONS} conjugate gradients the residual "
-        f"is {np.sqrt(size / first):.2g} of the first, expected {TOLERANCE:g}"
-    )
+    left = f"after {MAX_ITERATIONS} conjugate gradients the residual is {np.sqrt(size / first):.2g} of the first"
+    raise ArithmeticError(f"the information of this scan is too ill-conditioned: {left}, expected {TOLERANCE:g}")

@@ -234,9 +234,7 @@ def coarse(curve: FRCCurve) -> float:
 def stand_out(losses: Mapping[str, float], chosen: str, counts: NDArray[np.floating]) -> float:
     """How much more the runner-up of the orientations misses than the one ``chosen``, as a share of the diversity.
 
-    losses: by orientation, :func:`ptycho.reconstruct.alignment.trial_loss`. counts: (M, ...). The half turn is no
-    runner-up: it shows the twin image.
+    losses: by orientation, :func:`ptycho.reconstruct.alignment.trial_loss`. counts: (M, ...), as many photons.
     """
-    twins = (chosen, alignment.half_turn(chosen))
-    found, runner_up = np.exp(losses[chosen]), np.exp(min(losses[name] for name in losses if name not in twins))
-    return float((runner_up - found) / diversity(counts))
+    _, loss = alignment.runner_up(losses, chosen)
+    return float((np.exp(loss) - np.exp(losses[chosen])) / diversity(counts))

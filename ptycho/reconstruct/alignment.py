@@ -17,7 +17,7 @@ positions every fit is bad, and more of the object or less of it fits the noise 
 a magnification is not believed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -55,6 +55,15 @@ def turn(data: RawData, orientation: str) -> RawData:
 def half_turn(orientation: str) -> str:
     """The orientation with both axes reversed besides: it shows the same object, conjugate and turned round."""
     return ORIENTATIONS[ORIENTATIONS.index(orientation) ^ 3]  # their table has the flips in this order, twice
+
+
+def runner_up(losses: Mapping[str, float], chosen: str) -> tuple[str, float]:
+    """Of the :func:`trial_loss` of all orientations the least but that of the one ``chosen``, and whose it is.
+
+    The half turn is no runner-up: it shows the twin image.
+    """
+    others = losses.keys() - {chosen, half_turn(chosen)}
+    return min(((name, losses[name]) for name in others), key=lambda other: other[1])
 
 
 def _move(data: RawData, to: Callable[[NDArray, NDArray], NDArray], **changes: Any) -> RawData:

@@ -15,7 +15,7 @@ from ptycho.errors import DataError
 from ptycho.reconstruct import groups, stitching, training
 from ptycho.reconstruct.callbacks import Report, interruptible
 from ptycho.reconstruct.networks import denoiser, model
-from ptycho.reconstruct.networks.layers import canvas_size
+from ptycho.reconstruct.networks.layers import canvas_size, mask_of
 from ptycho.reconstruct.whole import denoising, splits
 from ptycho.scans.dose import deviance
 from ptycho.scans.rawdata import RawData
@@ -64,16 +64,26 @@ def of_arm(architecture: str, scans: Mapping[str, RawData], loss: str, seed: int
 def apply(network: keras.Model, data: RawData, seed: int) -> Reconstruction:
     """What a trained network of any of ARCHITECTURES makes of a scan with its probe.
 
-    Raises DataError for a scan whose groups its canvas does not hold, and as ``denoising.reconstruct``.
+    Raises DataError for a scan whose groups its canvas does not hold, or that leaves out detector pixels which the
+    network was trained to see; and as ``denoising.reconstruct``.
     """
     if network.name == DENOISER:
         return denoising.reconstruct(network, data, seed)
+    if data.mask is not None and (hidden := int(np.sum(seen_by(network) & ~data.mask))):
+        left_out = f"mask: the scan leaves out {hidden} detector pixels that the network was trained to see"
+        raise DataError(f"{left_out}; train one on a scan with this mask, or take the fit, --method direct")
     side = isqrt(network.inputs[0].shape[-1])
     grouped = groups.make_groups(data, side, seed=seed)
     needed = canvas_size(network.get_layer("probe").n, grouped.max_offset)
     if (m := network.get_layer("reconstruction").m) < needed:
         raise DataError(f"groups of {side * side} patterns take {needed} pixels; the network has {m}: a wider raster")
     return stitching.reconstruct(model.objects_of(network), {"": grouped})[""]
+
+
+def seen_by(network: keras.Model) -> NDArray[np.bool_]:
+    """(N, N): the detector pixels that a trained network of groups looks at."""
+    mask, N = mask_of(network), model.size_of(network)
+    return np.ones((N, N), bool) if mask is None else mask
 
 
 class OfGroups:

@@ -51,7 +51,9 @@ def factors(data: RawData, fit: DirectFit) -> NDArray[np.float64]:
     counts, rate = data.counts(), predicted_rate(as_found, fit.reconstruction.object, fit.reconstruction.origin_yx)
     if data.fitted is not None:
         counts, rate = counts * data.fitted, rate * data.fitted
-    return counts.sum(axis=(1, 2)) / rate.sum(axis=(1, 2))
+    # known background is as bright in every pattern, and no part of the light
+    beside = (data.background or 0.0) * (data.N**2 if data.fitted is None else np.count_nonzero(data.fitted))
+    return (counts.sum(axis=(1, 2)) - beside) / (rate.sum(axis=(1, 2)) - beside)
 
 
 def uneven(data: RawData, fit: DirectFit) -> Uneven | None:

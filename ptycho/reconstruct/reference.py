@@ -81,8 +81,11 @@ class Reference:
     def __str__(self) -> str:
         orientation = "as asked for"
         if self.losses:
-            (_, best), (name, runner_up) = sorted(self.losses.items(), key=lambda item: item[1])[:2]
-            orientation = f"found; {name}, the runner-up, leaves {np.exp(runner_up - best):.2f} times the squared error"
+            from ptycho.reconstruct import alignment
+
+            name, loss = alignment.runner_up(self.losses, self.orientation)
+            times = np.exp(loss - self.losses[self.orientation])
+            orientation = f"found; {name}, the runner-up, leaves {times:.2f} times the squared error"
         positions = "as given"
         if self.moved is not None:
             factor, own = self.moved
@@ -165,13 +168,16 @@ def make_reference(
         thinning = np.random.default_rng(seeds.derive(seed, "steady"))
         data, fit, uneven = illumination.steadied(data, fitted, thinning)
         if uneven is not None:
+            assert data.nphotons is not None and given.nphotons is not None
+            # what an orientation misses is a share of the photons, of which fewer are left
+            losses = {name: loss + float(np.log(data.nphotons / given.nphotons)) for name, loss in losses.items()}
             given = given.subset(uneven.shares > 0)
             told = (*(fault for fault in told if fault.about != "totals"), uneven.fault)
     else:
         fit = fitted(data)
     found, offset, truth = fit.reconstruction, np.zeros(2), data.objectGuess
-    # a brighter object under a fainter probe explains the same photons: the object's mean modulus is made one
-    level = float(np.abs(found.object[found.lit]).mean())
+    # a brighter object under a fainter probe explains the same photons: it is made as bright as the truth, else one
+    level = float(np.abs(found.object[found.lit]).mean()) if truth is None else found.brightness(truth)
     if truth is None:
         truth, offset = np.where(found.coverage > 0, found.object / level, 1).astype(np.complex64), found.origin_yx
     probe = (fit.probe * level).astype(np.complex64)

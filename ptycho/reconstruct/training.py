@@ -166,10 +166,10 @@ def fit(
                  first three when it compiles and when it has compiled
 
     Returns {epoch, loss, seconds} of all epochs, those before an interruption included. The loss is a logarithm, also
-    where the objective is not. Raises TrainingError if it became NaN or infinite. Raises ValueError if the scan's
-    ``intensity_scale`` is not known, its ``fitted`` pixels are not those that the network was built for, a pattern lies
-    farther from its group's centre than the network's canvas reaches, or the batch cannot be shared equally by the
-    replicas.
+    where the objective is not; of ``unrolled`` it has EARLIER_BLOCKS of the earlier block's in it. Raises TrainingError
+    if it became NaN or infinite. Raises ValueError if the scan's ``intensity_scale`` is not known, its ``fitted``
+    pixels are not those that the network was built for, a pattern lies farther from its group's centre than the
+    network's canvas reaches, or the batch cannot be shared equally by the replicas.
     """
     if groups.data.intensity_scale is None:
         raise ValueError("intensity_scale of the scan is None; expected s, with counts = (s * diff3d)^2, to train on")
@@ -231,7 +231,7 @@ def _dataset(strategy: tf.distribute.Strategy, groups: Groups, config: TrainingC
 
 def _fingerprint(groups: Groups, config: TrainingConfig) -> str:
     """Names a backup after what it is a backup of: another configuration or scan starts anew."""
-    digest = hashlib.sha256(repr((config, groups.data.intensity_scale)).encode())
+    digest = hashlib.sha256(repr((config, groups.data.intensity_scale, groups.data.background)).encode())
     data = groups.data
     for array in (data.diff3d, groups.indices, groups.coords_relative, data.probeGuess, data.fitted):
         if array is not None:

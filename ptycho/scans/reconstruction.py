@@ -43,6 +43,19 @@ class Reconstruction:
         """(H, W) bool: the pixels that got at least LIT of the typical light."""
         return self.coverage > LIT * np.median(self.coverage[self.coverage > 0])
 
+    def brightness(self, truth: np.ndarray) -> float:
+        """How many times the modulus of the scan's object, (h, w), this one has, by the light that both let through.
+
+        Raises DataError for an object that lets none through.
+        """
+        places = np.indices(self.object.shape).reshape(2, -1).T + np.rint(self.origin_yx).astype(int)
+        shared = ((places >= 0) & (places < truth.shape)).all(axis=1)
+        light, (y, x) = self.coverage.ravel()[shared], places[shared].T
+        one, other = (float(np.sum(light * np.abs(O) ** 2)) for O in (self.object.ravel()[shared], truth[y, x]))
+        if not other > 0:
+            raise DataError("objectGuess: it is empty where the light fell; expected the object of this scan, or none")
+        return float(np.sqrt(one / other))
+
 
 def reached(coverage: np.ndarray) -> np.ndarray:
     """(H, W) bool: the pixels of a ``coverage`` that light fell on. Elsewhere an object is 1, empty space."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ptycho.files import json_if_any, user_cache, write_json
 from ptycho.judge import cramer_rao
@@ -37,8 +36,8 @@ def write(out: str | os.PathLike[str]) -> Path:
 
 
 def _bound(scan: RawData, known: dict[str, Any]) -> dict[str, Any]:
-    given = (truth(scan), scan.probeGuess, scan.xcoords, scan.ycoords)
-    digest = hashlib.sha256(b"".join(array.tobytes() for array in given)).hexdigest()
+    told = (truth(scan), scan.probeGuess, scan.xcoords, scan.ycoords, scan.mask, scan.fitted)
+    digest = hashlib.sha256(b"".join(array.tobytes() for array in told if array is not None)).hexdigest()
     if known.get("of") == digest and ("rings" in known or "reason" in known):
         return known
     # other studies of a campaign have the same scan; a bound by other code is another
@@ -46,16 +45,17 @@ def _bound(scan: RawData, known: dict[str, Any]) -> dict[str, Any]:
     kept = user_cache() / "bounds" / f"{digest[:20]}-{code[:20]}.json"
     if found := json_if_any(kept):
         return found
-    found = _computed(given, digest)
+    found = _computed(scan, digest)
     with suppress(OSError):  # a cache that cannot be written is done without
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_json(kept, found)
     return found
 
 
-def _computed(given: tuple[NDArray[Any], ...], digest: str) -> dict[str, Any]:
+def _computed(scan: RawData, digest: str) -> dict[str, Any]:
+    given = (truth(scan), scan.probeGuess, scan.xcoords, scan.ycoords)
     try:
-        bound = information_bound(*given)
+        bound = information_bound(*given, mask=scan.mask, fitted=scan.fitted)
     except (ValueError, ArithmeticError) as error:  # a scan that leaves its object, or does not determine it
         return {"of": digest, "reason": str(error)}
     rings = {

@@ -27,9 +27,14 @@ def scan(modes=1, n=300, seed=0):
     return O, P, *random_positions(n, SIZE, N, np.random.default_rng(seed))
 
 
+SEEN = np.random.default_rng(5).random((N, N)) < 0.7
+"""Pixels that a fit sees, and of the valid ones below all but a few."""
+VALID = SEEN | (np.random.default_rng(6).random((N, N)) < 0.5)
+
+
 @cache
-def bound(modes=1):
-    return information_bound(*scan(modes))
+def bound(modes=1, masked=False):
+    return information_bound(*scan(modes), **({"mask": VALID, "fitted": SEEN} if masked else {}))
 
 
 @cache
@@ -105,6 +110,19 @@ def test_the_bound_is_that_of_the_dense_fisher_matrix_at_any_dose(modes, nphoton
     exact = judged_trace(C, scan(modes)[0], found.unknown, found.mask)
     assert found.standard_error < 0.02 * found.at_one_photon
     assert found.relative_mse(nphotons) == pytest.approx(exact, rel=4 * found.standard_error / found.at_one_photon)
+
+
+def test_photons_are_counted_on_valid_pixels_and_tell_of_those_that_a_fit_sees():
+    found, (O, _, x, _) = bound(masked=True), scan()
+    A = forward()
+    seen, valid = (np.tile(pixels.ravel(), len(x)) for pixels in (SEEN, VALID))
+    s = np.sqrt(len(x) / rates(O, A, 1.0)[valid].sum())
+    J = jacobian(O, [a[seen] for a in A], s, found.unknown)
+    J = (sparse.diags_array(1 / np.sqrt(rates(O, A, s)[seen])) @ J).toarray()
+    C = np.linalg.pinv(J.T @ J, rcond=1e-10, hermitian=True)
+    exact = judged_trace(C, O, found.unknown, found.mask)
+    assert found.at_one_photon == pytest.approx(exact, rel=4 * found.standard_error / found.at_one_photon)
+    assert found.at_one_photon > 1.1 * bound().at_one_photon
 
 
 def test_the_noise_of_each_ring_is_that_of_the_dense_covariance():

@@ -1,6 +1,7 @@
 """Gauge removal, Fourier ring correlation and the numbers judged by them, against slow oracles and planted errors."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from ptycho.errors import NonFiniteError
 from ptycho.judge.frc import evaluation_window, fill_holes, frc, frc50, threshold
 from ptycho.judge.gauge import evaluation_region, remove_gauge
 from ptycho.judge.metrics import contrast_ratio, evaluate, pearson, photon_bound, psnr, ssim
+from ptycho.judge.parts import judge_object
+from ptycho.scans import simulated
 from ptycho.scans.reconstruction import Reconstruction
 
 SIZE = 128
@@ -486,3 +489,12 @@ def test_gauge_removal_lowers_the_error_of_any_gauge_it_could_have_chosen():
     y = (np.arange(aligned.mask.shape[0]) - aligned.mask.shape[0] / 2)[:, None]
     for worse in (1.01, 0.99, np.exp(0.01j), np.exp(-0.01j), np.exp(1e-3j * y), np.exp(-1e-3j * y)):
         assert error(worse) > error(1.0)
+
+
+def test_known_background_is_no_photon_on_the_object():
+    scan = simulated.simulate(64, 60, 4, seed=1, object_size=128)["train"].expose("1e4")
+    found = Reconstruction(scan.objectGuess, np.ones(scan.objectGuess.shape, np.float32), np.zeros(2))
+    beside = np.sqrt(scan.counts() + 2).astype(np.float32) / scan.intensity_scale
+    brighter = replace(scan, diff3d=beside, background=2.0)
+    alone, told = (judge_object(found, data).photon_bound for data in (scan, brighter))
+    assert told == pytest.approx(alone, rel=1e-6)

@@ -1,10 +1,13 @@
 """Light that is not steady: found by the fit that it disturbs, taken out by thinning, and told."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from ptycho.config import ORIENTATIONS
 from ptycho.physics import photons, probes, samples
-from ptycho.reconstruct import illumination, reference
+from ptycho.reconstruct import alignment, illumination, reference
 from ptycho.reconstruct.direct import DirectFit
 from ptycho.scans.dose import normalise, thin_each
 from ptycho.scans.reconstruction import Reconstruction
@@ -37,6 +40,32 @@ def test_the_factors_are_found(scene):
     light = np.random.default_rng(2).uniform(0.3, 1.7, M)
     found = illumination.factors(*exposed(scene, light))
     np.testing.assert_allclose(found, light, rtol=0.03)
+
+
+def test_known_background_is_as_bright_everywhere_and_no_part_of_the_factors(scene):
+    light = np.random.default_rng(2).uniform(0.3, 1.7, M)
+    data, fit = exposed(scene, light)
+    counts = data.counts() + np.random.default_rng(4).poisson(20.0, data.diff3d.shape)
+    amplitude = (np.sqrt(counts) / data.intensity_scale).astype(np.float32)
+    found = illumination.factors(replace(data, diff3d=amplitude, background=20.0), fit)
+    np.testing.assert_allclose(found, light, rtol=0.05)
+
+
+def test_what_an_orientation_misses_is_told_in_the_photons_that_are_left(scene, tmp_path, monkeypatch):
+    """The verdict sets it against what differs between the thinned patterns."""
+    _, P, x, y, ideal = scene
+    light = np.random.default_rng(2).uniform(0.5, 1.5, M)
+    counts = np.random.default_rng(1).poisson(ideal * light[:, None, None])
+    np.savez(tmp_path / "scan.npz", counts=counts, xcoords=x, ycoords=y, probeGuess=P)
+    data, fit = exposed(scene, light)
+    given = dict.fromkeys(ORIENTATIONS, 1.0) | {"as-is": 0.0}
+    monkeypatch.setattr(alignment, "find_orientation", lambda data, *_: (data, "as-is", given))
+    monkeypatch.setattr(alignment, "find_delay", lambda *_: (0, {}))
+    monkeypatch.setattr(reference, "fit_all", lambda *_, **__: fit)
+    found = reference.make_reference("scan.npz", tmp_path, 1)
+    left = found.start.nphotons / data.nphotons
+    assert 0.3 < left < 0.8
+    assert found.losses == pytest.approx({name: loss + np.log(left) for name, loss in given.items()})
 
 
 @pytest.mark.parametrize("scatter", [0.0, 0.02])

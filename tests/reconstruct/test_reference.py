@@ -8,11 +8,12 @@ import pytest
 from ptycho.config import ORIENTATIONS
 from ptycho.errors import DataError
 from ptycho.physics import photons, probes, samples
-from ptycho.reconstruct import reference
+from ptycho.reconstruct import alignment, reference
 from ptycho.reconstruct.alignment import turn
 from ptycho.scans import formats, simulated
 from ptycho.scans.dose import deviance, dispersion, predicted_rate, thin_to_dose
 from ptycho.scans.rawdata import RawData
+from ptycho.scans.reconstruction import Reconstruction
 
 
 def measure(path):
@@ -63,6 +64,26 @@ def test_the_files_own_object_is_the_truth(measured_file, tmp_path):
     scan.save(tmp_path / "known.npz")
     train = measure(tmp_path / "known.npz")["train"]
     assert np.array_equal(train.object, scan.objectGuess)
+    # with it, in whatever unit it is, the probe explains the photons
+    replace(scan, objectGuess=3 * scan.objectGuess).save(tmp_path / "bright.npz")
+    for found in (train, measure(tmp_path / "bright.npz")["train"]):
+        data = found.expose("full")
+        rate = predicted_rate(data, data.objectGuess, np.zeros(2))
+        assert rate.sum() == pytest.approx(data.counts().sum(), rel=0.02)
+
+
+def test_an_object_that_is_elsewhere_is_no_truth():
+    found = Reconstruction(np.ones((8, 8), np.complex64), np.ones((8, 8), np.float32), np.array([4.0, 4.0]))
+    truth = np.full((20, 20), 0.5, np.complex64)
+    assert found.brightness(truth) == pytest.approx(2)
+    for dark in (truth[:4], np.where(np.arange(20) < 4, truth, 0)):
+        with pytest.raises(DataError, match="objectGuess: it is empty where the light fell"):
+            found.brightness(dark)
+
+
+def test_the_runner_up_is_neither_the_orientation_found_nor_its_twin():
+    losses = dict.fromkeys(ORIENTATIONS, 0.7) | {"as-is": 0.0, "flip-xy": -0.01, "swap": 0.4}
+    assert alignment.runner_up(losses, "as-is") == ("swap", 0.4)
 
 
 def test_a_foreign_scan_with_a_mask_is_measured_like_the_contracts(measured_file, tmp_path, monkeypatch):

@@ -180,6 +180,11 @@ def test_another_scan_starts_anew(field, groups, kept, start):
     assert start(dataclasses.replace(groups, data=data), CONFIG, kept) == (0, 0)
 
 
+def test_known_background_is_part_of_what_is_trained(groups, kept, start):
+    data = dataclasses.replace(groups.data, background=0.5)
+    assert start(dataclasses.replace(groups, data=data), CONFIG, kept) == (0, 0)
+
+
 def test_trap_a_scan_is_copied_into_memory_to_name_its_backup(tmp_path):
     """The scan of 100 000 patterns, mapped from its file, was: 1.6 GB at once."""
     rng = np.random.default_rng(0)

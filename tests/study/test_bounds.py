@@ -1,5 +1,6 @@
 """The file of Cramér-Rao bounds: computed once for a scan, whatever the dose, and honest where there is none."""
 
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -9,6 +10,7 @@ from ptycho import files
 from ptycho.errors import DataError
 from ptycho.judge.frc import Rings
 from ptycho.scans import simulated
+from ptycho.scans.rawdata import RawData
 from ptycho.study import bounds, plan
 from ptycho.study.config import Arm, StudyConfig
 
@@ -37,7 +39,7 @@ def asked(monkeypatch, tmp_path):
         at_one_photon, standard_error = 50.0, 0.5
         rings = MappingProxyType({"amplitude": Rings(*(np.array([0.5, 1.0]) for _ in range(3)), np.array([9, 20]))})
 
-    def bound(object, probe, x, y):
+    def bound(object, probe, x, y, *, mask, fitted):
         seen.append(len(x))
         if len(x) == 10:
             raise ArithmeticError("too ill-conditioned")
@@ -72,6 +74,16 @@ def test_the_studies_of_a_campaign_share_the_bound_of_their_scan(out, asked, tmp
         path.rename(cache / f"{path.stem.partition('-')[0]}-0.json")
     (other / "bound.json").unlink()
     assert files.read_json(bounds.write(other)) == told and asked == [20, 10, 20, 10]
+
+
+def test_another_mask_is_another_bound(out, asked):
+    bounds.write(out)
+    path = out / "data" / "low_train.npz"
+    masked = np.ones((64, 64), bool)
+    masked[20:30] = False
+    replace(RawData.load(path), mask=masked).save(path)
+    bounds.write(out)
+    assert asked == [20, 10, 20]
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(out, asked, tmp_path):

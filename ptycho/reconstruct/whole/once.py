@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from ptycho import seeds
 from ptycho.config import DENOISER
-from ptycho.errors import DataError
+from ptycho.errors import ConfigError, DataError
 from ptycho.reconstruct import direct
-from ptycho.reconstruct.arm import apply
+from ptycho.reconstruct.arm import apply, seen_by
 from ptycho.reconstruct.networks import denoiser, model
 from ptycho.reconstruct.reference import fit_all, guard, load, under
 from ptycho.reconstruct.whole import denoising, splits
@@ -35,7 +35,7 @@ class Once:
     data          the scan as it was fitted, with the probe that was used or found
     sigma         (H, W) float32, standard deviation of each pixel from counting photons; None if not asked for
     seconds       of reading, fitting and judging
-    deviance      of the counts that the fit saw, and of those on the detector pixels that it did not see
+    deviance      of the counts that were seen, and of those on the detector pixels that were not, None if all were
     told          what is wrong with the scan, or unlike what the model was trained on, a line each
     """
 
@@ -43,14 +43,15 @@ class Once:
     data: RawData
     sigma: NDArray[np.float32] | None
     seconds: dict[str, float]
-    deviance: tuple[float, float]
+    deviance: tuple[float, float | None]
     told: tuple[str, ...]
 
     def __str__(self) -> str:
         seen, unseen = self.deviance
         lines = [f"warning: {line}" for line in self.told]
         lines += [f"object of {' x '.join(map(str, self.found.object.shape))} pixels from {len(self.data)} patterns"]
-        lines += [f"deviance {seen:.3g}, on detector pixels that the fit did not see {unseen:.3g}"]
+        beside = "" if unseen is None else f", on detector pixels that were not seen {unseen:.3g}"
+        lines += [f"deviance {seen:.3g}{beside}"]
         return "\n".join([*lines, ", ".join(f"{name} {s:.1f} s" for name, s in self.seconds.items())])
 
 
@@ -66,9 +67,13 @@ def reconstruct(
 
     Without a network, object and probe are fitted. A network keeps the probe that it was trained with: the scan is of
     the same set-up. ``report`` is told each step as it begins. ``uncertainty`` takes four further fits. Some of the
-    detector's pixels are held out, by ``reference.guard``. Raises DataError for a scan of no use or one that the
-    network cannot take, TrainingError if a fit diverged, ValueError for a network that is none of this package.
+    detector's pixels are held out: by ``reference.guard``, of a network of groups those that it was trained without.
+    Raises DataError for a scan of no use or one that the network cannot take, ConfigError for an ``uncertainty`` that
+    the network does not tell, TrainingError if a fit diverged, ValueError for a network that is none of this package.
     """
+    if uncertainty and network is not None and network.name != DENOISER:
+        known = f"a fit and a {DENOISER} tell one"
+        raise ConfigError(f"--uncertainty: the network is of groups, which tell no standard deviation; {known}")
     clock = {"reading": -time.perf_counter()}
     report(f"reading {scan}")
     data, faults, estimated = load(scan, Path())
@@ -76,7 +81,7 @@ def reconstruct(
     if network is not None:
         data, more = _lit_as(data, network, estimated)
         told += more
-    data = replace(data, guard=guard(data, seed))
+    data = replace(data, guard=_unseen(network, data, seed))
     clock["reading"] += time.perf_counter()
     clock["fitting"] = -time.perf_counter()
     own = seeds.derive(seed, "reference")
@@ -88,11 +93,11 @@ def reconstruct(
     else:
         report(f"reconstructing {len(data)} patterns of {data.N} x {data.N} pixels with the network")
         found = apply(network, data, own)
-    sigma = _uncertainty(network, data, own, report) if uncertainty else None
+    sigma = _uncertainty(network, data, found, own, report) if uncertainty else None
     clock["fitting"] += time.perf_counter()
     clock["judging"] = -time.perf_counter()
     image = data, found.object, found.origin_yx
-    explained = deviance(*image), deviance(*image, data.guard)
+    explained = deviance(*image), None if data.guard is None else deviance(*image, data.guard)
     if network is not None and network.name == DENOISER:
         told += _unlike(denoiser.trained_on(network), denoising.describe(found, data, explained[0]))
     clock["judging"] += time.perf_counter()
@@ -100,14 +105,27 @@ def reconstruct(
 
 
 def _lit_as(data: RawData, network: keras.Model, estimated: bool) -> tuple[RawData, list[str]]:
-    """The scan with the network's probe, and a warning if the file's own is unlike it."""
+    """The scan in the units of the network's probe, and a warning if the file's own is unlike it."""
     N = model.size_of(network)
     if data.N != N:
         raise DataError(f"the patterns are {data.N} x {data.N} pixels; the network was trained on {N} x {N}")
     P = denoiser.probe_of(network) if network.name == DENOISER else model.probe_of(network, N)
     like = 1.0 if estimated else _likeness(data.probeGuess, P)
     warning = f"the probe of the file is unlike the network's: likeness {like:.2f}, at least {UNLIKE_PROBE} is usual"
-    return under(P, data, data.counts()), [warning] if like < UNLIKE_PROBE else []
+    lit = under(P, data, data.counts())
+    # a network knows amplitudes in the unit of its own probe, which need not be that of `normalise`
+    unit = np.sqrt(np.sum(np.abs(P) ** 2) / np.sum(np.abs(lit.probeGuess) ** 2))
+    scale = None if lit.intensity_scale is None else float(lit.intensity_scale / unit)
+    lit = replace(lit, diff3d=lit.diff3d * np.float32(unit), probeGuess=P, intensity_scale=scale)
+    return lit, [warning] if like < UNLIKE_PROBE else []
+
+
+def _unseen(network: keras.Model | None, data: RawData, seed: int) -> NDArray[np.bool_] | None:
+    """(N, N): the valid pixels that are held out; None where a network of groups sees all of them."""
+    if network is None or network.name == DENOISER:
+        return guard(data, seed)
+    unseen = ~seen_by(network) & (True if data.mask is None else data.mask)
+    return unseen if unseen.any() else None
 
 
 def _likeness(one: NDArray[np.complex64], other: NDArray[np.complex64]) -> float:
@@ -128,11 +146,16 @@ def _unlike(trained: denoiser.Trained, here: denoiser.Trained) -> list[str]:
 
 
 def _uncertainty(
-    network: keras.Model | None, data: RawData, seed: int, report: Callable[[str], None]
+    network: keras.Model | None, data: RawData, found: Reconstruction, seed: int, report: Callable[[str], None]
 ) -> NDArray[np.float32]:
+    """The standard deviation of each pixel of what was found, (H, W); nothing is known of pixels without light: NaN."""
     report(f"fitting {splits.SPLITS} shares of the photons, for the uncertainty")
-    if network is not None and network.name == DENOISER:
-        made = splits.make_splits(data, denoiser.loss_of(network), seed).fits
-        return splits.scatter([denoising.denoise(network, fit).object for fit in made])
-    made = splits.make_splits(data, "nll", seed).fits
-    return splits.scatter([fit.found.object for fit in made])
+    fits = splits.make_splits(data, "nll" if network is None else denoiser.loss_of(network), seed).fits
+    objects = [fit.found.object if network is None else denoising.denoise(network, fit).object for fit in fits]
+    sigma, first = splits.scatter(objects), fits[0].found
+    # a fit of the probe, too, is on all of its pixels; these fits are on those that hold its light
+    placed = np.full(found.object.shape, np.nan, np.float32)
+    y, x = np.rint(first.origin_yx - found.origin_yx).astype(int)
+    h, w = sigma.shape
+    placed[y : y + h, x : x + w] = sigma
+    return placed

@@ -23,7 +23,7 @@ from ptycho.cores import spread
 from ptycho.physics import probes
 from ptycho.reconstruct import direct
 from ptycho.reconstruct.positions import Placement, corners
-from ptycho.scans.dose import split
+from ptycho.scans.dose import background_of, split
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
 
@@ -58,12 +58,12 @@ def fit(data: RawData, loss: str, seed: int) -> Fitted:
     """``direct.fit`` with steps enough for a small scan, and the noise that its photons leave.
 
     With n photons on a pixel, the mean square error of its complex value is 1/n at least (``metrics.photon_bound``). A
-    pixel's photons are its share of all that were counted, as the probe's light fell. Raises as ``direct.fit``, and
-    DataError for unknown counts.
+    pixel's photons are its share of all that were counted beside the known background, as the probe's light fell.
+    Raises as ``direct.fit``, and DataError for unknown counts.
     """
     found = direct.fit(data, loss, passes=PASSES, batch_size=batch_size(len(data)), seed=seed).reconstruction
     light = found.coverage.astype(np.float64)
-    photons = light * (data.counts().sum() / light.sum())
+    photons = light * ((data.counts().sum() - len(data) * background_of(data)) / light.sum())
     sigma = 1 / np.sqrt(np.maximum(photons, FAINTEST * photons.max()))
     return Fitted(found, sigma.astype(np.float32))
 

@@ -99,6 +99,14 @@ def test_the_noise_of_a_fit_is_that_of_its_photons(scan):
     assert fitted.sigma.max() == pytest.approx(fitted.sigma.min() / np.sqrt(splits.FAINTEST), rel=1e-3)
 
 
+def test_known_background_makes_a_fit_no_surer(scan, monkeypatch):
+    counts = scan.counts()
+    brighter = replace(scan, diff3d=np.sqrt(counts + 2).astype(np.float32) / scan.intensity_scale, background=2.0)
+    alone = splits.fit(scan, "nll", 1)
+    monkeypatch.setattr(splits.direct, "fit", lambda *_, **__: type("Fit", (), {"reconstruction": alone.found}))
+    np.testing.assert_allclose(splits.fit(brighter, "nll", 1).sigma, alone.sigma, rtol=1e-4)
+
+
 def test_the_scatter_of_shares_tells_the_noise_of_the_whole():
     """Means of subsamples: of n normal values, the mean of a share p varies about that of all by sigma^2/n (1-p)/p."""
     rng = np.random.default_rng(0)
