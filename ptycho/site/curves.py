@@ -66,6 +66,7 @@ def of_sweep(out: Path, unit: str) -> list[Plot]:
     from ptycho.findings.response.dose_response import method_label
 
     rows = rows_of(out / f"{layout.RESPONSE}.csv")
+    dose = unit if rows and unit in rows[0] else "nphotons"  # a unit of its own has a column of its own
     keys = list(dict.fromkeys((row["method"], row["split"], row["loss"]) for row in rows))
     methods, losses = list(dict.fromkeys(key[:2] for key in keys)), list(dict.fromkeys(key[2] for key in keys))
     plots = []
@@ -74,7 +75,7 @@ def of_sweep(out: Path, unit: str) -> list[Plot]:
         for key in keys:
             told = [row for row in rows if (row["method"], row["split"], row["loss"]) == key and row[field]]
             x, y, low, high = ([float(row[name] or row[field]) for row in told] for name in
-                               ("nphotons", field, f"{field}_low", f"{field}_high"))  # fmt: skip
+                               (dose, field, f"{field}_low", f"{field}_high"))  # fmt: skip
             name = f"{key[2]}, {method_label(key[:2])}"
             how = losses.index(key[2]), methods.index(key[:2])
             curves.append(Curve(name, x, y, *how, low, high, shown=key[:2] == methods[0]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -171,7 +172,12 @@ def _statuses(planned: Mapping[str, Any], entries: Mapping[str, Any], made: Coll
 def _beside(out: Path) -> list[Page]:
     """The page that lists the reports in the folders beside this one; none where there is none."""
     here = out.resolve()
-    found = {path.name: path for path in sorted(here.parent.iterdir()) if (path / layout.INDEX).is_file()}
+    try:
+        beside = sorted(here.parent.iterdir())
+    except OSError:  # a folder may be open to a user who may not list it
+        beside = []
+    # os.path, for a path's own is_file raises PermissionError in a folder of somebody else
+    found = {path.name: path for path in beside if os.path.isfile(path / layout.INDEX)}
     found.pop(here.name, None)
     return [Page("reports", "Other reports", [cells.html(_reports(found, here))])] if found else []
 
@@ -181,5 +187,8 @@ def _reports(found: Mapping[str, Path], out: Path) -> str:
     rows = []
     for name, path in found.items():
         address = os.path.relpath(path / layout.INDEX, (out / layout.INDEX).parent)
-        rows.append([cells.link(address, name), next(iter(status.status_lines(path)), "")])
+        verdict = ""
+        with suppress(OSError):  # a status.txt of somebody else may be unreadable
+            verdict = next(iter(status.status_lines(path)), "")
+        rows.append([cells.link(address, name), verdict])
     return html_table(("report", "verdict"), rows)

@@ -1,7 +1,9 @@
 """The report of a study: what its pages hold, its figures on a dark page, its curves."""
 
 import base64
+import csv
 import io
+import os
 import re
 import shutil
 
@@ -14,6 +16,9 @@ from standins import ROOT
 
 from ptycho.figures import output
 from ptycho.files import html_table, text_table
+from ptycho.findings.response.dose_response import dose_response_of
+from ptycho.findings.response.tables import response_rows
+from ptycho.scans.exposure import of_raster
 from ptycho.site import curves, pages, report, theme
 from ptycho.study import layout, plan
 from ptycho.study.campaigns import campaign_in
@@ -54,6 +59,35 @@ def test_the_first_page_begins_with_the_whole_verdict_and_every_arm_has_a_title_
     assert 'href="../../other/report/index.html">other</a></td><td>DOUBTFUL' in text_of(others[-1])
     for page in others[:-1]:
         assert not re.search("^# ", text_of(page), re.MULTILINE) and "nepochs = " not in text_of(page)
+
+
+@pytest.mark.parametrize("closed", ["/locked/", "/other/status.txt"])
+def test_what_another_user_closed_beside_a_study_is_passed_over(study, monkeypatch, closed):
+    (study.parent / "locked").mkdir()
+
+    def refusing(do):
+        def done(path, *words, **how):
+            if closed in str(path):
+                raise PermissionError(13, "Permission denied", str(path))
+            return do(path, *words, **how)
+
+        return done
+
+    for module, name in ((os, "stat"), (io, "open")):
+        monkeypatch.setattr(module, name, refusing(getattr(module, name)))
+    (page,) = pages._beside(study)
+    verdict = "DOUBTFUL" if closed == "/locked/" else ""
+    assert f">other</a></td><td>{verdict}</td>" in text_of(page) and "locked" not in text_of(page)
+
+
+def test_where_the_folder_of_a_study_cannot_be_listed_no_other_report_is(study, monkeypatch):
+    assert pages._beside(study)
+
+    def refuse(path="."):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    assert pages._beside(study) == []
 
 
 def test_many_doses_are_told_by_their_ends(tmp_path):
@@ -171,6 +205,18 @@ def test_the_curves_of_a_sweep_have_a_colour_a_loss_and_a_dash_a_method(tmp_path
     script, places = curves.drawn([resolved, errors])
     assert len(places) == 2 and "nll, network" in script.replace("unrolled", "network")
     assert curves.drawn([curves.Plot("", "", "", [])]) == ("", [])
+
+
+def test_curves_of_electrons_are_against_the_dose_that_their_axis_names(tmp_path):
+    exposure = of_raster(2.0)
+    assert exposure.unit == "electrons per A^2"
+    arms = [dict(entry(dose, "nll", 1, 0.5), exposure=exposure.as_dict()) for dose in (1e2, 1e4)]
+    with open(tmp_path / "dose_response.csv", "w", newline="") as file:
+        table = csv.DictWriter(file, (rows := response_rows(dose_response_of(arms)))[0])
+        table.writeheader()
+        table.writerows(rows)
+    for plot in curves.of_sweep(tmp_path, exposure.unit):
+        assert plot.across == "electrons per A^2" and plot.curves[0].x == [25, 2500]
 
 
 def test_the_row_of_an_arm_leads_to_its_page_where_there_is_one():
