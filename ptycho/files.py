@@ -36,7 +36,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     That file is hidden, of a name no other writer has, and ends with the name of `path`, for libraries that choose a
     format by the suffix. It inherits the permissions of the file it replaces. After any exception it is removed and
-    `path` is as it was. Raises OSError where the file that was written cannot be put in place.
+    `path` is as it was. Raises OSError where the file that was written cannot be put in place. An OSError about the
+    hidden file names `path` in its place.
     """
     path = Path(path)
     partial = path.with_name(f".partial.{os.urandom(8).hex()}.{path.name}")
@@ -47,6 +48,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         with open(partial, "rb") as written:
             os.fsync(written.fileno())
         os.replace(partial, path)
+    except OSError as error:
+        if error.filename is not None and os.fspath(error.filename) == str(partial):
+            error.filename = str(path)  # a user has not heard of the hidden file
+        raise
     finally:
         with suppress(OSError):  # after the rename, or where it could not be opened, there is nothing to remove
             partial.unlink()

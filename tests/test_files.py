@@ -54,6 +54,13 @@ def test_a_disk_that_fills_up_at_the_end_leaves_what_was_there(tmp_path, monkeyp
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["file"]
 
 
+def test_an_error_names_the_file_that_was_meant_and_not_the_hidden_one(tmp_path):
+    for path in (tmp_path / "nowhere" / "file", tmp_path):  # no folder to write to; a folder is no file to replace
+        with pytest.raises(OSError) as caught:
+            files.write_text(path, "text")
+        assert caught.value.filename == str(path)
+
+
 def test_nothing_written_is_an_error_and_keeps_the_old_file(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"old")
