@@ -1,12 +1,13 @@
 """A reconstructed object as a file: NPZ, or a product of ptychodus."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho.errors import DataError
+from ptycho.errors import ConfigError, DataError
 from ptycho.files import replacing
 from ptycho.scans.archive import naming
 from ptycho.scans.formats.scan import Scan
@@ -20,13 +21,21 @@ Writer = Callable[[Path, Reconstruction, RawData, NDArray[np.float32] | None], N
 def writer(path: Path) -> Writer | None:
     """What writes a reconstruction to a path, by its suffix; None for a picture, which figures draw.
 
-    Raises DataError for another suffix.
+    Raises DataError for another suffix, and ConfigError where no file can be written there: a fit takes minutes, and
+    its object would be lost.
     """
     suffix = path.suffix.lower()
     writers: dict[str, Writer | None] = {".png": None, ".npz": _write_arrays}
     writers |= dict.fromkeys((".h5", ".hdf5"), _write_product)
     if suffix not in writers:
         raise DataError(f"{path}: {suffix or 'no suffix'} names no format; expected one of {', '.join(writers)}")
+    if os.path.isdir(path):
+        raise ConfigError(f"{path}: this is a folder; expected the name of a file")
+    folder = path.parent
+    if not os.path.isdir(folder):
+        raise ConfigError(f"{path}: there is no folder {folder}; expected a folder that exists")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{path}: the folder {folder} cannot be written to; expected one that can")
     return writers[suffix]
 
 
