@@ -15,7 +15,7 @@ from typing import Any
 
 from ptycho import __version__
 from ptycho.config import assigned
-from ptycho.errors import ConfigError
+from ptycho.errors import ConfigError, NonFiniteError, TrainingError
 from ptycho.run import cluster, engine, environment, lab, stage, watch
 from ptycho.study import layout, status, sweep
 from ptycho.study.campaigns import CAMPAIGNS, HOW, ask, folder, refused, variables
@@ -215,7 +215,7 @@ def _add_stages(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the command line; a wrong value or file is one message and exit status 2."""
+    """Run the command line; a wrong value or file, or a fit that diverged, is one message and exit status 2."""
     options = parser().parse_args(words)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # where a terminal has no λ, as stderr does
@@ -226,17 +226,22 @@ def main(words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read the output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except (TrainingError, NonFiniteError) as error:
+        told = f"{error}\n{error.advice}"
     except ValueError as error:
-        print(f"ptycho: {error}", file=sys.stderr)
-        return 2
+        told = str(error)
+    except OSError as error:
+        reason = " ".join(str(error.strerror or error).split())  # HDF5 says it in three lines
+        told = reason if error.filename is None else f"{error.filename}: {reason}"
     except ModuleNotFoundError as error:
         if (error.name or "ptycho").partition(".")[0] == "ptycho":
             raise
         told = f"{error.name} is not installed for {sys.executable}"
-        print(f"ptycho: {told}; use .venv/bin/ptycho, which `make study` sets up, or pip install .", file=sys.stderr)
-        return 2
+        told += "; use .venv/bin/ptycho, which `make study` sets up, or pip install ."
     except KeyboardInterrupt:
         return 130
+    print(f"ptycho: {told}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

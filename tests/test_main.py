@@ -11,10 +11,12 @@ import pytest
 from standins import ROOT
 
 from ptycho import __main__
+from ptycho.errors import NonFiniteError, TrainingError
 from ptycho.run import engine
 from ptycho.study import plan
 from ptycho.study.campaigns import CAMPAIGNS
 from ptycho.study.config import StudyConfig
+from ptycho.study.status import write_progress
 
 
 @pytest.fixture
@@ -121,6 +123,44 @@ def test_status_report_and_verdict(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("NOT VERIFIED\n- high_nll: high_nll/metrics.json: cannot be read")
     assert __main__.main(["report", str(tmp_path)]) == 2
     assert "simulate.ipynb: no rendered notebook" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (PermissionError(13, "Permission denied", "out/report"), "out/report: Permission denied"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError("Can't write data\n (file write failed)"), "Can't write data (file write failed)"),
+        (TrainingError("the fit diverged"), f"the fit diverged\n{TrainingError.advice}"),
+        (NonFiniteError("the object holds NaN"), f"the object holds NaN\n{NonFiniteError.advice}"),
+    ],
+)
+def test_a_file_that_cannot_be_written_and_a_fit_that_diverged_are_one_message(monkeypatch, capsys, error, told):
+    def fail(out):
+        raise error
+
+    monkeypatch.setattr(engine, "clean", fail)
+    assert __main__.main(["clean", "out"]) == 2
+    assert capsys.readouterr().err == f"ptycho: {told}\n"
+
+
+def test_a_cache_that_is_no_folder_is_one_message(tmp_path, capsys, monkeypatch):
+    (tmp_path / "cache").touch()
+    monkeypatch.setenv("PTYCHO_CACHE", str(tmp_path / "cache"))
+    assert __main__.main(["lab"]) == 2
+    assert capsys.readouterr().err == f"ptycho: {tmp_path}/cache/lab/labconfig: Not a directory\n"
+
+
+def test_the_status_of_a_folder_that_cannot_be_written_is_told(tmp_path, capsys, monkeypatch):
+    plan.write_plan(tmp_path, StudyConfig(nepochs=5))
+    write_progress(tmp_path / "high_nll", stage="training", epoch=2, nepochs=5)
+
+    def refuse(*paths):
+        raise PermissionError(13, "Permission denied", *map(str, paths))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    assert __main__.main(["status", str(tmp_path)]) == 0
+    assert "high_nll       stopped" in capsys.readouterr().out and not (tmp_path / "status.txt").exists()
 
 
 def test_the_module_runs():

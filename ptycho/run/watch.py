@@ -96,7 +96,8 @@ def status_table(rows: Sequence[Row]) -> str:
 def tell(out: str | os.PathLike[str]) -> str:
     """How far the study or sweep in `out` is, in words: of a sweep, the table has no arm that is done or to come.
 
-    What stopped is also said in the status.txt of a study. Raises ConfigError where there is neither.
+    What stopped is also said in the status.txt of a study, where that can be written. Raises ConfigError where there
+    is neither.
     """
     stages = stages_of(out)
     rows = [*status.survey(out, stages), *_bounds(out, stages)]
@@ -104,7 +105,8 @@ def tell(out: str | os.PathLike[str]) -> str:
     if sweep.planned(out) is not None:
         told = [row for row in rows if row.state in ("running", "failed", "stopped")]
     elif any(row.state == "stopped" for row in rows):
-        status.write_unfinished(out, rows)
+        with suppress(OSError):  # whoever may only read the folder still sees the table
+            status.write_unfinished(out, rows)
     return "\n".join([status_summary(arms_of(rows)), *([status_table(told)] if told else [])])
 
 
