@@ -123,6 +123,8 @@ def read(path: Path, told: Map, known: Scan | None) -> Scan:
         if not changes.get("background", 1) > 0:
             raise DataError(f"background is {changes['background']:g}; expected a number > 0")
         if (wavelength := changes.pop("wavelength", None)) is not None:
+            if not 0 < wavelength < np.inf:
+                raise DataError(f"wavelength is {wavelength:g} m; expected a finite number > 0")
             changes["energy"] = PLANCK_LIGHT / wavelength
         for name in ARRAYS:
             if name in told:
@@ -150,8 +152,10 @@ def _places(path: Path, told: Map, M: int, shape: tuple[int, int] | None) -> dic
     if "step" not in told:
         return {}
     side = int(np.sqrt(M))
+    if not isinstance(told.get("raster", []), list):
+        raise DataError(f"raster is {told['raster']!r}; expected `raster: [slow, fast]`, its rows and columns")
     shape = tuple(told["raster"]) if "raster" in told else shape or (side, side)
-    if len(shape) != 2 or not all(isinstance(n, int) for n in shape) or shape[0] * shape[1] != M:
+    if len(shape) != 2 or not all(type(n) is int and n > 0 for n in shape) or shape[0] * shape[1] != M:
         raise DataError(f"a raster {list(shape)} has not {M} patterns; expected `raster: [slow, fast]` of that product")
     steps = told["step"] if isinstance(told["step"], list) else [told["step"]] * 2
     if len(steps) != 2:
@@ -163,10 +167,14 @@ def _places(path: Path, told: Map, M: int, shape: tuple[int, int] | None) -> dic
 def _column(path: Path, axis: str, words: Map, M: int) -> tuple[NDArray[np.float64], bool]:
     """The M places along an axis, and whether they are in metres."""
     values = contents.array(path, words["from"])
-    if values.ndim == 2 and "column" in words:
-        values = values[:, int(words["column"])]
-    elif values.ndim == 2 and "row" in words:
-        values = values[int(words["row"])]
+    word = next((word for word in ("column", "row") if values.ndim == 2 and word in words), None)
+    if word is not None:
+        along = ("row", "column").index(word)
+        chosen, last = words[word], values.shape[along] - 1
+        if type(chosen) is not int or not 0 <= chosen <= last:  # to isinstance, True is an int
+            accepted = f"a whole number from 0 to {last}, for {words['from']} is {values.shape}"
+            raise DataError(f"the {word} of {axis} is {chosen!r}; expected {accepted}")
+        values = values.take(chosen, along)
     if values.size != M or values.dtype.kind not in "fiu":
         raise DataError(f"{axis} is {words['from']}, {values.dtype} {values.shape}; expected {M} real numbers")
     metres = words.get("unit") not in PIXELS

@@ -196,6 +196,23 @@ WRONG = [
     ("energy: 8.8 mm", "energy has the unit 'mm'; expected a unit of energy"),
     ("step: 1 ?", r"a raster \[3, 3\] has not 12 patterns"),
     ("step: 1 ?\nraster: [3, 4]", "step has the unit '?'; expected a unit of length: m, mm, um, nm, A, pm"),
+    ("step: 1 nm\nraster: 80", "raster is 80; expected `raster: [slow, fast]`"),
+    ("step: 1 nm\nraster:", "raster is None; expected `raster: [slow, fast]`"),
+    ("step: 1 nm\nraster: [-3, -4]", "a raster [-3, -4] has not 12 patterns"),
+    ("step: 1 nm\nraster: [yes, 12]", "a raster [True, 12] has not 12 patterns"),
+    ("wavelength: 0 nm", "wavelength is 0 m; expected a finite number > 0"),
+    ("wavelength: -1 nm", "wavelength is -1e-09 m; expected a finite number > 0"),
+    *(
+        (f"y: {{from: scan/table, unit: um, {word}: {value}}}\nx: {{from: scan/table, unit: um, column: 1}}", message)
+        for word, value, message in (
+            ("column", "2", "the column of y is 2; expected a whole number from 0 to 1, for scan/table is (12, 2)"),
+            ("column", "", "the column of y is None; expected a whole number from 0 to 1"),
+            ("column", "first", "the column of y is 'first'; expected a whole number from 0 to 1"),
+            ("column", "yes", "the column of y is True; expected a whole number from 0 to 1"),
+            ("row", "12", "the row of y is 12; expected a whole number from 0 to 11, for scan/table is (12, 2)"),
+            ("row", "", "the row of y is None; expected a whole number from 0 to 11"),
+        )
+    ),
     ("[1, 2]", "holds list; expected a map of patterns"),
     ("x: {from: [", "is no YAML"),
 ]
@@ -204,6 +221,8 @@ WRONG = [
 @pytest.mark.parametrize(("text", "message"), WRONG)
 def test_what_is_wrong_with_a_map_is_one_line(text, message, tmp_path):
     path = hdf5(tmp_path / "scan.h5")
+    with h5py.File(path, "a") as file:
+        file["scan/table"] = np.stack([foreign.X_M, foreign.Y_M], axis=1) * 1e6
     if "patterns" not in text:
         text = f"patterns: {{from: scan/frames, axes: frame row column}}\n{text}" if not text.startswith("[") else text
     (tmp_path / "scan.h5.map.yaml").write_text(text)
