@@ -219,6 +219,16 @@ PLANTED = {
     ),
     "keV for joules": (lambda: in_metres(scan(), energy=8.0), REFUSED, "expected joules, found keV?"),
     "eV for joules": (lambda: in_metres(scan(), energy=8e3), REFUSED, "expected joules, found eV?"),
+    "two scans": (
+        lambda: placed(lambda s: {"scan_index": (np.arange(SIDE**2) >= 100).astype(int)}),
+        REFUSED,
+        "scan_index: 2 scans in one file (patterns: 100 of scan 0, 96 of scan 1); expected one scan per file",
+    ),
+    "a scan a pattern": (
+        lambda: placed(lambda s: {"scan_index": np.arange(SIDE**2)}),
+        REFUSED,
+        "196 scans in one file (patterns: 1 of scan 0, 1 of scan 1, 1 of scan 2, ...); expected one scan per file",
+    ),
     "text": (lambda: changed(lambda n: n.astype(str)), REFUSED, "of type <U21; expected real numbers"),
 }
 
@@ -309,6 +319,11 @@ def test_equal_masks_of_all_frames_are_one():
     mask = np.ones((SIDE**2, N, N), bool)
     mask[:, 5] = False
     assert np.array_equal(masked(mask).mask, mask[0]) and told_of(masked(mask)) == []
+
+
+@pytest.mark.parametrize("number", [0, 7])
+def test_the_number_of_a_single_scan_is_no_fault(number):
+    assert told_of(placed(lambda s: {"scan_index": np.full(SIDE**2, number)})) == []
 
 
 GOOD = {

@@ -66,6 +66,10 @@ FAULTS = {
         "values are NaN or infinite",
     ),
     "negative counts": ({"counts": changed((2, 3, 4), -7, np.int64)}, "patterns: negative intensity, as low as -7"),
+    "two scans": (
+        {"scan_index": np.arange(M) // 7},
+        "scan_index: 2 scans in one file (patterns: 7 of scan 0, 5 of scan 1); expected one scan per file",
+    ),
     "NaN in a position": ({"xcoords": nan_x}, "positions: 1 of 12 are NaN"),
     "all positions equal": ({"xcoords": np.full(M, 70.0), "ycoords": np.full(M, 70.0)}, "positions: all equal"),
     "positions in metres": (

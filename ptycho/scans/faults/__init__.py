@@ -35,7 +35,7 @@ def measure(scan: Scan) -> Statistics | None:
 
 def examine(scan: Scan, found: Statistics | None) -> list[Fault]:
     """All that looks wrong with a scan, by what :func:`measure` found; refused faults hide what follows from them."""
-    told = [*places.of_shapes(scan), *places.of_geometry(scan)]
+    told = [*places.of_shapes(scan), *places.of_scans(scan), *places.of_geometry(scan)]
     if not any(fault.about in PLACES for fault in told):  # in a wrong unit, positions lie anywhere
         told += places.of_positions(scan)
     if found is not None:

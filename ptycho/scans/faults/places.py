@@ -28,6 +28,8 @@ ALONE = 30
 """Times the typical step: a position as far from all others is none."""
 WITNESSES = 16
 """Patterns that are predicted from object and probe to tell how positions are turned."""
+NAMED = 3
+"""Scans of one file that a message names, at most."""
 
 
 def of_shapes(scan: Scan) -> Iterator[Fault]:
@@ -60,6 +62,18 @@ def of_shapes(scan: Scan) -> Iterator[Fault]:
             yield Fault(name, f"of each frame, {shape}; expected one for all, {(H, W)}: where all frames are valid")
         elif array is not None and array.shape != (H, W):
             yield Fault(name, f"{array.shape} pixels for patterns of {(H, W)}; expected the same")
+
+
+def of_scans(scan: Scan) -> Iterator[Fault]:
+    """Patterns of several scans, perhaps of several samples: no one object explains them."""
+    if scan.scan_index is None:
+        return
+    numbers, patterns = np.unique(scan.scan_index, return_counts=True)
+    if len(numbers) > 1:
+        each = [f"{M} of scan {number}" for number, M in zip(numbers, patterns, strict=True)]
+        each = each if len(each) <= NAMED else [*each[:NAMED], "..."]
+        told = f"{len(numbers)} scans in one file (patterns: {', '.join(each)})"
+        yield Fault("scan_index", f"{told}; expected one scan per file: write each scan to a file of its own")
 
 
 def of_geometry(scan: Scan) -> Iterator[Fault]:
