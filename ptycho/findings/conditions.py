@@ -1,7 +1,8 @@
 """Does the verdict hold elsewhere? The same comparison of losses under other objects, probes and scans, side by side.
 
 Each condition is a sweep in a folder called by its name. At each dose the two losses are compared as everywhere
-(``findings.response``): the difference of their FRC50, pair by pair over the seeds, with its 95 % interval.
+(``findings.response``): the difference of their FRC50, pair by pair over the seeds, with its 95 % interval, or near a
+collapse the range of all seeds and its level.
 """
 
 import os
@@ -60,7 +61,8 @@ def condition_rows(conditions: Sequence[Condition]) -> list[dict[str, Any]]:
     """The numbers of the figure, a row a comparison."""
     return [
         {"condition": condition.name, "method": found.method[0], "split": found.method[1], "nphotons": found.nphotons}
-        | {"first": found.first, "second": found.second, **found.interval.row("difference"), "seeds": found.interval.n}
+        | {"first": found.first, "second": found.second, **found.interval.row("difference")}
+        | {"level": found.interval.level, "seeds": found.interval.n}
         for condition, found in comparisons(conditions)
     ]
 

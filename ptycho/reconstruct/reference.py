@@ -17,6 +17,7 @@ from ptycho.scans.archive import naming
 from ptycho.scans.dose import at_dose, background_of, deviance, normalise
 from ptycho.scans.faults import DOUBTFUL, Fault, ready
 from ptycho.scans.rawdata import RawData
+from ptycho.scans.reconstruction import SPLITS
 from ptycho.scans.simulated import Acquisition
 
 if TYPE_CHECKING:  # loads TensorFlow, which simulated scans do without
@@ -34,7 +35,10 @@ class Measured(Acquisition):
     scan: RawData
 
     def _expose(self, dose: str, rng: np.random.Generator) -> RawData:
-        return at_dose(self.scan, dose, rng)
+        try:
+            return at_dose(self.scan, dose, rng)
+        except DataError as error:  # a split may be dimmer than the scan, and what is mended fewer photons
+            raise DataError(f"DOSES={dose}, {SPLITS[self.split]}: {error}; leave it out, or take full") from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -53,15 +53,15 @@ def thin(counts: NDArray[np.number], fraction: float, rng: np.random.Generator) 
 def thin_to_dose(data: RawData, nphotons: float, rng: np.random.Generator) -> RawData:
     """Return the scan as it would have been at `nphotons` photons per pattern, by thinning its counts.
 
-    Up to SAME_DOSE times its own dose that is the scan as it is. Raises ValueError if the scan has fewer photons than
-    that, DataError if its counts are not known.
+    Up to SAME_DOSE times its own dose that is the scan as it is. Raises DataError if the scan has fewer photons than
+    that, or if its counts are not known.
     """
     counts = data.counts()
     mean = _photons(data, counts)
     if mean < nphotons <= SAME_DOSE * mean:
         return data
     if not 0 < nphotons <= mean:
-        raise ValueError(f"nphotons is {nphotons:.6g}; expected a number in (0, {mean:.6g}], what the scan measured")
+        raise DataError(f"nphotons is {nphotons:.6g}; expected a number in (0, {mean:.6g}], what the scan measured")
     return _with_counts(data, thin(counts, nphotons / mean, rng), nphotons / mean, nphotons)
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import yaml
 from standins import entry
@@ -9,7 +10,8 @@ from standins import entry
 from ptycho.figures import sweeps
 from ptycho.findings import conditions
 from ptycho.findings.conditions import Condition
-from ptycho.findings.response.dose_response import dose_response_of
+from ptycho.findings.intervals import mean_interval, range_interval
+from ptycho.findings.response.dose_response import Difference, dose_response_of
 
 SEEDS = (1, 2, 3)
 
@@ -81,3 +83,16 @@ def test_sweeps_are_read_from_their_folders(tmp_path):
     (folder / "sweep.yaml").unlink()
     with pytest.raises(ValueError, match="there is no sweep in it"):
         conditions.read(tmp_path, ["grf"])
+
+
+def test_a_claim_near_a_collapse_tells_its_level(found):
+    """There the interval is the range of all seeds; three of them hold the median with 75 %."""
+
+    def claim(apart):
+        return Difference(("unrolled", "train"), 1e3, "nll", "mae", apart).claim("alike", "unknown")
+
+    assert claim(mean_interval(np.array([0.2, 0.21, 0.22]))) == "nll resolves finer"
+    apart = range_interval(np.array([0.1, 0.2, 0.4]))
+    assert claim(apart) == "nll resolves finer in each of 3 seeds, near a collapse (at a level of 75%)"
+    assert claim(range_interval(np.array([-0.1, 0.2, 0.4]))) == "alike"
+    assert {row["level"] for row in conditions.condition_rows(found)} == {0.95}

@@ -59,6 +59,14 @@ def test_the_reference_explains_the_measured_counts(parts):
     assert found < flat / 10
 
 
+def test_a_split_that_measured_less_than_the_scan_is_named_with_the_dose(parts):
+    dim = parts["heldout"]
+    dim = replace(dim, scan=thin_to_dose(dim.scan, 9000, np.random.default_rng(0)))
+    message = r"DOSES=1e4, held-out scan: nphotons is 10000; expected .* leave it out, or take full"
+    with pytest.raises(DataError, match=message):
+        dim.expose("1e4")
+
+
 def test_the_files_own_object_is_the_truth(measured_file, tmp_path):
     _, scan, _ = measured_file
     scan.save(tmp_path / "known.npz")

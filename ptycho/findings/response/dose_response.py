@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.config import DIRECT, PARTS
-from ptycho.findings.intervals import Interval, geometric_interval, mean_interval, range_interval
+from ptycho.findings.intervals import LEVEL, Interval, geometric_interval, mean_interval, range_interval
 from ptycho.findings.response.arm_table import STATUSES, Cell, Method, arms_by_key, first_cell
 from ptycho.findings.response.dose_factor import FRC50, OTHERS, Factor, factors, leaping
 from ptycho.findings.response.spectra import MeanFRC
@@ -83,7 +83,11 @@ class Difference:
 
     def claim(self, alike: str, unknown: str) -> str:
         """Which loss resolves finer; `alike` where that is not shown, `unknown` without an interval."""
-        return f"{self.finer} resolves finer" if self.finer else unknown if self.differ is None else alike
+        if self.finer is None:
+            return unknown if self.differ is None else alike
+        # near a collapse the interval is the range of all seeds, which of few seeds holds less than LEVEL
+        near = f" in each of {self.interval.n} seeds, near a collapse (at a level of {self.interval.level:.0%})"
+        return f"{self.finer} resolves finer" + (near if self.interval.level < LEVEL else "")
 
 
 @dataclass(frozen=True)
