@@ -88,7 +88,8 @@ CAMPAIGNS = {
 class Request:
     """What was asked for, checked: by the words `given`, and in full.
 
-    seeds are empty for a study; jobs is None where it follows from the machine or the cluster.
+    given holds the words of the user, and those that a campaign sets for one of its sweeps. No default is in it. seeds
+    are empty for a study; jobs is None where it follows from the machine or the cluster.
     """
 
     target: str
@@ -106,8 +107,12 @@ class Request:
         own = CAMPAIGNS[self.target]
         folders = own.members or {rate: {"LEARNING_RATE": rate} for rate in self.rates}
         words = {name: word for name, word in {**own.defaults, **self.given}.items() if name != "RATES"}
-        words |= {"METHODS": " ".join(self.config.methods)}
-        return {name: ask("sweep", {**words, **more, "OUT": f"{self.out}/{name}"}) for name, more in folders.items()}
+        words |= {"METHODS": " ".join(self.config.methods), "DOSES": " ".join(self.config.doses)}
+        # a dose is asked for where the user gave it: a default above what a scan measured is left out
+        return {
+            name: replace(ask("sweep", {**words, **more, "OUT": f"{self.out}/{name}"}), given={**self.given, **more})
+            for name, more in folders.items()
+        }
 
     def gathering(self) -> dict[str, Any]:
         """The parameters of the notebook that gathers a campaign's sweeps."""

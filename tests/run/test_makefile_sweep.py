@@ -82,6 +82,23 @@ def test_rates_are_tried_for_one_method(root, words, methods):
     assert [member.config.learning_rate for member in asked.members.values()] == [1.6e-2, 3.2e-2, 6.4e-2, 1.28e-1]
 
 
+@pytest.mark.parametrize(
+    ("target", "words", "doses"),
+    [
+        ("rates", {}, ("1e4", "1e9")),
+        ("rates", {"SCAN": "siemens-star"}, ("full", "1e4")),
+        ("rates", {"VOLTAGE": "80"}, ("1e4", "1e2")),
+        ("fluence", {"VOLTAGE": "80"}, ("1e4", "1e2")),
+        ("rates", {"SCAN": "siemens-star", "DOSES": "1e5"}, ("1e5",)),
+    ],
+)
+def test_the_sweeps_of_a_campaign_have_its_doses_and_know_whether_they_were_asked_for(target, words, doses):
+    asked = ask(target, words)
+    assert asked.config.doses == doses
+    for member in asked.members.values():
+        assert member.config.doses == doses and ("DOSES" in member.given) == ("DOSES" in words)
+
+
 def test_a_sweep_with_a_failed_arm_is_reported_resumed_and_then_left_alone(root):
     out = root / "out"
     with_site(root)
