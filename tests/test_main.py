@@ -120,7 +120,7 @@ def test_status_report_and_verdict(tmp_path, capsys):
     assert __main__.main(["status", str(tmp_path)]) == 0
     assert "high_nll       pending" in capsys.readouterr().out
     assert __main__.main(["verify", str(tmp_path)]) == 1
-    assert capsys.readouterr().out.startswith("NOT VERIFIED\n- high_nll: high_nll/metrics.json: cannot be read")
+    assert capsys.readouterr().out.startswith("NOT VERIFIED\n- simulate: not made with the present parameters")
     assert __main__.main(["report", str(tmp_path)]) == 2
     assert "simulate.ipynb: no rendered notebook" in capsys.readouterr().err
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ptycho.files import read_json
-from ptycho.study import layout, sweep
+from ptycho.study import layout, status, sweep
 from ptycho.study import plan as study
 from ptycho.study.arms import exposure_of, read_arm, trusted
 from ptycho.study.config import Arm, arms
-from ptycho.study.status import DOUBTFUL, NOT_VERIFIED, VERIFIED, write_status
+from ptycho.study.status import DOUBTFUL, NOT_VERIFIED, VERIFIED, Row, write_status
 
 LIMITING = 1.5
 """From this many times the deviance of the fit without a network, it is the network that limits, not the light."""
@@ -127,11 +127,14 @@ def _verdict(faults: list[str], doubts: list[str], found: list[str], notes: list
     return Verdict(DOUBTFUL if doubts else VERIFIED, [*doubts, *notes, *found])
 
 
-def verify_study(out: str | os.PathLike[str], arms: Sequence[Arm], nepochs: int, measured: bool = False) -> Verdict:
-    """Judge the study in `out`, of a `measured` scan or of a simulated one."""
-    out, entries = Path(out), dict[str, Any]()
-    faults, notes = list[str](), list[str]()
-    for arm in arms:
+def verify_study(
+    out: str | os.PathLike[str], arms: Sequence[Arm], nepochs: int, measured: bool = False, unmade: Sequence[Row] = ()
+) -> Verdict:
+    """Judge the study in `out`, of a `measured` scan or of a simulated one. What the stages `unmade` left is of other
+    parameters, scans or code, or not whole: it is not looked at."""
+    out, entries, lost = Path(out), dict[str, Any](), {row.name for row in unmade}
+    faults, notes = [_why_unmade(out, row) for row in unmade], list[str]()
+    for arm in (arm for arm in arms if arm.name not in lost):
         try:
             entry = entries[arm.name] = read_arm(out, arm.name)
         except ValueError as error:
@@ -157,6 +160,14 @@ def verify_study(out: str | os.PathLike[str], arms: Sequence[Arm], nepochs: int,
         *told,
     ]
     return _verdict(faults, doubts, found, [*_limited(list(entries.values())), *notes])
+
+
+def _why_unmade(out: Path, row: Row) -> str:
+    """Of a stage that failed, what its failure left in status.txt."""
+    failure = next((line for line in status.failures(out) if line.startswith(f"{row.name}: ")), None)
+    if row.state == "failed" and failure:
+        return failure
+    return f"{row.name}: not made with the present parameters, scans and code ({row.state}); `make study` goes on"
 
 
 def _limited(entries: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -232,4 +243,6 @@ def write_verdict(out: str | os.PathLike[str]) -> str:
     if sweep.planned(out) is not None:
         return write_status(out, *verify_sweep(out))
     plan = study.planned(out)
-    return write_status(out, *verify_study(out, arms(plan["doses"], plan["losses"]), plan["nepochs"], plan["measured"]))
+    unmade = [row for row in status.survey(out, layout.study_stages(plan)) if row.state != "done"]
+    planned = arms(plan["doses"], plan["losses"])
+    return write_status(out, *verify_study(out, planned, plan["nepochs"], plan["measured"], unmade))

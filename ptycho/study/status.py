@@ -174,7 +174,7 @@ def survey(out: str | os.PathLike[str], stages: Sequence[Stage], now: float | No
 def write_unfinished(out: str | os.PathLike[str], rows: Sequence[Row]) -> None:
     """Say in status.txt of an unfinished study which stages stopped and how far they were, beside those that failed."""
     stopped = [f"{row.name}: stopped" + f" ({row.step})" * bool(row.step) for row in rows if row.state == "stopped"]
-    write_status(out, NOT_VERIFIED, [*_failures(out), *(stopped or ["the study has not finished"])])
+    write_status(out, NOT_VERIFIED, [*failures(out), *(stopped or ["the study has not finished"])])
 
 
 VERIFIED, DOUBTFUL, NOT_VERIFIED = "VERIFIED", "DOUBTFUL", "NOT VERIFIED"
@@ -215,8 +215,9 @@ def mark_unfinished(out: str | os.PathLike[str], after_success: bool) -> None:
 
 def add_failure(out: str | os.PathLike[str], line: str) -> None:
     """Add the failure of a stage, in one line, to the others of this study's status.txt."""
-    write_status(out, NOT_VERIFIED, [*_failures(out), line])
+    write_status(out, NOT_VERIFIED, [*failures(out), line])
 
 
-def _failures(out: str | os.PathLike[str]) -> list[str]:
+def failures(out: str | os.PathLike[str]) -> list[str]:
+    """The lines of `out`/status.txt that tell of a stage that failed."""
     return [line.removeprefix("- ") for line in status_lines(out)[1:] if " failed: " in line]

@@ -31,7 +31,7 @@ from ptycho.run.watch import status_table
 from ptycho.study import layout, plan, provenance
 from ptycho.study.arms import check_arm, collect
 from ptycho.study.config import StudyConfig, arms
-from ptycho.study.status import Row, survey, write_progress, write_status
+from ptycho.study.status import Row, add_failure, survey, write_progress, write_status
 
 FOUR = ("high_nll", "high_mae", "low_nll", "low_mae")
 ARMS = arms(("1e9", "1e4"), ("nll", "mae"))
@@ -334,16 +334,39 @@ def test_without_the_tests_of_its_reference_a_measured_scan_is_doubtful(out, con
 
 
 def test_a_doubtful_study_ends_well_and_one_that_is_not_verified_does_not(out, capsys):
-    plan.write_plan(out, StudyConfig(nepochs=3))
-    parameters = out / "study.yaml"
-    parameters.write_text(parameters.read_text().replace("measured: false", "measured: true"))
+    plan.write_plan(out, StudyConfig(nepochs=3, scan="siemens-star", N=None))
     (out / "data").mkdir()
     files.write_json(out / "data" / "trust.json", {"doubts": ["halves 0.03"], "told": [], "finest": 0.1})
-    assert engine.verify(out) == 0
+    leave(out, layout.study_stages(plan.planned(out)))
+    assert engine.verify(out) == 0, capsys.readouterr().out
     assert capsys.readouterr().out.startswith("DOUBTFUL\n- halves 0.03\n")
     (out / "high_mae" / "history.csv").write_text("")
     assert engine.verify(out) == 1
     assert capsys.readouterr().out.startswith("NOT VERIFIED\n- high_mae: its history")
+
+
+def test_a_study_that_is_being_made_again_is_not_verified_by_what_the_last_run_left(out, capsys):
+    plan.write_plan(out, StudyConfig(nepochs=3))
+    leave(out, layout.study_stages(plan.planned(out)))
+    assert engine.verify(out) == 0, capsys.readouterr().out
+    plan.write_plan(out, StudyConfig(nepochs=3, seed=2))
+    later = (out / "compare.ipynb").stat().st_mtime + 10
+    for name in ("simulate.yaml", *(f"{arm}/arm.yaml" for arm in FOUR)):
+        os.utime(out / name, (later, later))
+    capsys.readouterr()
+    assert engine.verify(out) == 1
+    told = capsys.readouterr().out
+    for name in ("simulate", *FOUR, "compare"):
+        assert f"- {name}: not made with the present parameters, scans and code (pending); `make study`" in told
+    assert "trained to the end" not in told and (out / "status.txt").read_text().startswith("NOT VERIFIED\n")
+
+    failed = out / "simulate.failed.ipynb"
+    failed.write_text("{}")
+    os.utime(failed, (later + 1, later + 1))
+    add_failure(out, "simulate: simulation failed: MemoryError (see blocked_1.md)")
+    assert engine.verify(out) == 1  # and says why for as long as it is asked
+    assert engine.verify(out) == 1
+    assert capsys.readouterr().out.count("NOT VERIFIED\n- simulate: simulation failed: MemoryError (see") == 2
 
 
 def test_a_fault_outweighs_a_doubt(out):
