@@ -29,6 +29,7 @@ def write(out: str | os.PathLike[str]) -> Path:
     out = Path(out)
     dose = plan.planned(out)["doses"][0]
     known, bounds = json_if_any(out / layout.BOUND), {}
+    (out / layout.BOUND).unlink(missing_ok=True)  # it may be another scan's: what fails here leaves no bound
     for split in layout.SPLITS:
         bounds[split] = _bound(RawData.load(out / layout.scan_file(dose, split)), known.get(split, {}))
     write_json(out / layout.BOUND, bounds)

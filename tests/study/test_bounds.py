@@ -96,3 +96,16 @@ def test_scans_that_cannot_be_read_are_named(out, asked):
     with pytest.raises(DataError, match=r"low_test\.npz"):
         bounds.write(out)
     assert not (out / "bound.json").exists()
+
+
+def test_a_bound_that_fails_leaves_none_of_another_scan(out, asked, monkeypatch):
+    bounds.write(out)
+    save(out, "1e4", seed=2)
+
+    def killed(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(bounds, "information_bound", killed)
+    with pytest.raises(MemoryError):
+        bounds.write(out)
+    assert not (out / "bound.json").exists()
