@@ -165,6 +165,10 @@ def refused(target: str, name: str) -> str:
         return "SEED is a parameter of `make study`; that of `make sweep` is SEEDS"
     if target != "rates" and name == "RATES":
         return f"RATES is a parameter of `make rates`, which `make {target}` does not have"
+    if target == "rates" and name == "LEARNING_RATE":
+        return "LEARNING_RATE is a parameter of `make sweep`; that of `make rates` is RATES"
+    if any(name in own for own in CAMPAIGNS[target].members.values()):
+        return f"{name} is a parameter of `make sweep`; `make {target}` sets it itself"
     return ""
 
 

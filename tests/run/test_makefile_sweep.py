@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,13 +13,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from standins import checkout, environment, with_site
+from standins import ROOT, checkout, environment, with_site
 from test_makefile import make, ran, refuses, running, snapshot
 
+from ptycho.__main__ import main
 from ptycho.config import LOSSES
+from ptycho.errors import ConfigError
 from ptycho.study.campaigns import ask
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+REPORTS = ROOT / "reports" / "README.md"
 SMALL = ("sweep", "DOSES=1e4", "LOSSES=nll", "SEEDS=1 2", "OUT=out", "NEPOCHS=2", "JOBS=2")
 
 
@@ -97,6 +101,34 @@ def test_the_sweeps_of_a_campaign_have_its_doses_and_know_whether_they_were_aske
     assert asked.config.doses == doses
     for member in asked.members.values():
         assert member.config.doses == doses and ("DOSES" in member.given) == ("DOSES" in words)
+
+
+@pytest.mark.parametrize(
+    ("target", "word", "message"),
+    [
+        ("conditions", "OBJECT=grf", "OBJECT is a parameter of `make sweep`; `make conditions` sets it itself"),
+        ("conditions", "PHASE=1", "PHASE is a parameter of `make sweep`; `make conditions` sets it itself"),
+        ("conditions", "N_TRAIN=500", "N_TRAIN is a parameter of `make sweep`; `make conditions` sets it itself"),
+        ("fluence", "N=256", "N is a parameter of `make sweep`; `make fluence` sets it itself"),
+        ("rates", "LEARNING_RATE=1e-3", "LEARNING_RATE is a parameter of `make sweep`; that of `make rates` is RATES"),
+    ],
+)
+def test_what_a_campaign_sets_itself_is_refused_and_is_no_option_of_it(target, word, message, capsys):
+    name, _, value = word.partition("=")
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        ask(target, {name: value})
+    with pytest.raises(SystemExit):
+        main([target, "--help"])
+    assert f"--{name.lower().replace('_', '-')} " not in capsys.readouterr().out
+
+
+def test_every_command_that_made_a_report_is_accepted():
+    commands = re.findall(r"`make ((?:study|sweep|rates|conditions|fluence)\b[^`]*)`", REPORTS.read_text())
+    assert len(commands) >= 15
+    for command in commands:
+        target, *words = shlex.split(command)
+        asked = ask(target, dict(word.split("=", 1) for word in words))
+        assert target in ("study", "sweep") or asked.members
 
 
 def test_a_sweep_with_a_failed_arm_is_reported_resumed_and_then_left_alone(root):
