@@ -51,8 +51,8 @@ def advice(failure: Failure) -> str:
     code = int(number[1]) if number else None
     if _MEMORY.match(f"{failure.name}: {failure.message}") or code == errno.ENOMEM:
         return (
-            "Memory ran out, as far as can be told. Try a smaller N_TRAIN and N_TEST, a smaller GRIDSIZE or N, or "
-            "fewer arms at a time (JOBS=1); each is an option of `make study`."
+            "Memory ran out, as far as can be told. Try fewer arms at a time (JOBS=1) or a smaller GRIDSIZE, or, of a "
+            "simulated scan, a smaller N_TRAIN, N_TEST or N. Each is an option of `make study`."
         )
     if code in _DISK:
         return "The disk is full. Free some space, or put the study elsewhere with OUT=<folder>."

@@ -98,8 +98,10 @@ class StudyConfig:
     nepochs: int = _asked(5, "epochs that each arm is trained for")
     N: int | None = _asked(64, f"detector pixels along a side, {PATTERN_SIZES_TEXT} (with SCAN: the scan tells it)")
     gridsize: int = _asked(2, "each group holds GRIDSIZE**2 patterns")
-    n_train: int = _asked(2000, "positions of the training scan")
-    n_test: int | None = _asked(None, "positions of the held-out scan (N_TRAIN: as dense, so at the same fluence)")
+    n_train: int = _asked(2000, "positions of a simulated training scan")
+    n_test: int | None = _asked(
+        None, "positions of a simulated held-out scan (N_TRAIN: as dense, so at the same fluence)"
+    )
     doses: tuple[str, ...] = _asked(
         ("1e9", "1e4"), "photons per pattern, one arm each; full: all that were measured (with SCAN: full 1e4)"
     )

@@ -16,8 +16,9 @@ MEASURED = ("ORIENTATION", "PROBE_MODES", "POSITIONS", "NORMALISE", "RESOLUTION"
 PHOTONS = ("OBJECT", "OBJECT_SIZE", "PHASE", "ILLUMINATION", "FLAW")
 GROUPS = ("GRIDSIZE", "PROBE", "TARGET")
 ELECTRONS = ("VOLTAGE", "SEMI_ANGLE", "DEFOCUS", "STEP")
-"""The parameters of a measured scan, of one simulated with photons, of networks that see groups of patterns, and of a
-scan simulated with electrons."""
+SIMULATED = ("N_TRAIN", "N_TEST")
+"""The parameters of a measured scan, of one simulated with photons, of networks that see groups of patterns, of a scan
+simulated with electrons, and of every simulated scan. N is one of the last, too: without it, the scan decides it."""
 RANGES = {
     "VOLTAGE": (5.0, 3000.0, "kilovolts"),
     "SEMI_ANGLE": (1.0, 200.0, "milliradians"),
@@ -33,7 +34,8 @@ def refuse(config: StudyConfig, parameters: Mapping[str, Field[Any]]) -> None:
     """Refuse a parameter of another kind of study, and a value out of range. Raises ConfigError."""
     voltage, others = config.voltage, tuple[str, ...]()
     if config.scan is not None:
-        others, why = (*PHOTONS, *ELECTRONS), "it is of a simulated scan, and SCAN names a measured one"
+        others, why = (*PHOTONS, *ELECTRONS, *SIMULATED), "it is of a simulated scan, and SCAN names a measured one"
+        require(config.N is None, "N", config.N, why)
     elif voltage is None:
         others, why = ELECTRONS, "it is of a simulated scan of electrons, which VOLTAGE asks for"
     else:

@@ -111,6 +111,10 @@ def test_a_wrong_parameter_is_refused_before_anything_is_made(root, words, messa
         (("SCAN=siemens-star", "POSITIONS=free"), "POSITIONS='free' is not accepted: given or refine"),
         (("SCAN=siemens-star", "PROBE_MODES=6"), "PROBE_MODES=6 is not accepted: 1 to 5"),
         (("SCAN=siemens-star", "ORIENTATION=up"), "ORIENTATION='up' is not accepted: one of auto, as-is, flip-y"),
+        (
+            ("SCAN=siemens-star", "N_TRAIN=500"),
+            "N_TRAIN=500 is not accepted: it is of a simulated scan, and SCAN names",
+        ),
         (("SCAN=siemens-star", "RESOLUTION=1"), "RESOLUTION='1' is not accepted: a full period in object pixels"),
         (("SCAN=siemens-star", "RESOLUTION=20nm"), "siemens-star does not tell the size of an object pixel"),
         (("PROBE=free",), "PROBE='free' is not accepted: fixed or trainable"),
@@ -150,16 +154,15 @@ def test_variables_of_the_environment_do_not_count(root):
     assert "reports/dose-study/high_nll/train-arm.ipynb" in done.stdout
 
 
-def test_a_measured_scan_decides_size_and_doses_unless_they_are_given(root):
+def test_a_measured_scan_decides_its_size_and_unless_they_are_given_its_doses(root):
     done = make("-n", "study", "SCAN=siemens-star", cwd=root)
     for arm in ("full_nll", "full_mae", "low_nll", "low_mae"):
         assert f"dose-study/{arm}/train-arm.ipynb" in done.stdout
     asked = ask("study", {"SCAN": "siemens-star"}).config
     assert (asked.N, asked.doses) == (None, ("full", "1e4"))
-    done = make("-n", "study", "SCAN=siemens-star", "DOSES=1e6", "LOSSES=nll", "N=128", cwd=root)
+    done = make("-n", "study", "SCAN=siemens-star", "DOSES=1e6", "LOSSES=nll", cwd=root)
     assert "dose-study/1e6_nll/train-arm.ipynb" in done.stdout
     assert done.stdout.count("run notebooks/train-arm.ipynb") == 1
-    assert ask("study", {"SCAN": "siemens-star", "DOSES": "1e6", "N": "128"}).config.N == 128
 
 
 def test_the_environment_that_is_active_needs_the_packages(root, tmp_path):

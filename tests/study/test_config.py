@@ -131,7 +131,7 @@ def test_a_measured_scan_brings_its_own_defaults():
     assert study.doses == ("full", "1e4") and study.N is None
     assert study.architecture == "denoiser" and study.methods == ("denoiser", "direct")
     assert StudyConfig.from_strings({"SCAN": "siemens-star", "ARCH": "unrolled"}).methods == ("unrolled", "direct")
-    assert StudyConfig.from_strings({"SCAN": "scan.npz", "DOSES": "1e5", "N": "128"}).doses == ("1e5",)
+    assert StudyConfig.from_strings({"SCAN": "scan.npz", "DOSES": "1e5"}).doses == ("1e5",)
 
 
 @pytest.mark.parametrize("word", ["GRIDSIZE=1", "PROBE=trainable", "TARGET=split"])
@@ -142,7 +142,13 @@ def test_what_is_of_groups_is_not_asked_of_a_network_of_the_whole_scan(word):
     assert StudyConfig.from_strings({"ARCH": "unrolled", "SCAN": "siemens-star", name: value})
 
 
-@pytest.mark.parametrize("word", ["OBJECT=grf", "OBJECT_SIZE=300", "PHASE=1", "ILLUMINATION=gaussian"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("OBJECT=grf", "OBJECT_SIZE=300", "PHASE=1", "ILLUMINATION=gaussian"),
+        *("N_TRAIN=500", "N_TEST=500", "N=128", "N=64"),
+    ],
+)
 def test_what_is_simulated_is_not_asked_of_a_measured_scan(word):
     name, value = word.split("=")
     with pytest.raises(ConfigError, match=f"^{name}=.* is not accepted: it is of a simulated scan, and SCAN names"):

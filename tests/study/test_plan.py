@@ -159,7 +159,7 @@ def test_plan_refuses_groups_of_more_patterns_than_are_held_out(tmp_path):
 
 def test_plan_refuses_a_scan_that_is_not_there(tmp_path):
     with pytest.raises(ConfigError, match=r"SCAN='no\.npz'.*no such file.*siemens-star"):
-        plan.write_plan(tmp_path / "study", StudyConfig(scan="no.npz"))
+        plan.write_plan(tmp_path / "study", StudyConfig(scan="no.npz", N=None))
     assert not (tmp_path / "study").exists()
 
 
