@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -120,17 +121,26 @@ def collect(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
             entry |= {"status": "missing", "reason": str(error)}
         entries.append((arm, entry))
     # what a dose is per pattern is known from the arms that have it, or from what was planned
-    known = {arm.dose: entry["nphotons"] for arm, entry in entries if entry["nphotons"] is not None}
+    known = {dose: _nphotons(entry for arm, entry in entries if arm.dose == dose) for dose in plan["doses"]}
     microscope = simulated(out).get("microscope")
     unit = exposure.of_raster(microscope["step"]) if microscope else exposure.OF_PHOTONS
     for arm, entry in entries:
         asked = None if arm.asked is None else unit.nphotons(arm.asked)
-        entry["nphotons"] = entry["nphotons"] or known.get(arm.dose, asked)
+        entry["nphotons"] = known[arm.dose] or asked
     found = [entry for _, entry in entries]
     told = trusted(folder(out, seed) for seed in plan["seeds"] if plan["measured"])
     content = {"schema": 1, "arms": found, "doubts": told.doubts, "finest": told.finest}
     write_json_if_changed(out / layout.ARMS, content)
     return found
+
+
+def _nphotons(entries: Iterable[Mapping[str, Any]]) -> float | None:
+    """The photons per pattern of one dose: of all that was measured in uneven light, each seed keeps another share.
+
+    They are one dose all the same. The mean is exact: of equal numbers it is that number.
+    """
+    told = [entry["nphotons"] for entry in entries if entry["nphotons"] is not None]
+    return statistics.mean(told) if told else None
 
 
 def _reason(seed_folder: Path, name: str, state: str) -> str:

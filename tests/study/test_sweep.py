@@ -175,6 +175,17 @@ def test_photons_of_the_full_dose_are_known_from_the_arms_that_have_it(tmp_path)
     assert [found["nphotons"] for found in sweep.collect(tmp_path)] == [4.6e5, 1e4, 4.6e5, 1e4]
 
 
+def test_the_seeds_of_a_scan_in_uneven_light_have_one_full_dose_and_the_bounds_of_their_own(out):
+    """Each keeps another share of the photons: without one dose, no interval over the seeds would exist."""
+    given = {"seed-1/high_nll": 4.6e5, "seed-2/high_nll": 4.8e5, "seed-1/low_nll": 1e4 / 3, "seed-2/low_nll": 1e4 / 3}
+    for name, nphotons in given.items():
+        finish(out, name, nphotons=nphotons)
+    found = by_name(out)
+    assert [found[name]["nphotons"] for name in NAMES] == [4.7e5, 1e4 / 3, 4.7e5, 1e4 / 3]  # equal ones to the last bit
+    for name, nphotons in given.items():
+        assert found[name]["train"]["information_bound"] == 50 / nphotons
+
+
 def test_the_verdict_counts_every_arm(out):
     from PIL import Image
 
