@@ -157,12 +157,14 @@ def claim(folder: Path) -> int:
 
 
 @contextmanager
-def marked(marker: Path) -> Iterator[float]:
-    """While it lasts, the file `marker` says that this process is at work, and since when, which is given."""
-    started = time.time()
-    write_json(marker, {"pid": os.getpid(), "machine": platform.node(), "started": started})
+def marked(marker: Path) -> Iterator[int]:
+    """While it lasts, the file `marker` says that this process is at work, and since when.
+
+    Given is that time as the file's own, in nanoseconds: a file server's clock dates all files, and differs from ours.
+    """
+    write_json(marker, {"pid": os.getpid(), "machine": platform.node(), "started": time.time()})
     try:
-        yield started
+        yield marker.stat().st_mtime_ns
     finally:
         marker.unlink(missing_ok=True)
 
@@ -216,6 +218,7 @@ def run(
         except OSError as error:
             print(f"{name}: {error.filename or out} cannot be written: {error.strerror}", file=sys.stderr)
             return 1
+        begun = time.monotonic()
         log.line(f"=== {notebook.name} started {utc_now()}")
         status, told, interrupted = _start(notebook, partial, parameters, sockets, jobs, log)
         if interrupted and status != 0:
@@ -223,10 +226,10 @@ def run(
             log.line("=== interrupted; `make study` resumes here")
             return 128 + interrupted
         if status == 0:
-            os.utime(partial, (started, started))
+            os.utime(partial, ns=(started, started))
             os.replace(partial, output)
             output.with_suffix(FAILED).unlink(missing_ok=True)
-            log.line(f"=== {notebook.name} done in {time.time() - started:.1f} s")
+            log.line(f"=== {notebook.name} done in {time.monotonic() - begun:.1f} s")
             return 0
         failure = diagnose(json_if_any(partial), notebook.stem, _fallback(status, told))
         log.line(f"=== {notebook.name} failed: {failure.summary}")

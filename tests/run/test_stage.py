@@ -19,8 +19,9 @@ from ptycho.cores import usable_cores
 from ptycho.run import failures, kernel, stage
 from ptycho.run.environment import of_kernel
 from ptycho.run.failures import Failure
-from ptycho.study import plan
+from ptycho.study import layout, plan
 from ptycho.study.config import StudyConfig
+from ptycho.study.status import survey
 
 ARM = "high_nll"
 
@@ -225,6 +226,19 @@ def test_a_result_older_than_its_parameters_goes_when_the_new_run_fails(out, mon
         os.utime(rendered, (date, date))
         assert run_arm(out) == 1
         assert rendered.exists() is stays
+
+
+def test_a_result_is_dated_by_the_clock_that_dates_the_scans_it_is_made_from(out, monkeypatch):
+    """On a network drive that is a server's: ours may be an hour behind it."""
+    clock = time.time
+    monkeypatch.setattr(stage.time, "time", lambda: clock() - 3600)
+    assert run_simulate(out) == 0 and run_arm(out) == 0
+    monkeypatch.undo()
+    stages = layout.study_stages(plan.planned(out))
+    assert [row.state for row in survey(out, stages) if row.name in ("simulate", ARM)] == ["done", "done"]
+    scan, rendered = out / "data" / "high_train.npz", out / ARM / "train-arm.ipynb"
+    assert 0 <= rendered.stat().st_mtime_ns - scan.stat().st_mtime_ns < 60e9
+    assert re.search(r"simulate \| === simulate\.ipynb done in \d\d?\.\d s\n", (out / "run.log").read_text())
 
 
 def test_failures_of_several_arms_are_all_in_the_status(out, monkeypatch):
