@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ptycho.cores import usable_cores
 from ptycho.errors import ConfigError
-from ptycho.files import NOTEBOOKS, write_if_changed
+from ptycho.files import NOTEBOOKS, read_json, write_if_changed
 from ptycho.run import cluster
 from ptycho.run import stage as runner
 from ptycho.run.crate import record
@@ -29,7 +29,7 @@ from ptycho.run.rules import ALL, rules
 from ptycho.run.verdict import write_verdict
 from ptycho.run.watch import Watch
 from ptycho.study import layout, plan, status, sweep
-from ptycho.study.campaigns import CAMPAIGNS, Request
+from ptycho.study.campaigns import CAMPAIGNS, Request, campaign_in
 
 
 def perform(request: Request) -> int:
@@ -51,10 +51,7 @@ def _make(request: Request, title: str = "") -> int:
             path = Path(scratch, layout.RULES)
             path.write_text(rules(request, jobs))
             return _run_make(path, jobs, "arms gathered" if swept else "pipeline")
-    if (out / (layout.STUDY if swept else layout.SWEEP)).exists():
-        raise ConfigError(
-            f"OUT={str(out)!r}: there is a {'study' if swept else 'sweep'} in it; expected another folder"
-        )
+    _refuse_another(request)
     folders = [out, *(sweep.folder(out, seed) for seed in request.seeds)]
     plan.check_scan(request.config)
     config = plan.at_measured_doses(request.config, folders[-1], asked="DOSES" in request.given)
@@ -115,8 +112,10 @@ def clean(out: Path) -> None:
 
 
 def _campaign(request: Request) -> int:
-    """The sweeps one after the other, then the notebook that gathers them. An arm that collapsed is a result."""
+    """The sweeps one after the other, then the notebook that gathers them. An arm that collapsed is a result; with one
+    that failed or is missing, the exit status is 1."""
     out, members = Path(request.out), request.members
+    _refuse_another(request)
     notebook = f"{CAMPAIGNS[request.target].notebook[0]}.ipynb"
     for name, member in members.items():
         made = _make(member, name)
@@ -130,7 +129,19 @@ def _campaign(request: Request) -> int:
     if failed := runner.run(NOTEBOOKS / notebook, out / notebook, parameters, out / layout.LOG, within=out):
         return failed
     # by a process of its own, as make does it: what executes has nothing to do with pages
-    return subprocess.run([sys.executable, "-m", "ptycho", "report", str(out)], env=of_children()).returncode
+    reported = subprocess.run([sys.executable, "-m", "ptycho", "report", str(out)], env=of_children()).returncode
+    arms = [arm for member in members.values() for arm in read_json(Path(member.out) / layout.ARMS)["arms"]]
+    return reported or int(any(arm["status"] in ("failed", "missing") for arm in arms))
+
+
+def _refuse_another(request: Request) -> None:
+    """Raise ConfigError where the folder holds something else than what was asked for."""
+    out = Path(request.out)
+    kept = {"study": (out / layout.STUDY).exists(), "sweep": (out / layout.SWEEP).exists()}
+    there = next((name for name, held in kept.items() if held), campaign_in(out))
+    if there not in (None, request.target):
+        what = there if there in kept else f"campaign ({there})"
+        raise ConfigError(f"OUT={str(out)!r}: there is a {what} in it; expected another folder")
 
 
 def _tell_unfinished(out: Path) -> None:

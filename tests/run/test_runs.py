@@ -18,6 +18,7 @@ from standins import ROOT, checkout, environment
 from test_makefile import make, running, snapshot
 
 from ptycho.errors import ConfigError
+from ptycho.files import write_json
 from ptycho.run import engine, stage
 from ptycho.run.environment import of_children, of_kernel
 from ptycho.study.campaigns import ask
@@ -101,6 +102,43 @@ def test_a_study_and_a_sweep_share_no_folder(tmp_path, monkeypatch):
         with pytest.raises(ConfigError, match=f"^OUT='{first}': there is a {first} in it; expected another folder$"):
             engine.perform(ask(second, words))
         assert snapshot(tmp_path) == before
+
+
+def test_a_campaign_shares_no_folder_with_another_nor_with_a_study_or_a_sweep(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(engine, "_run_make", lambda *_: 130)
+    for first in ("study", "sweep"):
+        engine.perform(ask(first, {"OUT": first, "DOSES": "1e4"}))
+    (tmp_path / "campaign").mkdir()
+    (tmp_path / "campaign" / "rates.yaml").write_text("rates: []\n")
+    before = snapshot(tmp_path)
+    for first, what, second in (
+        *(("study", "study", "conditions"), ("sweep", "sweep", "rates"), ("campaign", r"campaign \(rates\)", "study")),
+        *(("campaign", r"campaign \(rates\)", "sweep"), ("campaign", r"campaign \(rates\)", "fluence")),
+    ):
+        with pytest.raises(ConfigError, match=f"^OUT='{first}': there is a {what} in it; expected another folder$"):
+            engine.perform(ask(second, {"OUT": first}))
+    assert snapshot(tmp_path) == before
+    assert engine.perform(ask("rates", {"OUT": "campaign"})) == 130  # its own goes on
+
+
+@pytest.mark.parametrize(("lost", "status"), [("ok", 0), ("collapsed", 0), ("failed", 1), ("missing", 1)])
+def test_a_campaign_that_lost_an_arm_ends_with_1_and_is_gathered_all_the_same(tmp_path, monkeypatch, lost, status):
+    gathered = []
+
+    def make_sweep(member, title):
+        arms = [{"status": "ok"}, {"status": lost if title == "N-64" else "ok"}]
+        write_json(Path(member.out) / "arms.json", {"arms": arms})
+        return int(lost != "ok")
+
+    monkeypatch.setattr(engine, "_make", make_sweep)
+    monkeypatch.setattr(engine.runner, "run", lambda *_, **__: gathered.append("notebook") or 0)
+    report = subprocess.CompletedProcess((), 0)
+    monkeypatch.setattr(engine.subprocess, "run", lambda *_, **__: gathered.append("report") or report)
+    for member in ("N-64", "N-128"):
+        (tmp_path / "out" / member).mkdir(parents=True)
+    assert engine.perform(ask("fluence", {"OUT": str(tmp_path / "out")})) == status
+    assert gathered == ["notebook", "report"]
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
