@@ -111,10 +111,6 @@ def test_a_wrong_parameter_is_refused_before_anything_is_made(root, words, messa
         (("SCAN=siemens-star", "POSITIONS=free"), "POSITIONS='free' is not accepted: given or refine"),
         (("SCAN=siemens-star", "PROBE_MODES=6"), "PROBE_MODES=6 is not accepted: 1 to 5"),
         (("SCAN=siemens-star", "ORIENTATION=up"), "ORIENTATION='up' is not accepted: one of auto, as-is, flip-y"),
-        (
-            ("SCAN=siemens-star", "N_TRAIN=500"),
-            "N_TRAIN=500 is not accepted: it is of a simulated scan, and SCAN names",
-        ),
         (("SCAN=siemens-star", "RESOLUTION=1"), "RESOLUTION='1' is not accepted: a full period in object pixels"),
         (("SCAN=siemens-star", "RESOLUTION=20nm"), "siemens-star does not tell the size of an object pixel"),
         (("PROBE=free",), "PROBE='free' is not accepted: fixed or trainable"),
