@@ -102,7 +102,7 @@ def test_a_bound_that_fails_leaves_none_of_another_scan(out, asked, monkeypatch)
     bounds.write(out)
     save(out, "1e4", seed=2)
 
-    def killed(*_):
+    def killed(*_, **__):
         raise MemoryError
 
     monkeypatch.setattr(bounds, "information_bound", killed)
