@@ -23,7 +23,7 @@ from ptycho.judge.halves import BATCH, LOSS, PASSES, split_resolution
 from ptycho.reconstruct import direct
 from ptycho.reconstruct.whole import once
 from ptycho.scans import simulated
-from ptycho.scans.dose import thin_to_dose
+from ptycho.scans.dose import SAME_DOSE, thin_to_dose
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import SPLITS, Reconstruction, load_reconstructions
 from ptycho.study import layout, sweep
@@ -176,7 +176,7 @@ class ScanFile:
         made = once.reconstruct(path)
         self.data, self.whole, self.told = made.data, made.found, [*made.told, HALVES]
         full = float(self.data.counts().sum() / len(self.data))
-        self.doses = [full, *(dose for dose in (1e7, 1e6, 1e5, 1e4, 1e3) if dose < full)]
+        self.doses = [full, *(dose for dose in (1e7, 1e6, 1e5, 1e4, 1e3) if dose * SAME_DOSE < full)]
         self.seen: dict[float, tuple[Look, Point]] = {}
 
     def look(self, dose: float, loss: str) -> Look:
