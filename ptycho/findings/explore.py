@@ -23,7 +23,7 @@ from ptycho.judge.halves import BATCH, LOSS, PASSES, split_resolution
 from ptycho.reconstruct import direct
 from ptycho.reconstruct.whole import once
 from ptycho.scans import simulated
-from ptycho.scans.dose import SAME_DOSE, thin_to_dose
+from ptycho.scans.dose import SAME_DOSE, photons_of, thin_to_dose
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import SPLITS, Reconstruction, load_reconstructions
 from ptycho.study import layout, sweep
@@ -175,7 +175,7 @@ class ScanFile:
         """Fits object and probe to all photons. Raises DataError for a file of no use."""
         made = once.reconstruct(path)
         self.data, self.whole, self.told = made.data, made.found, [*made.told, HALVES]
-        full = float(self.data.counts().sum() / len(self.data))
+        full = photons_of(self.data, self.data.counts()) / len(self.data)
         self.doses = [full, *(dose for dose in (1e7, 1e6, 1e5, 1e4, 1e3) if dose * SAME_DOSE < full)]
         self.seen: dict[float, tuple[Look, Point]] = {}
 

@@ -11,7 +11,7 @@ from ptycho.config import PARTS
 from ptycho.errors import DataError
 from ptycho.files import Table, text_table
 from ptycho.judge.metrics import Evaluation, evaluate
-from ptycho.scans.dose import background_of, deviance
+from ptycho.scans.dose import deviance, photons_of
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
 
@@ -46,8 +46,7 @@ def judge(reconstruction: Reconstruction, data: RawData) -> Evaluation:
 
 def judge_object(reconstruction: Reconstruction, data: RawData, *deviances: float | None) -> Evaluation:
     """The reconstruction against the scan's ``objectGuess``; the deviances are passed on."""
-    photons = float(data.counts().sum()) - len(data) * background_of(data)
-    return evaluate(reconstruction, truth(data), photons, *deviances)
+    return evaluate(reconstruction, truth(data), photons_of(data, data.counts()), *deviances)
 
 
 def parts_table(judged: Mapping[str, Evaluation]) -> Table:

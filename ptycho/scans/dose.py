@@ -120,7 +120,12 @@ def measured_dose(data: RawData, probe: NDArray[np.complexfloating]) -> Dose:
 
 def _photons(data: RawData, counts: NDArray[np.int64]) -> float:
     """The mean of a pattern's `counts` (M, N, N), less the background that is known."""
-    return float(counts.sum() / len(counts)) - background_of(data)
+    return photons_of(data, counts) / len(counts)
+
+
+def photons_of(data: RawData, counts: NDArray[np.int64]) -> float:
+    """All photons of `counts` (M, N, N), less the background that is known."""
+    return float(counts.sum()) - len(counts) * background_of(data)
 
 
 def background_of(data: RawData) -> float:

@@ -23,7 +23,7 @@ from ptycho.cores import spread
 from ptycho.physics import probes
 from ptycho.reconstruct import direct
 from ptycho.reconstruct.positions import Placement, corners
-from ptycho.scans.dose import background_of, split
+from ptycho.scans.dose import photons_of, split
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
 
@@ -63,7 +63,7 @@ def fit(data: RawData, loss: str, seed: int) -> Fitted:
     """
     found = direct.fit(data, loss, passes=PASSES, batch_size=batch_size(len(data)), seed=seed).reconstruction
     light = found.coverage.astype(np.float64)
-    photons = light * ((data.counts().sum() - len(data) * background_of(data)) / light.sum())
+    photons = light * (photons_of(data, data.counts()) / light.sum())
     sigma = 1 / np.sqrt(np.maximum(photons, FAINTEST * photons.max()))
     return Fitted(found, sigma.astype(np.float32))
 
