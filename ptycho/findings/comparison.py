@@ -1,6 +1,7 @@
 """The arms of a study side by side: curves, the table, and a verdict in words that follows from the numbers."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ptycho.config import PARTS
+from ptycho.cores import threads
 from ptycho.files import Table, text_table
 from ptycho.judge.frc import FRCCurve
 from ptycho.judge.metrics import Evaluation
@@ -53,10 +55,18 @@ class DoseRow:
     exposure: Exposure = OF_PHOTONS
 
 
-def read_compared(out: Path, arm: Arm) -> Compared:
-    """Read an arm's training scan and reconstructions, and judge them again. Of a measured scan, their resolution is no
-    finer than the reference lets one claim, and none where it is doubtful. Raises DataError, naming the file, for one
-    that is missing or breaks its schema."""
+def read_compared(out: Path, arms: Sequence[Arm]) -> dict[str, Compared]:
+    """Read the training scan and the reconstructions of each arm, by its name, and judge them again, an arm a core.
+
+    Of a measured scan, their resolution is no finer than the reference lets one claim, and none where it is doubtful.
+    Raises DataError, naming the file, for one that is missing or breaks its schema.
+    """
+    with ThreadPoolExecutor(threads()) as pool:
+        judged = pool.map(lambda arm: _read_compared(out, arm), arms)
+        return {arm.name: one for arm, one in zip(arms, judged, strict=True)}
+
+
+def _read_compared(out: Path, arm: Arm) -> Compared:
     scan = RawData.load(out / layout.scan_file(arm.dose, "train"))
     found = load_reconstructions(out / arm.name / layout.RECONSTRUCTION)
     judged = [judge_object(found[part], scan) for part in ("train", "direct")]

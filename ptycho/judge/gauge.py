@@ -103,7 +103,7 @@ class Sampler:
 
     def _interpolate(self, factor: float | np.ndarray, corner: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         (fy, fx), (y, x) = self.frequencies, corner - np.rint(corner)
-        moved = fft.ifft2(self.spectrum * factor * np.exp(2j * np.pi * (fy * y + fx * x)))
+        moved = fft.ifft2(self.spectrum * factor * np.exp(2j * np.pi * fy * y) * np.exp(2j * np.pi * fx * x))
         return self._crop(moved, corner + MARGIN, shape)
 
     @staticmethod
@@ -129,13 +129,13 @@ def _axes(shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
 def ramp_factor(shape: tuple[int, int], ramp_yx: np.ndarray) -> np.ndarray:
     """exp(2 pi i ramp.(r - box centre)): complex128 (h, w); ramp_yx in cycles per pixel."""
     y, x = _axes(shape)
-    return np.exp(2j * np.pi * (y * ramp_yx[0] + x * ramp_yx[1]))
+    return np.exp(2j * np.pi * y * ramp_yx[0]) * np.exp(2j * np.pi * x * ramp_yx[1])
 
 
 def _start(image: np.ndarray, mask: np.ndarray, truth: Sampler, corner: np.ndarray) -> _Fit:
     """Ramp (to half a cycle over the box) and scale at a given corner, from the peak of FFT(image * conj(truth))."""
     patch = truth.values(corner, image.shape)
-    size = tuple(2 * n for n in image.shape)
+    size = tuple(fft.next_fast_len(2 * n) for n in image.shape)
     peak = np.unravel_index(np.argmax(np.abs(fft.fft2(mask * image * patch.conj(), size))), size)
     ramp = np.array([fft.fftfreq(n)[p] for n, p in zip(size, peak, strict=True)])
     reference = ramp_factor(image.shape, ramp) * patch

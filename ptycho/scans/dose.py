@@ -1,10 +1,7 @@
-"""The dose of a scan: as measured, thinned to less, split in two, and what counts say of a predicted rate. NumPy only.
+"""The dose of a scan: as measured, thinned to less, split in two; how far counts are from a predicted rate. NumPy only.
 
 Thinned counts are n ~ Binomial(N, f) of the measured N, each pixel by itself. Poisson counts N of rate l become Poisson
 of rate f l, exactly (Kingman, Poisson Processes, 1993, colouring theorem, sec. 5.1).
-Two things can be tested. That the thinning was binomial: this needs N alone. How far the counts are from Poisson about
-a predicted rate l: by their index of dispersion D = sum (N - l)^2 / sum l. What the detector or the prediction adds to
-1 shrinks with the dose: thinned, the index is f D + (1 - f) sum N / sum l on average.
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +14,6 @@ from ptycho.errors import DataError
 from ptycho.physics.photons import ideal_amplitude, illuminated_area
 from ptycho.physics.probes import support_size
 from ptycho.scans import exposure
-from ptycho.scans.formats.scan import Scan
 from ptycho.scans.rawdata import BATCH, RawData, as_counts
 
 SAME_DOSE = 1.01
@@ -143,27 +139,6 @@ def tolerance(counted: float) -> float:
     return max(SAME_DOSE - 1, FAR / float(np.sqrt(counted)))
 
 
-def mean_photons(scan: Scan) -> float | None:
-    """The mean of a pattern's photons on the valid pixels, reading a batch at a time; None where counts are not known.
-
-    What cannot be a count is zero, a known background is taken off. Raises DataError for patterns that cannot be read.
-    """
-    if scan.patterns is None or len(scan.patterns.shape) != 3 or not len(scan.patterns):
-        return None
-    total = 0.0
-    for start in range(0, len(scan.patterns), scan.batch):
-        values = scan.intensity(slice(start, start + scan.batch))
-        valid = np.isfinite(values) & (values >= 0)
-        if scan.mask is not None and scan.mask.shape == values.shape[1:]:
-            valid &= scan.mask
-        if values.dtype.kind == "f" and (values != np.rint(values)).any(where=valid):
-            return None
-        total += float(values.sum(where=valid, dtype=np.float64))
-    mask, (H, W) = scan.mask, scan.patterns.shape[1:]
-    pixels = np.count_nonzero(mask) if mask is not None and mask.shape == (H, W) else H * W
-    return total / len(scan.patterns) - (scan.background or 0.0) * pixels
-
-
 def normalise(
     counts: NDArray[np.number],
     x: NDArray[np.float64],
@@ -219,59 +194,16 @@ def deviance(data: RawData, object: np.ndarray, origin_yx: np.ndarray, pixels: n
     Nelder 1989, section 2.3). Lit pixels are those with l >= 1, or all if there are none. Of the valid pixels only
     `pixels` (N, N) bool count, by default `data.fitted`. Raises DataError for unknown counts.
     """
-    counts, rate = data.counts(), predicted_rate(data, object, origin_yx)
     pixels = data.fitted if pixels is None else pixels & (True if data.mask is None else data.mask)
-    if pixels is not None:
-        counts, rate = counts[:, pixels], rate[:, pixels]
-    lit = rate >= 1 if (rate >= 1).any() else np.ones_like(rate, bool)
-    n, rate = counts[lit].astype(np.float64), np.maximum(rate[lit], 1e-6)
-    return float(np.mean(2 * (special.xlogy(n, n / rate) - (n - rate))))
-
-
-@dataclass(frozen=True)
-class Dispersion:
-    """How counts scatter.
-
-    thinning, error  mean of (n - f N)^2 / (f (1 - f) N) over the pixels with N > 0, 1 for a binomial thinning, and
-                     its standard error; of counts that were not thinned, None
-    index            sum (n - l)^2 / sum l about the predicted rate l: 1 for Poisson counts of that rate
-    expected         what thinning makes of the index of the whole scan
-    """
-
-    thinning: float | None
-    error: float | None
-    index: float
-    expected: float
-
-    @property
-    def words(self) -> str:
-        """``thinning`` with its standard error."""
-        return "-" if self.thinning is None else f"{self.thinning:.5f} ± {self.error:.5f}"
-
-    @property
-    def binomial(self) -> bool:
-        """Whether the thinning passes for binomial."""
-        return self.thinning is None or self.error is None or abs(self.thinning - 1) <= FAR * self.error
-
-
-def dispersion(thinned: RawData, whole: RawData) -> Dispersion:
-    """The dispersion of the counts of a scan that was thinned from ``whole``, about what its ``objectGuess`` predicts.
-
-    ``thinned`` may be ``whole`` itself. The standard error is exact, from the fourth moment of the binomial
-    distribution: Var[(n - f N)^2 / v] = 2 + 1/v - 6/N, with v = f (1 - f) N. Both scans must have known counts.
-    """
-    assert whole.objectGuess is not None and whole.intensity_scale and thinned.intensity_scale
-    n, N = (data.counts().astype(np.float64) for data in (thinned, whole))
-    f = (thinned.intensity_scale / whole.intensity_scale) ** 2
-    rate = predicted_rate(whole, whole.objectGuess, np.zeros(2))
-    valid = np.ones(whole.diff3d.shape[1:], bool) if whole.mask is None else whole.mask
-    n, N, rate = n[:, valid], N[:, valid], rate[:, valid]
-    index, of_whole = (float(np.sum((m - l) ** 2) / np.sum(l)) for m, l in ((n, f * rate), (N, rate)))
-    thinning = error = None
-    if thinned is not whole:
-        lit = N > 0
-        v = f * (1 - f) * N[lit]
-        thinning = float(np.mean((n[lit] - f * N[lit]) ** 2 / v))
-        error = float(np.sqrt(np.sum(2 + 1 / v - 6 / N[lit]))) / len(v)
-    expected = f * of_whole + (1 - f) * float(N.sum() / rate.sum())
-    return Dispersion(thinning, error, index, expected)
+    for faintest in (1.0, 0.0):
+        total, lit = 0.0, 0
+        for start in range(0, len(data), BATCH):
+            batch = data.subset(slice(start, start + BATCH))
+            counts, rate = batch.counts(), predicted_rate(batch, object, origin_yx)
+            seen = rate >= faintest if pixels is None else (rate >= faintest) & pixels
+            n, rate = counts[seen].astype(np.float64), np.maximum(rate[seen], 1e-6)
+            total += 2 * float(np.sum(special.xlogy(n, n / rate) - (n - rate)))
+            lit += len(n)
+        if lit:
+            return total / lit
+    return float("nan")

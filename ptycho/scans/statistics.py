@@ -118,3 +118,24 @@ def statistics_of(scan: Scan) -> Statistics:
     squares_whole = small > 0 and small_whole >= ALIKE * small
     told = (unit, multiples, divisor, whole, squares_whole, bad, least, repeated, left_out, ceiling)
     return Statistics(valid, mean, variance, high, at_high, totals, *told)
+
+
+def mean_photons(scan: Scan) -> float | None:
+    """The mean of a pattern's photons on the valid pixels, reading a batch at a time; None where counts are not known.
+
+    What cannot be a count is zero, a known background is taken off. Raises DataError for patterns that cannot be read.
+    """
+    if scan.patterns is None or len(scan.patterns.shape) != 3 or not len(scan.patterns):
+        return None
+    total = 0.0
+    for start in range(0, len(scan.patterns), scan.batch):
+        values = scan.intensity(slice(start, start + scan.batch))
+        valid = np.isfinite(values) & (values >= 0)
+        if scan.mask is not None and scan.mask.shape == values.shape[1:]:
+            valid &= scan.mask
+        if values.dtype.kind == "f" and (values != np.rint(values)).any(where=valid):
+            return None
+        total += float(values.sum(where=valid, dtype=np.float64))
+    mask, (H, W) = scan.mask, scan.patterns.shape[1:]
+    pixels = np.count_nonzero(mask) if mask is not None and mask.shape == (H, W) else H * W
+    return total / len(scan.patterns) - (scan.background or 0.0) * pixels

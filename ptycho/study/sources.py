@@ -92,11 +92,11 @@ def _sha256(files: Marks) -> str:
 def _dose(files: Marks) -> dict[str, Any]:
     found: dict[str, Any] = {"dose": None, "unit": None}
     if files:
-        from ptycho.scans import dose, exposure, formats
+        from ptycho.scans import exposure, formats, statistics
 
         with suppress(DataError):  # what is wrong with a scan is told where it is examined
             scan = formats.read(files[0][0])
-            told, nphotons = exposure.of_known(scan), dose.mean_photons(scan)
+            told, nphotons = exposure.of_known(scan), statistics.mean_photons(scan)
             if nphotons is not None and (told.particle == exposure.PHOTONS or told.area):
                 found = {"dose": told.dose(nphotons), "unit": told.unit}
     return found

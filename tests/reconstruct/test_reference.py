@@ -7,11 +7,12 @@ import pytest
 
 from ptycho.config import ORIENTATIONS
 from ptycho.errors import DataError
+from ptycho.judge.dispersion import dispersion
 from ptycho.physics import photons, probes, samples
 from ptycho.reconstruct import alignment, reference
 from ptycho.reconstruct.alignment import turn
 from ptycho.scans import formats, simulated
-from ptycho.scans.dose import deviance, dispersion, predicted_rate, thin_to_dose
+from ptycho.scans.dose import deviance, predicted_rate, thin_to_dose
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
 

@@ -10,9 +10,9 @@ from ptycho.errors import DataError
 from ptycho.physics.photons import expose, ideal_amplitude, intensity_scale
 from ptycho.physics.probes import disk, make_probe, support_size, zone_plate
 from ptycho.physics.samples import make_object, random_positions
-from ptycho.scans import exposure
-from ptycho.scans.dose import measured_dose, normalise, thin, thin_to_dose, tolerance
-from ptycho.scans.rawdata import RawData
+from ptycho.scans import exposure, simulated
+from ptycho.scans.dose import deviance, measured_dose, normalise, predicted_rate, thin, thin_to_dose, tolerance
+from ptycho.scans.rawdata import BATCH, RawData
 
 
 def scan(nphotons, seed=0, n=300, kind="disk", N=64, phase=1.0):
@@ -409,3 +409,14 @@ def test_electrons_without_a_raster_are_told_by_the_area_that_they_light():
 def test_a_dose_may_miss_the_one_asked_for_by_a_percent_or_by_chance(counted, accepted):
     """Of 2500 photons the standard error is 2 %: five of these are a tenth."""
     assert tolerance(counted) == pytest.approx(accepted)
+
+
+@pytest.mark.parametrize("dose", ["1e5", "3"])
+def test_the_deviance_is_the_mean_over_all_lit_pixels_however_many_the_patterns(dose):
+    scan = simulated.simulate(16, BATCH + 76, 1, seed=3)["train"].expose(dose)
+    n, rate = scan.counts().astype(float), predicted_rate(scan, scan.objectGuess, np.zeros(2))
+    lit, rate = rate >= 1, np.maximum(rate, 1e-6)
+    each = 2 * (np.where(n > 0, n * np.log(np.maximum(n, 1) / rate), 0) - (n - rate))
+    assert lit.any() == (dose == "1e5")  # of three photons a pattern no pixel gets one
+    expected = each[lit].mean() if lit.any() else each.mean()
+    assert deviance(scan, scan.objectGuess, np.zeros(2)) == pytest.approx(expected, rel=1e-12)

@@ -100,7 +100,7 @@ def study(scan, found, tmp_path):
     for one in arms:
         (tmp_path / one.name).mkdir()
         save_reconstructions(tmp_path / one.name / "reconstruction.npz", found)
-    return {one.name: comparison.read_compared(tmp_path, one) for one in arms}
+    return comparison.read_compared(tmp_path, arms)
 
 
 def test_the_comparison_figure_has_the_likelihood_last_and_its_numbers_beside_it(study, tmp_path):
@@ -174,7 +174,7 @@ def test_the_figure_of_a_measured_scan_tells_no_finer_resolution_either(study, t
     assert study[arm.name].network.amplitude_frc50 > 0.31
     for doubts, expected, words in (([], 0.31, "FRC50 0.31"), (["misfit 0.4"], None, "FRC50 \N{EN DASH}")):
         trust.write_text(json.dumps({"doubts": doubts, "told": [], "finest": 0.31}))
-        compared = {arm.name: comparison.read_compared(tmp_path, arm)}
+        compared = comparison.read_compared(tmp_path, [arm])
         assert compared[arm.name].network.amplitude_frc50 == compared[arm.name].direct.amplitude_frc50 == expected
         figure = images.dose_comparison(comparison.dose_rows(compared))
         assert any(words in axes.get_title() for axes in figure.axes)

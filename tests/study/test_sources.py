@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ptycho.errors import ConfigError
-from ptycho.scans import dose, formats
+from ptycho.scans import formats, statistics
 from ptycho.study import plan, sources
 from ptycho.study.campaigns import ask, folder
 from ptycho.study.config import StudyConfig
@@ -96,7 +96,7 @@ def test_a_notebook_finds_the_scan_whatever_link_leads_to_its_folder(tmp_path, m
 
 def test_a_dose_above_what_was_measured_is_refused_and_one_up_to_a_percent_above_is_full(tmp_path):
     scan, out = patterns(tmp_path / "scan.h5", 10_000), tmp_path / "out"
-    assert dose.mean_photons(formats.read(scan)) == 10_000
+    assert statistics.mean_photons(formats.read(scan)) == 10_000
     for doses, found in (
         (("1.01e4", "1e3"), ("full", "1e3")),
         (("full", "1.005e4"), ("full",)),
@@ -116,7 +116,7 @@ def test_what_is_known_of_a_scan_is_kept_and_read_again_when_it_changed(tmp_path
     scan, out = patterns(tmp_path / "scan.h5", 10_000), tmp_path / "out"
     plan.write_plan(out, study(scan))
     with monkeypatch.context() as patched:
-        patched.setattr(dose, "mean_photons", lambda scan: pytest.fail("read again"))
+        patched.setattr(statistics, "mean_photons", lambda scan: pytest.fail("read again"))
         sources._dose.cache_clear()
         assert plan.at_measured_doses(study(scan, "1.01e4"), out, asked=True).doses == ("full",)
     patterns(scan, 500)
@@ -127,7 +127,7 @@ def test_what_is_known_of_a_scan_is_kept_and_read_again_when_it_changed(tmp_path
 def test_the_photons_are_those_of_valid_pixels_and_unknown_where_the_values_are_no_counts(tmp_path):
     mask = np.ones((16, 16), bool)
     mask[8, 8] = False
-    assert dose.mean_photons(formats.read(patterns(tmp_path / "masked.h5", 6400, mask))) == 6300
+    assert statistics.mean_photons(formats.read(patterns(tmp_path / "masked.h5", 6400, mask))) == 6300
     with h5py.File(tmp_path / "scaled.h5", "w") as file:
         file["patterns"] = np.full((2, 16, 16), 0.37)
     config = study(tmp_path / "scaled.h5", "1e9")
