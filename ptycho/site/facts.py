@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ptycho.files import html_table, json_if_any
-from ptycho.study import layout, plan
+from ptycho.study import kinds, layout, plan
 
 OWN = {"out", "arm", "dose", "loss", "learning_rates", "derived_seeds"}
 """Parameters that the table leaves out: each arm has its own."""
@@ -16,16 +16,22 @@ OWN = {"out", "arm", "dose", "loss", "learning_rates", "derived_seeds"}
 def table(simulated: Path, arms: Iterable[Path]) -> str:
     """The table, in HTML, of the scans whose parameters are in the file `simulated` and of the `arms` in these folders.
 
-    A parameter in which arms differ has several values. The versions are those of the first arm.
+    A parameter in which arms differ has several values. One that this kind of study does not have is left out. The
+    versions are those of the first arm.
     """
     asked: dict[str, list[str]] = {}
-    _note(asked, plan.read_yaml(simulated, set()) or {})
+    scans = plan.read_yaml(simulated, set()) or {}
+    microscope = scans.pop("microscope", None) or {}
+    _note(asked, scans | microscope)
     records = [record for record in (json_if_any(folder / layout.PROVENANCE) for folder in arms) if record]
     for record in records:
         told = record["parameters"]
         _note(asked, {f"learning rate of {method}": rate for method, rate in told["learning_rates"].items()})
         _note(asked, told)
-    rows = [(name, ", ".join(values)) for name, values in asked.items()]
+    architecture = records[0]["parameters"]["architecture"] if records else ""
+    other = kinds.foreign(scans.get("scan") is not None, bool(microscope), architecture)
+    names = {"object_kind" if name == "OBJECT" else name if name == "N" else name.lower() for name in other}
+    rows = [(name, ", ".join(values)) for name, values in asked.items() if name not in names]
     return html_table(("parameter", "value"), [*rows, *(_versions(records[0]) if records else ())])
 
 

@@ -18,7 +18,7 @@ GROUPS = ("GRIDSIZE", "PROBE", "TARGET")
 ELECTRONS = ("VOLTAGE", "SEMI_ANGLE", "DEFOCUS", "STEP")
 SIMULATED = ("N_TRAIN", "N_TEST")
 """The parameters of a measured scan, of one simulated with photons, of networks that see groups of patterns, of a scan
-simulated with electrons, and of every simulated scan. N is one of the last, too: without it, the scan decides it."""
+simulated with electrons, and of every simulated scan. N is one of the last, too, but has no default with a measured scan, which decides it."""
 RANGES = {
     "VOLTAGE": (5.0, 3000.0, "kilovolts"),
     "SEMI_ANGLE": (1.0, 200.0, "milliradians"),
@@ -32,22 +32,10 @@ FRAME, OVERLAP = 0.7, 0.5
 
 def refuse(config: StudyConfig, parameters: Mapping[str, Field[Any]]) -> None:
     """Refuse a parameter of another kind of study, and a value out of range. Raises ConfigError."""
-    voltage, others = config.voltage, tuple[str, ...]()
-    if config.scan is not None:
-        others, why = (*PHOTONS, *ELECTRONS, *SIMULATED), "it is of a simulated scan, and SCAN names a measured one"
-        require(config.N is None, "N", config.N, why)
-    elif voltage is None:
-        others, why = ELECTRONS, "it is of a simulated scan of electrons, which VOLTAGE asks for"
-    else:
-        others, why = PHOTONS, "it is of a simulated scan of photons, and VOLTAGE asks for electrons"
-    reasons = dict.fromkeys(others, why)
-    if config.scan is None:
-        reasons |= dict.fromkeys(MEASURED, "it is of a measured scan, which SCAN names")
-    if config.architecture == DENOISER:
-        reasons |= dict.fromkeys(GROUPS, f"it is of networks that see groups, and {DENOISER} sees the whole scan")
-    for name, why in reasons.items():
-        value = getattr(config, name.lower())
-        require(value == parameters[name].default, name, value, why)
+    measured, voltage = config.scan is not None, config.voltage
+    for name, why in foreign(measured, voltage is not None, config.architecture).items():
+        value, default = getattr(config, parameters[name].name), None if name == "N" else parameters[name].default
+        require(value == default, name, value, why)
     focused = "ILLUMINATION=zone_plate, whose defocus is known wrongly"
     require(config.flaw != "defocus" or config.illumination == "zone_plate", "FLAW", config.flaw, focused)
     for name, (low, high, what) in RANGES.items():
@@ -56,6 +44,23 @@ def refuse(config: StudyConfig, parameters: Mapping[str, Field[Any]]) -> None:
     require(config.damage is None or config.damage > 0, "DAMAGE", config.damage, "a dose > 0")
     if voltage is not None and config.N is not None:
         _refuse_probe(config.N, config.defocus, config.step, voltage * 1e3, config.semi_angle * 1e-3)
+
+
+def foreign(measured: bool, electrons: bool, architecture: str) -> dict[str, str]:
+    """The parameters of other kinds of study, each with why: the scan is ``measured`` or else simulated, with
+    ``electrons`` or with photons."""
+    if measured:
+        others, why = ("N", *PHOTONS, *ELECTRONS, *SIMULATED), "it is of a simulated scan, and SCAN names a measured one"
+    elif electrons:
+        others, why = PHOTONS, "it is of a simulated scan of photons, and VOLTAGE asks for electrons"
+    else:
+        others, why = ELECTRONS, "it is of a simulated scan of electrons, which VOLTAGE asks for"
+    reasons = dict.fromkeys(others, why)
+    if not measured:
+        reasons |= dict.fromkeys(MEASURED, "it is of a measured scan, which SCAN names")
+    if architecture == DENOISER:
+        reasons |= dict.fromkeys(GROUPS, f"it is of networks that see groups, and {DENOISER} sees the whole scan")
+    return reasons
 
 
 def _refuse_probe(N: int, defocus: float, step: float, volts: float, radians: float) -> None:

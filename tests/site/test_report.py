@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import json
 import os
 import re
 import shutil
@@ -19,9 +20,10 @@ from ptycho.files import html_table, text_table
 from ptycho.findings.response.dose_response import dose_response_of
 from ptycho.findings.response.tables import response_rows
 from ptycho.scans.exposure import of_raster
-from ptycho.site import curves, pages, report, theme
+from ptycho.site import curves, facts, pages, report, theme
 from ptycho.study import layout, plan
 from ptycho.study.campaigns import campaign_in
+from ptycho.study.config import StudyConfig
 
 
 @pytest.fixture
@@ -100,6 +102,25 @@ def test_the_parameters_hold_the_seed_every_rate_and_the_versions(study):
     for row in ("seed</td><td>1<", "learning rate of unrolled</td><td>0.032, 0.064<", "tensorflow</td><td>2."):
         assert row in told
     assert "<td>out</td>" not in told
+
+
+@pytest.mark.parametrize(
+    ("asked", "has", "lacks"),
+    [
+        ({}, {"N", "n_train", "object_kind", "gridsize"}, {"orientation", "positions", "voltage", "microscope"}),
+        ({"SCAN": "siemens-star"}, {"scan", "orientation"}, {"N", "n_train", "object_kind", "flaw", "gridsize"}),
+        ({"VOLTAGE": "80"}, {"N", "n_test", "voltage", "step"}, {"object_kind", "phase", "orientation", "microscope"}),
+    ],
+)
+def test_the_parameters_are_those_of_this_kind_of_study(asked, has, lacks, tmp_path):
+    config = StudyConfig.from_strings(asked)
+    plan.write_plan(tmp_path, config)
+    arm = tmp_path / config.arms[0].name
+    record = json.loads((ROOT / "reports" / "regression" / "high_nll" / layout.PROVENANCE).read_text())
+    record["parameters"] |= {"architecture": config.architecture}
+    (arm / layout.PROVENANCE).write_text(json.dumps(record))
+    told = set(re.findall(r"<tr><td>([^<]*)</td>", facts.table(tmp_path / layout.SIMULATE, [arm])))
+    assert has <= told and not lacks & told
 
 
 def test_a_broken_notebook_is_named_and_the_report_that_was_there_stays(study):
