@@ -117,14 +117,15 @@ def _campaign(request: Request) -> int:
     out, members = Path(request.out), request.members
     _refuse_another(request)
     notebook = f"{CAMPAIGNS[request.target].notebook[0]}.ipynb"
+    parameters = out / f"{request.target}.yaml"
     for name, member in members.items():
         made = _make(member, name)
+        if not _is_dry():  # from its first sweep on, the folder is the campaign's, should it end here
+            plan.write_yaml(parameters, request.gathering())
         if made > 128 or (made and not (Path(member.out) / layout.ARMS).exists()):
             return made
     if _is_dry():
         return 0
-    parameters = out / f"{request.target}.yaml"
-    plan.write_yaml(parameters, request.gathering())
     (out / layout.STATUS).unlink(missing_ok=True)  # what an earlier failure of the gathering left is void
     if failed := runner.run(NOTEBOOKS / notebook, out / notebook, parameters, out / layout.LOG, within=out):
         return failed

@@ -109,8 +109,7 @@ def test_a_campaign_shares_no_folder_with_another_nor_with_a_study_or_a_sweep(tm
     monkeypatch.setattr(engine, "_run_make", lambda *_: 130)
     for first in ("study", "sweep"):
         engine.perform(ask(first, {"OUT": first, "DOSES": "1e4"}))
-    (tmp_path / "campaign").mkdir()
-    (tmp_path / "campaign" / "rates.yaml").write_text("rates: []\n")
+    assert engine.perform(ask("rates", {"OUT": "campaign"})) == 130  # interrupted in its first sweep
     before = snapshot(tmp_path)
     for first, what, second in (
         *(("study", "study", "conditions"), ("sweep", "sweep", "rates"), ("campaign", r"campaign \(rates\)", "study")),
