@@ -30,6 +30,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from scipy import stats
 
+from ptycho.errors import expect
 from ptycho.judge.frc import Rings, evaluation_window, fill_holes, ring_power
 from ptycho.judge.gauge import evaluation_region, flat_turn
 from ptycho.judge.metrics import NO_CONTRAST, photon_bound
@@ -118,10 +119,9 @@ def information_bound(
     noise: dict[str, list[NDArray[np.float64]]] = {name: [] for name in shown}
     while len(errors) < DRAWS[0] or (len(errors) < DRAWS[1] and stats.sem(errors) > PRECISION * np.mean(errors)):
         drawn = _without(removed, _solve(model, unknown * model.drawn(rng), unknown, coverage), judged)
-        real, imaginary = drawn[:, judged]
         errors.append(float(np.sum(drawn**2) / power))
         relative = np.zeros(box_mask.shape, np.complex128)
-        relative[box_mask] = (real + 1j * imaginary) / truth[box_mask]
+        relative[box_mask] = (drawn[0] + 1j * drawn[1])[judged] / truth[box_mask]
         apart = {"amplitude": np.abs(truth) * relative.real, "phase": relative.imag}
         for name, found in noise.items():
             found.append(ring_power(fill_holes(apart[name], box_mask), window)[1])
@@ -129,8 +129,7 @@ def information_bound(
     for name, image in shown.items():
         frequency, signal, n = ring_power(fill_holes(image, box_mask), window)
         rings[name] = Rings(frequency, signal, np.mean(noise[name], axis=0), n)
-    share = coverage[judged].sum() / coverage.sum()
-    counting = photon_bound(int(judged.sum()), len(x) * share)
+    counting = photon_bound(int(judged.sum()), len(x) * coverage[judged].sum() / coverage.sum())
     return InformationBound(float(np.mean(errors)), float(stats.sem(errors)), rings, counting, judged, unknown)
 
 
@@ -139,14 +138,13 @@ class _Fisher:
 
     def __init__(self, object: NDArray, probe: NDArray, x: NDArray, y: NDArray, mask: Pixels, fitted: Pixels):
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-        if object.ndim != 2 or x.ndim != 1 or x.shape != y.shape or not len(x):
-            found = f"object {object.shape}, x {x.shape} and y {y.shape}"
-            raise ValueError(f"found {found}; expected (H, W) and two equal (M,), M >= 1")
+        found = f"object {object.shape}, x {x.shape} and y {y.shape}"
+        fit = object.ndim == 2 and x.ndim == 1 and x.shape == y.shape and len(x) > 0
+        expect(fit, f"found {found}; expected (H, W) and two equal (M,), M >= 1")
         H, W = object.shape
-        inside = (x >= 0) & (y >= 0) & (x <= W - 1) & (y <= H - 1)  # False for NaN too
-        if not inside.all():
-            k = int(np.argmin(inside))
-            raise ValueError(f"position {k} (x = {x[k]:.6g}, y = {y[k]:.6g}) is outside the object of shape {(H, W)}")
+        k = int(np.argmin((x >= 0) & (y >= 0) & (x <= W - 1) & (y <= H - 1)))  # the first outside, or NaN, if any is
+        inside = 0 <= x[k] <= W - 1 and 0 <= y[k] <= H - 1
+        expect(inside, f"position {k} (x = {x[k]:.6g}, y = {y[k]:.6g}) is outside the object of shape {(H, W)}")
         self.N = probe.shape[-1]
         self.P = tf.constant(cropped_modes(probe))
         self.n = self.P.shape[-1]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -222,17 +222,9 @@ def fit_all(data: RawData, modes: int, curvatures: tuple[float, ...], seed: int,
     """
     from ptycho.reconstruct import direct
 
-    return direct.fit(
-        data,
-        "mse",
-        passes=REFERENCE_PASSES,
-        batch_size=max(1, min(50, len(data) // 10)),
-        refine_probe=True,
-        modes=modes,
-        curvatures=curvatures,
-        rough=rough,
-        seed=seed,
-    )
+    few = max(1, min(50, len(data) // 10))
+    probe: dict[str, Any] = {"refine_probe": True, "modes": modes, "curvatures": curvatures}
+    return direct.fit(data, "mse", passes=REFERENCE_PASSES, batch_size=few, rough=rough, seed=seed, **probe)
 
 
 def load(scan: str, folder: Path) -> tuple[RawData, tuple[Fault, ...], bool]:

@@ -18,7 +18,7 @@ GROUPS = ("GRIDSIZE", "PROBE", "TARGET")
 ELECTRONS = ("VOLTAGE", "SEMI_ANGLE", "DEFOCUS", "STEP")
 SIMULATED = ("N_TRAIN", "N_TEST")
 """The parameters of a measured scan, of one simulated with photons, of networks that see groups of patterns, of a scan
-simulated with electrons, and of every simulated scan. N is one of the last, too, but has no default with a measured scan, which decides it."""
+simulated with electrons, and of every simulated scan. N is one of the last, too; a measured scan decides it itself."""
 RANGES = {
     "VOLTAGE": (5.0, 3000.0, "kilovolts"),
     "SEMI_ANGLE": (1.0, 200.0, "milliradians"),
@@ -50,7 +50,8 @@ def foreign(measured: bool, electrons: bool, architecture: str) -> dict[str, str
     """The parameters of other kinds of study, each with why: the scan is ``measured`` or else simulated, with
     ``electrons`` or with photons."""
     if measured:
-        others, why = ("N", *PHOTONS, *ELECTRONS, *SIMULATED), "it is of a simulated scan, and SCAN names a measured one"
+        others: tuple[str, ...] = ("N", *PHOTONS, *ELECTRONS, *SIMULATED)
+        why = "it is of a simulated scan, and SCAN names a measured one"
     elif electrons:
         others, why = PHOTONS, "it is of a simulated scan of photons, and VOLTAGE asks for electrons"
     else:
