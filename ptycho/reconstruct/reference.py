@@ -14,7 +14,7 @@ from ptycho.errors import DataError
 from ptycho.files import user_cache
 from ptycho.scans import formats, star
 from ptycho.scans.archive import naming
-from ptycho.scans.dose import at_dose, background_of, deviance, normalise
+from ptycho.scans.dose import at_dose, background_of, deviance, in_unit, normalise
 from ptycho.scans.faults import DOUBTFUL, Fault, ready
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import SPLITS
@@ -185,17 +185,14 @@ def make_reference(
     if truth is None:
         truth, offset = np.where(found.coverage > 0, found.object / level, 1).astype(np.complex64), found.origin_yx
     probe = (fit.probe * level).astype(np.complex64)
-    unit = np.sqrt(np.sum(np.abs(data.probeGuess) ** 2) / np.sum(np.abs(probe) ** 2))
+    unit = float(np.sqrt(np.sum(np.abs(data.probeGuess) ** 2) / np.sum(np.abs(probe) ** 2)))
     full = replace(
-        data,
-        diff3d=data.diff3d * np.float32(unit),
+        in_unit(replace(data, probeGuess=probe), unit),
         xcoords=data.xcoords - offset[1],
         ycoords=data.ycoords - offset[0],
         xcoords_start=given.xcoords - offset[1] if refined else None,
         ycoords_start=given.ycoords - offset[0] if refined else None,
-        probeGuess=(probe * unit).astype(np.complex64),
         objectGuess=truth,
-        intensity_scale=data.intensity_scale / unit,
         guard=guard(data, seed),
     )
     misfit = deviance(replace(data, probeGuess=fit.probe), found.object, found.origin_yx)

@@ -171,6 +171,13 @@ def normalise(
     return RawData(amplitude, x, y, scaled, nphotons=nphotons, intensity_scale=s)
 
 
+def in_unit(data: RawData, unit: float) -> RawData:
+    """The same counts with amplitudes and probe ``unit`` times as large: their unit is free, the object's is not."""
+    scale = None if data.intensity_scale is None else data.intensity_scale / unit
+    probe = (data.probeGuess * unit).astype(np.complex64)
+    return replace(data, diff3d=data.diff3d * np.float32(unit), probeGuess=probe, intensity_scale=scale)
+
+
 def predicted_rate(data: RawData, object: np.ndarray, origin_yx: np.ndarray) -> NDArray[np.float64]:
     """Return the photons (M, N, N) that a scan's probe on a complex object (H, W), [0, 0] at `origin_yx`, predicts.
 

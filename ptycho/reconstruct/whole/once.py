@@ -17,7 +17,7 @@ from ptycho.reconstruct.arm import apply, seen_by
 from ptycho.reconstruct.networks import denoiser, model
 from ptycho.reconstruct.reference import fit_all, guard, load, under
 from ptycho.reconstruct.whole import denoising, splits
-from ptycho.scans.dose import deviance
+from ptycho.scans.dose import deviance, in_unit
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
 
@@ -114,9 +114,7 @@ def _lit_as(data: RawData, network: keras.Model, estimated: bool) -> tuple[RawDa
     warning = f"the probe of the file is unlike the network's: likeness {like:.2f}, at least {UNLIKE_PROBE} is usual"
     lit = under(P, data, data.counts())
     # a network knows amplitudes in the unit of its own probe, which need not be that of `normalise`
-    unit = np.sqrt(np.sum(np.abs(P) ** 2) / np.sum(np.abs(lit.probeGuess) ** 2))
-    scale = None if lit.intensity_scale is None else float(lit.intensity_scale / unit)
-    lit = replace(lit, diff3d=lit.diff3d * np.float32(unit), probeGuess=P, intensity_scale=scale)
+    lit = in_unit(lit, float(np.sqrt(np.sum(np.abs(P) ** 2) / np.sum(np.abs(lit.probeGuess) ** 2))))
     return lit, [warning] if like < UNLIKE_PROBE else []
 
 
