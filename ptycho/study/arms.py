@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,7 +176,8 @@ class Trusted(NamedTuple):
 
 
 def trusted(folders: Iterable[Path]) -> Trusted:
-    """The trust.json in each folder of a study of a measured scan together. A file that cannot be read is a doubt."""
+    """The trust.json in each folder of a study of a measured scan together, a line each test. A file that cannot be read
+    is a doubt."""
     doubts, told, finest = list[str](), list[str](), 1.0
     for folder in folders:
         try:
@@ -185,7 +187,21 @@ def trusted(folders: Iterable[Path]) -> Trusted:
             finest = min(finest, found["finest"])
         except (ValueError, KeyError, TypeError) as error:
             doubts.append(f"whether the reference is true is not known ({error})")
-    return Trusted(list(dict.fromkeys(doubts)), list(dict.fromkeys(told)), finest)
+    return Trusted(_each_once(doubts), _each_once(told), finest)
+
+
+def _each_once(lines: Iterable[str]) -> list[str]:
+    """The lines without those that repeat one; of lines that differ in a test's figure alone, one with their range."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for line in lines:
+        test = re.fullmatch(r"(\w+ )(-?\d\S*)(, expected .*)", line)
+        before, figure, after = test.groups() if test else (line, "", "")
+        found.setdefault((before, after), set()).add(figure)
+    told = []
+    for (before, after), figures in found.items():
+        least, *_, most = sorted([*figures] * 2, key=lambda figure: float(figure or 0))
+        told.append(f"{before}{least if least == most else f'{least} to {most}'}{after}")
+    return told
 
 
 RESOLUTIONS = [f"{of}_{name}" for of in ("amplitude", "phase") for name in ("frc50", "first", "seventh")]

@@ -13,7 +13,8 @@ from ptycho.judge.parts import judge, judge_parts
 from ptycho.reconstruct import direct
 from ptycho.scans import simulated
 from ptycho.scans.reconstruction import PARTS, load_reconstructions, save_reconstructions
-from ptycho.study.arms import arm_entry, check_arm, claimed
+from ptycho.study import layout
+from ptycho.study.arms import arm_entry, check_arm, claimed, trusted
 from ptycho.study.config import Arm
 
 
@@ -185,6 +186,20 @@ def test_the_arms_of_a_sweep_claim_no_finer_resolution():
     fine, *others = claimed({"arms": arms, "finest": 0.31})
     assert {fine[part]["amplitude_frc50"] for part in PARTS} == {0.31} and fine["train"]["phase_frc50"] is None
     assert others == arms[1:] and arms[0]["train"]["amplitude_frc50"] == 0.43 and claimed({"arms": arms}) == arms
+
+
+def test_a_test_that_several_seeds_passed_is_one_line_with_its_range(tmp_path):
+    limit = ", expected at most 0.3: what is left"
+    mended, lit = "3 blank patterns; mended", "lit 1, expected 1"
+    told = {"1": [f"misfit 0.11{limit}", mended], "2": [f"misfit 0.109{limit}", lit]}
+    told["3"] = [f"misfit 0.2{limit}", mended, lit]
+    for seed, lines in told.items():
+        (tmp_path / seed / "data").mkdir(parents=True)
+        found = {"doubts": [f"halves 0.{seed}, expected at least 0.6"], "told": lines, "finest": 0.3 + int(seed)}
+        (tmp_path / seed / layout.TRUST).write_text(json.dumps(found))
+    whole = trusted(tmp_path / seed for seed in told)
+    assert whole.told == [f"misfit 0.109 to 0.2{limit}", mended, lit]
+    assert whole.doubts == ["halves 0.1 to 0.3, expected at least 0.6"] and whole.finest == 1.0
 
 
 def test_of_a_doubtful_reference_no_resolution_is_said():
