@@ -176,8 +176,8 @@ class Trusted(NamedTuple):
 
 
 def trusted(folders: Iterable[Path]) -> Trusted:
-    """The trust.json in each folder of a study of a measured scan together, a line each test. One that cannot be read is
-    a doubt."""
+    """The trust.json in each folder of a study of a measured scan together, a line each test. One that cannot be read
+    is a doubt."""
     doubts, told, finest = list[str](), list[str](), 1.0
     for folder in folders:
         try:
