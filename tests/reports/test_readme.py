@@ -142,6 +142,31 @@ def test_the_readme_is_a_screen_or_two():
     assert len(text_of(DOCUMENTS["README.md"]).encode()) <= 8192
 
 
+def test_what_the_results_say_of_the_star_without_a_table():
+    words = " ".join(text_of(DOCUMENTS["results.md"]).split())
+    factors = readme.rows("siemens-star-sweep/dose_factor.csv")
+    response = readme.rows("siemens-star-sweep/dose_response.csv")
+    assert "every interval of the factor contains 1, on both scans" in words
+    told = [row for row in factors if (row["method"], row["yardstick"]) == ("unrolled", "FRC50")]
+    told = [row for row in told if float(row["level"]) in (0.3, 0.4, 0.5)]
+    assert len(told) == 6 and all(float(row["low"]) < 1 < float(row["high"]) for row in told)
+    trained = [row for row in response if (row["method"], row["split"]) == ("unrolled", "train")]
+    doses = sorted({float(row["nphotons"]) for row in trained})
+    assert "within 0.01 of Nyquist on the training positions, at 1e3, 1e4 and all photons" in words
+    for dose in (doses[0], doses[1], doses[3]):
+        nll, mae = (float(readme.one(trained, loss=loss, nphotons=dose)["frc50"]) for loss in ("nll", "mae"))
+        assert abs(nll - mae) < 0.01
+    assert "at 1e5 the interval is too wide to tell" in words
+    wide = readme.one(trained, loss="nll", nphotons=doses[2])
+    assert float(wide["frc50_high"]) - float(wide["frc50_low"]) > 0.1
+    assert "At 1e3 every fit with `mae` collapses" in words
+    lost = readme.one(response, method="direct", split="train", loss="mae", nphotons=doses[0])
+    assert lost["collapsed"] == "5"
+    assert "By the error of the image, `mae` seems to be the better loss here" in words
+    errors = [row for row in factors if row["yardstick"] == "relative error" and row["factor"]]
+    assert errors and all(float(row["high"]) < 1 for row in errors)
+
+
 def test_what_the_results_say_of_conditions_without_a_table():
     words = " ".join(text_of(DOCUMENTS["results.md"]).split())
     table = readme.rows("conditions/conditions_mae.csv")
