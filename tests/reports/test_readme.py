@@ -162,9 +162,9 @@ def test_what_the_results_say_of_the_star_without_a_table():
     assert "At 1e3 every fit with `mae` collapses" in words
     lost = readme.one(response, method="direct", split="train", loss="mae", nphotons=doses[0])
     assert lost["collapsed"] == "5"
-    assert "By the error of the image, `mae` seems to be the better loss here" in words
-    errors = [row for row in factors if row["yardstick"] == "relative error" and row["factor"]]
-    assert errors and all(float(row["high"]) < 1 for row in errors)
+    assert "For an error of 1e-2, `mae` seems to need fewer photons than `nll`" in words
+    errors = [row for row in factors if (row["yardstick"], float(row["level"])) == ("relative error", 1e-2)]
+    assert len(errors) == 4 and all(float(row["high"]) < 1 for row in errors)
 
 
 def test_what_the_results_say_of_conditions_without_a_table():
