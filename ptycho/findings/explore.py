@@ -175,7 +175,7 @@ class ScanFile:
         """Fits object and probe to all photons. Raises DataError for a file of no use."""
         made = once.reconstruct(path)
         self.data, self.whole, self.told = made.data, made.found, [*made.told, HALVES]
-        full = photons_of(self.data, self.data.counts()) / len(self.data)
+        full = photons_of(self.data) / len(self.data)
         self.doses = [full, *(dose for dose in (1e7, 1e6, 1e5, 1e4, 1e3) if dose * SAME_DOSE < full)]
         self.seen: dict[float, tuple[Look, Point]] = {}
 

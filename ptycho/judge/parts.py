@@ -46,7 +46,7 @@ def judge(reconstruction: Reconstruction, data: RawData) -> Evaluation:
 
 def judge_object(reconstruction: Reconstruction, data: RawData, *deviances: float | None) -> Evaluation:
     """The reconstruction against the scan's ``objectGuess``; the deviances are passed on."""
-    return evaluate(reconstruction, truth(data), photons_of(data, data.counts()), *deviances)
+    return evaluate(reconstruction, truth(data), photons_of(data), *deviances)
 
 
 def parts_table(judged: Mapping[str, Evaluation]) -> Table:

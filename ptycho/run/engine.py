@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +44,8 @@ def perform(request: Request) -> int:
     return _campaign(request)
 
 
-def _make(request: Request, title: str = "") -> int:
+def _make(request: Request, title: str = "", begin: Callable[[], object] = lambda: None) -> int:
+    """Make a study or sweep; ``begin`` is called when nothing speaks against it and its folder is held."""
     out, jobs, swept = Path(request.out), _jobs(request), request.target == "sweep"
     if _is_dry():
         with tempfile.TemporaryDirectory() as scratch:
@@ -56,6 +57,7 @@ def _make(request: Request, title: str = "") -> int:
     plan.check_scan(request.config)
     config = plan.at_measured_doses(request.config, folders[-1], asked="DOSES" in request.given)
     with _held(*folders) as held:
+        begin()
         if config != request.config:
             instead, asked = " ".join(config.doses), " ".join(request.config.doses)
             print(f"DOSES: {instead} in place of {asked}, for full is all that the scan has", flush=True)
@@ -119,9 +121,8 @@ def _campaign(request: Request) -> int:
     notebook = f"{CAMPAIGNS[request.target].notebook[0]}.ipynb"
     parameters = out / f"{request.target}.yaml"
     for name, member in members.items():
-        made = _make(member, name)
-        if not _is_dry():  # from its first sweep on, the folder is the campaign's, should it end here
-            plan.write_yaml(parameters, request.gathering())
+        # from its first sweep on the folder is the campaign's, wherever it ends
+        made = _make(member, name, lambda: plan.write_yaml(parameters, request.gathering()))
         if made > 128 or (made and not (Path(member.out) / layout.ARMS).exists()):
             return made
     if _is_dry():

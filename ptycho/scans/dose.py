@@ -116,12 +116,13 @@ def measured_dose(data: RawData, probe: NDArray[np.complexfloating]) -> Dose:
 
 def _photons(data: RawData, counts: NDArray[np.int64]) -> float:
     """The mean of a pattern's `counts` (M, N, N), less the background that is known."""
-    return photons_of(data, counts) / len(counts)
+    return float(counts.sum()) / len(counts) - background_of(data)
 
 
-def photons_of(data: RawData, counts: NDArray[np.int64]) -> float:
-    """All photons of `counts` (M, N, N), less the background that is known."""
-    return float(counts.sum()) - len(counts) * background_of(data)
+def photons_of(data: RawData) -> float:
+    """All photons that a scan counted, less the background that is known. Raises DataError for unknown counts."""
+    batches = (data.subset(slice(start, start + BATCH)) for start in range(0, len(data), BATCH))
+    return float(sum(int(batch.counts().sum()) for batch in batches)) - len(data) * background_of(data)
 
 
 def background_of(data: RawData) -> float:
@@ -183,13 +184,20 @@ def predicted_rate(data: RawData, object: np.ndarray, origin_yx: np.ndarray) -> 
 
     Known background counts too. Raises DataError if the scan's intensity_scale is not known.
     """
-    if data.intensity_scale is None:
-        raise DataError("intensity_scale is missing; expected a scalar s with counts = (s * diff3d)^2")
+    return _rate(data, _predicted_amplitude(data, object, origin_yx))
+
+
+def _predicted_amplitude(data: RawData, object: np.ndarray, origin_yx: np.ndarray) -> NDArray[np.float32]:
     margin = data.N // 2
     # empty space around it: the faint rim of a probe may reach beyond what was reconstructed
     padded = np.pad(object, margin, constant_values=1)
     x, y = data.xcoords - origin_yx[1] + margin, data.ycoords - origin_yx[0] + margin
-    amplitude = ideal_amplitude(padded, data.probeGuess, x, y)
+    return ideal_amplitude(padded, data.probeGuess, x, y)
+
+
+def _rate(data: RawData, amplitude: NDArray[np.float32]) -> NDArray[np.float64]:
+    if data.intensity_scale is None:
+        raise DataError("intensity_scale is missing; expected a scalar s with counts = (s * diff3d)^2")
     return np.square(amplitude.astype(np.float64) * data.intensity_scale) + (data.background or 0.0)
 
 
@@ -202,11 +210,12 @@ def deviance(data: RawData, object: np.ndarray, origin_yx: np.ndarray, pixels: n
     `pixels` (N, N) bool count, by default `data.fitted`. Raises DataError for unknown counts.
     """
     pixels = data.fitted if pixels is None else pixels & (True if data.mask is None else data.mask)
+    amplitude = _predicted_amplitude(data, object, origin_yx)
     for faintest in (1.0, 0.0):
         total, lit = 0.0, 0
         for start in range(0, len(data), BATCH):
-            batch = data.subset(slice(start, start + BATCH))
-            counts, rate = batch.counts(), predicted_rate(batch, object, origin_yx)
+            here = slice(start, start + BATCH)
+            counts, rate = data.subset(here).counts(), _rate(data, amplitude[here])
             seen = rate >= faintest if pixels is None else (rate >= faintest) & pixels
             n, rate = counts[seen].astype(np.float64), np.maximum(rate[seen], 1e-6)
             total += 2 * float(np.sum(special.xlogy(n, n / rate) - (n - rate)))

@@ -190,5 +190,5 @@ def _reports(found: Mapping[str, Path], out: Path) -> str:
         verdict = ""
         with suppress(OSError):  # a status.txt of somebody else may be unreadable
             verdict = next(iter(status.status_lines(path)), "")
-        rows.append([cells.link(address, name), verdict])
+        rows.append([cells.link(address, name) if (path / layout.INDEX).exists() else name, verdict])
     return html_table(("report", "verdict"), rows)

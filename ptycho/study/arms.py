@@ -176,8 +176,10 @@ class Trusted(NamedTuple):
 
 
 def trusted(folders: Iterable[Path]) -> Trusted:
-    """The trust.json in each folder of a study of a measured scan together, a line each test. One that cannot be read
-    is a doubt."""
+    """The trust.json in each folder of a study of a measured scan together, each test told once.
+
+    A file that cannot be read is a doubt.
+    """
     doubts, told, finest = list[str](), list[str](), 1.0
     for folder in folders:
         try:
@@ -193,13 +195,13 @@ def trusted(folders: Iterable[Path]) -> Trusted:
 def _each_once(lines: Iterable[str]) -> list[str]:
     """The lines without those that repeat one; of lines that differ in a test's figure alone, one with their range."""
     found: dict[tuple[str, str], set[str]] = {}
-    for line in lines:
-        test = re.fullmatch(r"(\w+ )(-?\d\S*)(, expected .*)", line)
+    for line in map(str, lines):
+        test = re.fullmatch(r"(\w+ )(-?\d+(?:\.\d+)?(?:e[+-]\d+)?)(, expected .*)", line)
         before, figure, after = test.groups() if test else (line, "", "")
         found.setdefault((before, after), set()).add(figure)
     told = []
     for (before, after), figures in found.items():
-        least, *_, most = sorted([*figures] * 2, key=lambda figure: float(figure or 0))
+        least, *_, most = sorted([*figures] * 2, key=lambda figure: (float(figure or 0), figure))
         told.append(f"{before}{least if least == most else f'{least} to {most}'}{after}")
     return told
 

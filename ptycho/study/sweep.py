@@ -96,8 +96,17 @@ def survey(out: str | os.PathLike[str], plan: Mapping[str, Any]) -> list[Row]:
     return status.arms_of(status.survey(out, layout.sweep_stages(plan)))
 
 
-def collect(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Write `out`/arms.json, if it says something new, and return the entries of all arms that were planned.
+def collect(out: str | os.PathLike[str]) -> None:
+    """Write what the arms of a sweep found, :func:`arms_of`, into `out`/arms.json, if that says something new."""
+    found, plan = arms_of(out), planned(out)
+    assert plan is not None
+    told = trusted(folder(out, seed) for seed in plan["seeds"] if plan["measured"])
+    content = {"schema": 1, "arms": found, "doubts": told.doubts, "finest": told.finest}
+    write_json_if_changed(Path(out) / layout.ARMS, content)
+
+
+def arms_of(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The entries of all arms that were planned.
 
     An entry is the arm's own, with the path of its folder as its name and, where the seed's bound.json knows them, the
     limits of each part (:func:`least`). An arm without a result is there too: failed or missing, and why.
@@ -127,11 +136,7 @@ def collect(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
     for arm, entry in entries:
         asked = None if arm.asked is None else unit.nphotons(arm.asked)
         entry["nphotons"] = known[arm.dose] or asked
-    found = [entry for _, entry in entries]
-    told = trusted(folder(out, seed) for seed in plan["seeds"] if plan["measured"])
-    content = {"schema": 1, "arms": found, "doubts": told.doubts, "finest": told.finest}
-    write_json_if_changed(out / layout.ARMS, content)
-    return found
+    return [entry for _, entry in entries]
 
 
 def _nphotons(entries: Iterable[Mapping[str, Any]]) -> float | None:

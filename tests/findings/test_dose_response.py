@@ -71,6 +71,24 @@ def test_shared_deviations_cancel_in_differences_and_factors():
     assert np.log(paired.high / paired.low) < 0.7 * np.log(torn.high / torn.low)
 
 
+def test_where_a_curve_is_cut_at_what_may_be_claimed_a_factor_has_an_interval_alone():
+    """Cut, the curves of a measured scan rise less steeply: a straight line would cross later than they do."""
+    arms, finest, at = study(needs=5.0), 0.6, {"resolutions": (0.3, 0.55)}
+    whole = factors_of(dose_response_of(arms, **at))
+    for arm in arms:
+        arm["train"]["amplitude_frc50"] = min(arm["train"]["amplitude_frc50"], finest)
+    found, blind = dose_response_of(arms, **at, finest=finest), dose_response_of(arms, **at)
+    below, above = factors_of(found).values()
+    assert below == whole[0.3]  # crossed below what is cut
+    assert factors_of(blind)[0.55].value < 0.8 * whole[0.55].value  # what a straight line would make of it
+    assert above.value is None and "where it resolves all that may be claimed" in above.reason
+    assert (above.low or 0) < whole[0.55].value < (above.high or np.inf)
+    cut = "FRC50 is 0.600 [0.600, 0.600] with nll and 0.600 [0.600, 0.600] with mae; "
+    for told, alike in ((found, "both are cut at what the reference is trusted to"), (blind, "they are the same in")):
+        sentences = [words for words in verdict_in_words(told) if cut in words]
+        assert sentences and all(alike in words for words in sentences)
+
+
 def test_the_same_arms_in_any_order_give_the_same_study():
     arms = study()
     assert dose_response_of(arms) == dose_response_of(arms[::-1])

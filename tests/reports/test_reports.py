@@ -1,5 +1,7 @@
-"""The evidence in reports/: small, complete, and listed."""
+"""The evidence in reports/: small, complete, listed, and of one piece."""
 
+import csv
+import json
 import re
 import shutil
 import subprocess
@@ -41,3 +43,14 @@ def test_every_report_is_listed_with_its_question_command_date_and_version(track
     for name, link, date, version in rows:
         assert link.startswith(f"{name}/") and (ROOT / "reports" / link) in tracked
         assert re.fullmatch(r"\d{4}-\d\d-\d\d", date) and re.match(r"[0-9a-f]{7}\b", version), name
+
+
+def test_the_arms_of_a_sweep_are_the_same_in_its_table_its_record_and_its_verdict(tracked):
+    gathered = [path for path in tracked if path.name == "arms.json" and path.with_suffix(".csv") in tracked]
+    assert len(gathered) > 10
+    for path in gathered:
+        record = {arm["name"]: arm["status"] for arm in json.loads(path.read_text())["arms"]}
+        table = csv.DictReader(path.with_suffix(".csv").read_text().splitlines())
+        assert {row["name"]: row["status"] for row in table} == record, path
+        assert f"- {len(record)} arms: " in path.with_name("status.txt").read_text()
+        assert all(status in ("ok", "collapsed") for status in record.values()), path

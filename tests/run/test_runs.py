@@ -125,7 +125,7 @@ def test_a_campaign_shares_no_folder_with_another_nor_with_a_study_or_a_sweep(tm
 def test_a_campaign_that_lost_an_arm_ends_with_1_and_is_gathered_all_the_same(tmp_path, monkeypatch, lost, status):
     gathered = []
 
-    def make_sweep(member, title):
+    def make_sweep(member, title, begin):
         arms = [{"status": "ok"}, {"status": lost if title == "N-64" else "ok"}]
         write_json(Path(member.out) / "arms.json", {"arms": arms})
         return int(lost != "ok")

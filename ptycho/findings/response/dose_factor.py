@@ -72,6 +72,7 @@ def factors(
     yardstick: Yardstick,
     rng: np.random.Generator,
     exposure: Exposure = OF_PHOTONS,
+    finest: float | None = None,
 ) -> list[Factor]:
     """The factors of one pair: isotonic mean curves over log10 dose, crossed at each level, the draws like them.
 
@@ -79,7 +80,8 @@ def factors(
     Both losses come from the same draws of seeds. A draw whose curve does not cross confines the factor on one side. A
     straight line from a dose where a seed leaps says nothing of when it begins to resolve (:func:`leaping`): a curve
     that crosses between such a dose and the next does so anywhere between the two; the factor has an interval alone.
-    The same holds between doses that lie farther apart than FARTHEST.
+    The same holds between doses that lie farther apart than FARTHEST, and where a seed resolves ``finest`` at the
+    second: of a measured scan no resolution beyond that is told, so that nobody knows how steeply its curve rises.
     """
     n = np.isfinite(tables).sum(axis=1)  # (2, doses), seeds
     if not n.any(axis=1).all():
@@ -88,9 +90,11 @@ def factors(
     x = [np.log10(doses[own > 0]) for own in n]
     columns = [table[:, own > 0] for table, own in zip(tables, n, strict=True)]
     leaps = [np.append(np.diff(at) > FARTHEST + 1e-9, False) for at in x]
+    cut = [np.zeros(at.shape, bool) for at in x]
     if not yardstick.of_error:
         for k, table in enumerate(columns):
-            leaps[k] |= np.any(leaping(10 ** x[k], table), axis=0)
+            cut[k][:-1] = np.any(table[:, 1:] >= (np.inf if finest is None else finest), axis=0)
+            leaps[k] |= np.any(leaping(10 ** x[k], table), axis=0) | cut[k]
 
     def rising(curves: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
         return [isotonic(curve, own[own > 0]) for curve, own in zip(curves, n, strict=True)]
@@ -104,8 +108,11 @@ def factors(
         value = float(yardstick.rising(level))
         spans = [crossing(x[k], means[k], value, leaps[k]) for k in (0, 1)]
         reference, other = (float(10**low) if low == high else None for low, high in spans)
-        open_ends = [(loss, *span) for loss, span in zip(losses, spans, strict=True) if span[0] != span[1]]
-        reasons = [_unknown(loss, yardstick.words(level), low, high, exposure) for loss, low, high in open_ends]
+        reasons = [
+            _unknown(losses[k], yardstick.words(level), low, high, exposure, cut=bool(cut[k][x[k] == low].any()))
+            for k, (low, high) in enumerate(spans)
+            if low != high
+        ]
         factor = None if reference is None or other is None else other / reference
         ends: tuple[float | None, float | None] = (None, None)
         if drawn is None:
@@ -130,13 +137,18 @@ def leaping(doses: NDArray[np.floating], table: NDArray[np.floating]) -> NDArray
     return np.asarray(leaps, bool)
 
 
-def _unknown(loss: str, wanted: str, low: NDArray[np.float64], high: NDArray[np.float64], exposure: Exposure) -> str:
-    """Why nobody knows where, between the bounds of log10 dose, a curve reaches what is wanted."""
+def _unknown(
+    loss: str, wanted: str, low: NDArray[np.float64], high: NDArray[np.float64], exposure: Exposure, cut: bool
+) -> str:
+    """Why nobody knows where, between the bounds of log10 dose, a curve reaches what is wanted; ``cut``: at the second
+    it is cut at the finest resolution that may be told."""
     if np.isinf(high):
         return f"{loss} does not reach {wanted} at any dose up to {exposure.words(float(10**low))}"
     if np.isinf(low):
         return f"{loss} does better than {wanted} already at {exposure.words(float(10**high))}"
     first, last = exposure.words(float(10**low)), f"{exposure.dose(float(10**high)):.3g}"
+    if cut:
+        return f"{loss} reaches {wanted} anywhere between {first} and {last}, where it resolves all that may be claimed"
     if high - low > FARTHEST:
         return f"{loss} reaches {wanted} anywhere between {first} and {last}, for no dose between them was measured"
     return f"{loss} reaches {wanted} anywhere between {first}, where a seed resolves nothing or leaps, and {last}"

@@ -111,7 +111,7 @@ class DoseResponse:
     means. limits: the least that it could be. efficiencies and attained: curves of limit / error, of the counting and
     of the Cramér-Rao limit; 1 is all that photons allow, more is prior knowledge. faults: every arm that contributes
     nothing, by name, and why. exposure: what doses are to the sample. Doses here are particles per pattern; figures and
-    words tell them in its unit.
+    words tell them in its unit. finest: what the resolutions of a measured scan are cut at; None where they are not.
     """
 
     quantity: str
@@ -126,6 +126,7 @@ class DoseResponse:
     attained: tuple[Curve, ...]
     faults: tuple[str, ...]
     exposure: Exposure = OF_PHOTONS
+    finest: float | None = None
 
 
 def dose_response_of(
@@ -133,13 +134,15 @@ def dose_response_of(
     quantity: str = "amplitude_frc50",
     resolutions: Sequence[float] = FRC50.levels,
     seed: int = 0,
+    finest: float | None = None,
 ) -> DoseResponse:
     """The study that arms make together.
 
     entries: by the schema of ``metrics.json``; one that breaks it, or is failed, becomes a fault, not an error.
     quantity: 'amplitude_frc50' or 'phase_frc50'. resolutions: fractions of Nyquist, in (0, 1), at which losses are
-    compared by dose. seed: of the draws for the intervals of factors. Raises ValueError where a parameter is not
-    accepted, two entries are of one arm, or no arm has the quantity.
+    compared by dose. seed: of the draws for the intervals of factors. finest: what the resolutions of a measured scan
+    are cut at. Raises ValueError where a parameter is not accepted, two entries are of one arm, or no arm has the
+    quantity.
     """
     if quantity not in ("amplitude_frc50", "phase_frc50"):
         raise ValueError(f"quantity is {quantity!r}; expected 'amplitude_frc50' or 'phase_frc50'")
@@ -186,17 +189,17 @@ def dose_response_of(
                 interval = range_interval(apart) if any(ranges) else mean_interval(apart)
                 parts["differences"].append(Difference(method, dose, *pair, interval))
             measure = replace(FRC50, levels=tuple(resolutions))
-            parts["factors"] += factors(method, pair, np.array(doses), (first, second), measure, rng, told)
+            parts["factors"] += factors(method, pair, np.array(doses), (first, second), measure, rng, told, finest)
             for other in OTHERS:
                 one, two = (
                     other.rising([[getattr(cell, other.field) for cell in row] for row in cells[loss]]).T
                     for loss in pair
                 )
-                parts["others"] += factors(method, pair, np.array(doses), (one, two), other, rng, told)
+                parts["others"] += factors(method, pair, np.array(doses), (one, two), other, rng, told, finest)
     if not any(point.interval.n for curve in parts["curves"] for point in curve.points):
         raise ValueError(f"no arm has {quantity}; found {len(entries)} entries, faults: {'; '.join(faults) or 'none'}")
     whole = {name: tuple(found) for name, found in parts.items()}
-    return DoseResponse(quantity, tuple(seeds), faults=tuple(faults), exposure=told, **whole)
+    return DoseResponse(quantity, tuple(seeds), faults=tuple(faults), exposure=told, finest=finest, **whole)
 
 
 def _mean(values: Iterable[float]) -> float | None:

@@ -22,7 +22,7 @@ def verdict_in_words(study: DoseResponse) -> list[str]:
         where = method_label(method)
         for found in (difference for difference in study.differences if difference.method == method):
             pair = [points[method, loss, found.nphotons] for loss in (found.first, found.second)]
-            sentences.append(f"{where}: {_difference(found, pair[0], pair[1], study.exposure)}")
+            sentences.append(f"{where}: {_difference(found, pair[0], pair[1], study)}")
         measured = (*study.factors, *study.others)
         sentences += [f"{where}: {_factor(one, study.exposure)}" for one in measured if one.method == method]
         sentences += [f"{where}: {_efficiency(c, study.exposure)}" for c in study.efficiencies if c.method == method]
@@ -73,8 +73,8 @@ def _lost(loss: str, point: Point) -> str:
     return f" Of {len(point.values)} {loss} arms: {', '.join(told)}." if told else ""
 
 
-def _difference(found: Difference, first: Point, second: Point, exposure: Exposure) -> str:
-    dose = f"at {exposure.words(found.nphotons)}"
+def _difference(found: Difference, first: Point, second: Point, study: DoseResponse) -> str:
+    dose = f"at {study.exposure.words(found.nphotons)}"
     lost = _lost(found.first, first) + _lost(found.second, second)
     interval = found.interval
     if interval.mean is None:
@@ -82,8 +82,11 @@ def _difference(found: Difference, first: Point, second: Point, exposure: Exposu
     one, other = _interval(first.interval), _interval(second.interval)
     means = f"FRC50 is {one} with {found.first} and {other} with {found.second}"
     paired = f"the paired difference is {_interval(interval)} over {_seeds(interval.n)}"
-    same = interval.low == interval.high
-    alike = "they are the same in every seed" if same else "it contains 0, the losses are not shown to differ"
+    alike = "it contains 0, the losses are not shown to differ"
+    if interval.low == interval.high:
+        finest = math.inf if study.finest is None else study.finest
+        cut = all(value is None or value >= finest for point in (first, second) for value in point.values)
+        alike = "both are cut at what the reference is trusted to" if cut else "they are the same in every seed"
     claim = found.claim(alike, "it supports no claim")
     return f"{dose} {means}; {paired}: {claim}.{lost}"
 

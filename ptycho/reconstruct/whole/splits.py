@@ -63,7 +63,7 @@ def fit(data: RawData, loss: str, seed: int) -> Fitted:
     """
     found = direct.fit(data, loss, passes=PASSES, batch_size=batch_size(len(data)), seed=seed).reconstruction
     light = found.coverage.astype(np.float64)
-    photons = light * (photons_of(data, data.counts()) / light.sum())
+    photons = light * (photons_of(data) / light.sum())
     sigma = 1 / np.sqrt(np.maximum(photons, FAINTEST * photons.max()))
     return Fitted(found, sigma.astype(np.float32))
 
