@@ -70,6 +70,33 @@ def test_what_the_results_say_of_the_sweep_without_a_table():
     assert f"by {first} of Nyquist on the training scan and by {second} on the held-out scan" in words
 
 
+def test_what_the_results_say_of_more_epochs_without_a_table():
+    words = " ".join(text_of(DOCUMENTS["results.md"]).split())
+    factors = readme.rows("epochs/dose_factor.csv")
+    same = {"method": "unrolled", "yardstick": "FRC50", "level": 0.5, "reference": "nll", "other": "mae"}
+    train, heldout = (readme.one(factors, split=split, **same) for split in ("train", "heldout"))
+    told = f"{float(train['factor']):.1f} times the photons of `nll` on the training scan and {float(heldout['factor']):.1f}"
+    assert told in words and train["low"] == heldout["low"] == "" == train["high"] == heldout["high"]
+    status = (readme.REPORTS / "epochs" / "status.txt").read_text()
+    assert status.startswith("NOT VERIFIED\n- 24 arms: 22 ok, 2 collapsed, 0 failed")
+    assert "3 of the 24 trainings diverged" in words and status.count("it diverged") == 3
+    assert "Two networks of `mae` collapsed at 5e3" in words
+    assert status.count("5e3_mae: collapsed") == 2
+
+    def errors(report):
+        rows = (row for row in readme.rows(f"{report}/arms.csv") if row["part"] == "train")
+        return {(row["seed"], float(row["nphotons"]), row["loss"]): float(row["relative_mse"]) for row in rows}
+
+    few, many = errors("sweep"), errors("epochs")
+    worse = [arm[2] for arm in many if many[arm] > 2 * few[arm]]
+    assert len(many) == 24 and (len(worse), worse.count("nll"), worse.count("mae")) == (7, 2, 5)
+    assert "7 end with more than twice the error on the training scan" in words and "2 of `nll` and 5 of `mae`" in words
+    known = {"method": "unrolled", "split": "heldout", "loss": "mae", "nphotons": 1e4}
+    resolved = [readme.one(readme.rows(f"{name}/dose_response.csv"), **known)["frc50"] for name in ("sweep", "epochs")]
+    assert "`mae` resolves 0.37 of Nyquist on the held-out scan after 5 epochs and after 50" in words
+    assert {readme.two_decimals(value) for value in resolved} == {"0.37"}
+
+
 def test_what_the_results_say_of_flaws_without_a_table():
     words = " ".join(text_of(DOCUMENTS["results.md"]).split())
     table = [row for row in readme.rows("flaws/flaws.csv") if row["method"] == "direct"]
