@@ -28,7 +28,7 @@ def table(simulated: Path, arms: Iterable[Path]) -> str:
         told = record["parameters"]
         _note(asked, {f"learning rate of {method}": rate for method, rate in told["learning_rates"].items()})
         _note(asked, told)
-    architecture = records[0]["parameters"]["architecture"] if records else ""
+    architecture = records[0]["parameters"].get("architecture", "") if records else ""
     other = kinds.foreign(scans.get("scan") is not None, bool(microscope), architecture)
     names = {"object_kind" if name == "OBJECT" else name if name == "N" else name.lower() for name in other}
     rows = [(name, ", ".join(values)) for name, values in asked.items() if name not in names]

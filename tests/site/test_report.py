@@ -117,7 +117,7 @@ def test_the_parameters_are_those_of_this_kind_of_study(asked, has, lacks, tmp_p
     plan.write_plan(tmp_path, config)
     arm = tmp_path / config.arms[0].name
     record = json.loads((ROOT / "reports" / "regression" / "high_nll" / layout.PROVENANCE).read_text())
-    record["parameters"] |= {"architecture": config.architecture}
+    record["parameters"]["architecture"] = config.architecture
     (arm / layout.PROVENANCE).write_text(json.dumps(record))
     told = set(re.findall(r"<tr><td>([^<]*)</td>", facts.table(tmp_path / layout.SIMULATE, [arm])))
     assert has <= told and not lacks & told
@@ -150,13 +150,14 @@ def test_the_site_holds_figures_for_both_grounds_sortable_tables_and_nothing_fro
 def test_the_page_of_a_campaign_leads_to_the_report_of_each_of_its_sweeps(tmp_path):
     shutil.copy(ROOT / "reports" / "conditions" / "conditions.ipynb", tmp_path)
     (tmp_path / "conditions.yaml").write_text("conditions: [lines, grf]\n")
-    (tmp_path / "lines").mkdir()
+    (tmp_path / "lines" / "report").mkdir(parents=True)
+    (tmp_path / "lines" / layout.INDEX).write_text("")
     (tmp_path / "lines" / "status.txt").write_text("VERIFIED\n")
     (page,) = pages.of_campaign(tmp_path, "conditions")
     assert campaign_in(tmp_path) == "conditions" and campaign_in(tmp_path / "lines") is None
     assert page.title == "Conditions" and "In words" in text_of(page)
     assert '<a href="../lines/report/index.html">lines</a></td><td>VERIFIED</td>' in text_of(page)
-    assert '<a href="../grf/report/index.html">grf</a></td><td></td>' in text_of(page)
+    assert "<td>grf</td><td></td>" in text_of(page)  # not made yet: no link that leads nowhere
 
 
 # --- figures and tables ----------------------------------------------------------------------------------------------
