@@ -89,6 +89,9 @@ def test_what_the_results_say_of_more_epochs_without_a_table():
 
     few, many = errors("sweep"), errors("epochs")
     worse = [arm[2] for arm in many if many[arm] > 2 * few[arm]]
+    lost = set(re.findall(r"^- seed-(\d)/(\w+)_(\w+): (?:its log loss rose|collapsed)", status, re.MULTILINE))
+    assert "The 3 that diverged and the 2 that collapsed are among these 7" in words and len(lost) == 5
+    assert all(many[arm] > 2 * few[arm] for arm in ((seed, float(dose), loss) for seed, dose, loss in lost))
     assert len(many) == 24 and (len(worse), worse.count("nll"), worse.count("mae")) == (7, 2, 5)
     assert "7 end with more than twice the error on the training scan" in words and "2 of `nll` and 5 of `mae`" in words
     known = {"method": "unrolled", "split": "heldout", "loss": "mae", "nphotons": 1e4}
