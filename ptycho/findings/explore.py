@@ -201,7 +201,7 @@ class ScanFile:
 
 
 def sources(reports: Path) -> dict[str, Source]:
-    """The studies and sweeps below `reports`, by their folders. Raises ConfigError where there is none."""
+    """The studies, and the sweeps with their curves, in `reports`, by their folders. Raises ConfigError for none."""
     sweeps = {path.parent for path in reports.rglob(layout.ARMS) if (path.parent / f"{layout.CURVES}.csv").exists()}
     studies = {path.parents[1] for path in reports.glob(f"*/*/{layout.METRICS}")} - sweeps
     first = (reports / LAB, reports / "sweep")

@@ -142,9 +142,9 @@ class _Fisher:
         fit = object.ndim == 2 and x.ndim == 1 and x.shape == y.shape and len(x) > 0
         expect(fit, f"found {found}; expected (H, W) and two equal (M,), M >= 1")
         H, W = object.shape
-        k = int(np.argmin((x >= 0) & (y >= 0) & (x <= W - 1) & (y <= H - 1)))  # the first outside, or NaN, if any is
-        inside = 0 <= x[k] <= W - 1 and 0 <= y[k] <= H - 1
-        expect(inside, f"position {k} (x = {x[k]:.6g}, y = {y[k]:.6g}) is outside the object of shape {(H, W)}")
+        inside = (x >= 0) & (y >= 0) & (x <= W - 1) & (y <= H - 1)  # False for NaN too
+        k = int(np.argmin(inside))
+        expect(inside[k], f"position {k} (x = {x[k]:.6g}, y = {y[k]:.6g}) is outside the object of shape {(H, W)}")
         self.N = probe.shape[-1]
         self.P = tf.constant(cropped_modes(probe))
         self.n = self.P.shape[-1]

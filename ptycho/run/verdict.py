@@ -209,7 +209,7 @@ def _study_faults(out: Path, names: list[str], entries: Mapping[str, Any]) -> li
 
 def verify_sweep(out: str | os.PathLike[str]) -> Verdict:
     """Judge the sweep in `out`. A doubt about the scan of one seed is a doubt about all."""
-    entries, plan, out = sweep.arms_of(out), sweep.planned(out), Path(out)
+    entries, plan, out = sweep.entries_of(out), sweep.planned(out), Path(out)
     assert plan is not None
     faults, notes = list[str](), list[str]()
     for (seed, arm), entry in zip(sweep.members(plan), entries, strict=True):

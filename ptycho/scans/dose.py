@@ -109,7 +109,7 @@ def _with_counts(data: RawData, counts: NDArray[np.int64], fraction: float, npho
 
 def measured_dose(data: RawData, probe: NDArray[np.complexfloating]) -> Dose:
     """Return the dose that the counts of a scan amount to, on its valid pixels. DataError if they are not known."""
-    photons = _photons(data, data.counts())
+    photons = photons_of(data) / len(data)
     area = illuminated_area(data.xcoords, data.ycoords, probe)
     return Dose(photons, photons / _valid(data), photons * len(data) / area)
 

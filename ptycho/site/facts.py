@@ -8,6 +8,7 @@ from typing import Any
 
 from ptycho.files import html_table, json_if_any
 from ptycho.study import kinds, layout, plan
+from ptycho.study.config import PARAMETERS
 
 OWN = {"out", "arm", "dose", "loss", "learning_rates", "derived_seeds"}
 """Parameters that the table leaves out: each arm has its own."""
@@ -30,7 +31,7 @@ def table(simulated: Path, arms: Iterable[Path]) -> str:
         _note(asked, told)
     architecture = records[0]["parameters"].get("architecture", "") if records else ""
     other = kinds.foreign(scans.get("scan") is not None, bool(microscope), architecture)
-    names = {"object_kind" if name == "OBJECT" else name if name == "N" else name.lower() for name in other}
+    names = {"object_kind" if name == "OBJECT" else PARAMETERS[name].name for name in other}
     rows = [(name, ", ".join(values)) for name, values in asked.items() if name not in names]
     return html_table(("parameter", "value"), [*rows, *(_versions(records[0]) if records else ())])
 

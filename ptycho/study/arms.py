@@ -201,8 +201,8 @@ def _each_once(lines: Iterable[str]) -> list[str]:
         found.setdefault((before, after), set()).add(figure)
     told = []
     for (before, after), figures in found.items():
-        least, *_, most = sorted([*figures] * 2, key=lambda figure: (float(figure or 0), figure))
-        told.append(f"{before}{least if least == most else f'{least} to {most}'}{after}")
+        ordered = sorted(figures, key=lambda figure: (float(figure or 0), figure))
+        told.append(before + " to ".join(dict.fromkeys((ordered[0], ordered[-1]))) + after)
     return told
 
 

@@ -97,15 +97,15 @@ def survey(out: str | os.PathLike[str], plan: Mapping[str, Any]) -> list[Row]:
 
 
 def collect(out: str | os.PathLike[str]) -> None:
-    """Write what the arms of a sweep found, :func:`arms_of`, into `out`/arms.json, if that says something new."""
-    found, plan = arms_of(out), planned(out)
+    """Write what the arms of a sweep found, :func:`entries_of`, into `out`/arms.json, if that says something new."""
+    entries, plan = entries_of(out), planned(out)
     assert plan is not None
     told = trusted(folder(out, seed) for seed in plan["seeds"] if plan["measured"])
-    content = {"schema": 1, "arms": found, "doubts": told.doubts, "finest": told.finest}
+    content = {"schema": 1, "arms": entries, "doubts": told.doubts, "finest": told.finest}
     write_json_if_changed(Path(out) / layout.ARMS, content)
 
 
-def arms_of(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
+def entries_of(out: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """The entries of all arms that were planned.
 
     An entry is the arm's own, with the path of its folder as its name and, where the seed's bound.json knows them, the

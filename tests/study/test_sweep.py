@@ -59,7 +59,7 @@ def out(tmp_path):
 
 
 def by_name(out):
-    return {found["name"]: found for found in sweep.arms_of(out)}
+    return {found["name"]: found for found in sweep.entries_of(out)}
 
 
 @pytest.mark.parametrize("word", ["", "1 1", "1 01", "one", "-1", "1.5"])
@@ -114,7 +114,7 @@ def test_the_entries_are_the_arms_own_with_the_bound_of_their_scan(out):
         assert told[part].pop("amplitude_frc50_limit") == pytest.approx(1.0)
     assert told == {**own, "name": "seed-2/low_nll"}  # no bound of the held-out scan is known
     sweep.collect(out)
-    assert files.read_json(out / "arms.json")["arms"] == sweep.arms_of(out)
+    assert files.read_json(out / "arms.json")["arms"] == sweep.entries_of(out)
     os.utime(out / "arms.json", (1, 1))
     sweep.collect(out)
     assert (out / "arms.json").stat().st_mtime == 1  # nothing new: nothing is made again
@@ -162,7 +162,7 @@ def test_an_arm_older_than_its_scans_is_to_be_made_again(out):
     scan.write_text("new")
     later = (out / NAMES[1] / "train-arm.ipynb").stat().st_mtime + 10
     os.utime(scan, (later, later))
-    assert [found["status"] for found in sweep.arms_of(out)] == ["ok", "missing", "ok", "ok"]
+    assert [found["status"] for found in sweep.entries_of(out)] == ["ok", "missing", "ok", "ok"]
 
 
 def test_a_failure_is_not_hidden_by_an_older_success(out):
@@ -181,7 +181,7 @@ def test_photons_of_the_full_dose_are_known_from_the_arms_that_have_it(tmp_path)
     sweep.write_sweep(tmp_path, config, (1, 2))
     leave(tmp_path, [one for one in layout.sweep_stages(sweep.planned(tmp_path)) if one.name in MADE])
     finish(tmp_path, "seed-1/full_nll", nphotons=4.6e5)
-    assert [found["nphotons"] for found in sweep.arms_of(tmp_path)] == [4.6e5, 1e4, 4.6e5, 1e4]
+    assert [found["nphotons"] for found in sweep.entries_of(tmp_path)] == [4.6e5, 1e4, 4.6e5, 1e4]
 
 
 def test_the_seeds_of_a_scan_in_uneven_light_have_one_full_dose_and_the_bounds_of_their_own(out):
