@@ -80,9 +80,9 @@ def ratio(row: Row) -> str:
     return f"{middle} [{low}, {high}]".strip()
 
 
-def factors(levels: Sequence[str]) -> list[list[str]]:
+def factors(path: str, levels: Sequence[str]) -> list[list[str]]:
     """How many times the photons of ``nll`` the loss ``mae`` needs, a column an FRC50."""
-    table, pair = rows("sweep/dose_factor.csv"), {"reference": "nll", "other": "mae", "yardstick": "FRC50"}
+    table, pair = rows(f"{path}/dose_factor.csv"), {"reference": "nll", "other": "mae", "yardstick": "FRC50"}
     return [
         [part, *(ratio(one(table, method=method, split=split, level=float(level), **pair)) for level in levels)]
         for part, (method, split) in PARTS.items()
@@ -292,11 +292,12 @@ def conditions() -> list[list[str]]:
 DOSES = ("1e2", "1e3", "1e4", "1e5", "1e6", "1e7", "1e9")
 PUBLISHED = ("1e2", "1e3", "1e4", "1e5", "1e7", "1e9")
 RESOLUTIONS = ("0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8")
+STAR = ("0.3", "0.4", "0.5")
 
 
 def star_response() -> list[list[str]]:
     doses = sorted({row["nphotons"] for row in rows("siemens-star-sweep/dose_response.csv")}, key=float)
-    return response("siemens-star-sweep", doses, ("network, training scan", "`direct`"))
+    return response("siemens-star-sweep", doses, tuple(PARTS))
 
 
 NETWORKS = ("1e3", "1e4", "1e5", "1e7")
@@ -361,7 +362,9 @@ TABLES: dict[tuple[str, ...], Callable[[], list[list[str]]]] = {
     ("FRC50, means and 95 % intervals", *DOSES): lambda: response(
         "sweep", DOSES, ("network, held-out scan", "`direct`")
     ),
-    ("photons that `mae` needs, over those of `nll`, for an FRC50 of", *RESOLUTIONS): lambda: factors(RESOLUTIONS),
+    ("photons that `mae` needs, over those of `nll`, for an FRC50 of", *RESOLUTIONS): lambda: factors(
+        "sweep", RESOLUTIONS
+    ),
     ("photons that a loss needs, over those of `nll`, for an", *YARDSTICKS): yardsticks,
     (
         "photons divided by",
@@ -387,6 +390,9 @@ TABLES: dict[tuple[str, ...], Callable[[], list[list[str]]]] = {
         "siemens-star-doses", "phase", halves
     ),
     ("photons per pattern", "1e3", "1e4", "1e5", "4.6e5"): star_response,
+    ("on the star, photons that `mae` needs, over those of `nll`, for an FRC50 of", *STAR): lambda: factors(
+        "siemens-star-sweep", STAR
+    ),
     ("`direct` → `denoiser`; error of `denoiser` over that of `direct`", *NETWORKS): networks,
     ("measure", "here", "target", "target, scaled by the transform"): targets,
     ("method", "passes", "seconds", "FRC50", "PSNR (dB)"): quality,

@@ -53,7 +53,7 @@ def test_what_the_results_say_of_the_sweep_without_a_table():
             assert len(own) == 4 and max(own) - min(own) < 0.02
     mae = [row for row in factors if (row["reference"], row["other"], row["yardstick"]) == ("nll", "mae", "FRC50")]
     assert "Ten lies in the ranges for 0.3" in words
-    assert "Every interval of a network lies below ten from 0.4 up, and every interval of `direct` from 0.5 up" in words
+    assert "From 0.4 up, every interval of the networks lies below ten, and from 0.5 up, every interval of `direct`" in words
     for row in mae:
         low, high, level = (float(row[name]) for name in ("low", "high", "level"))
         if level == 0.3:
@@ -198,7 +198,7 @@ def test_what_the_results_say_of_the_star_without_a_table():
     assert "For 0.4 and 0.5 there is no single factor" in words
     fitted = [row for row in factors if (row["method"], row["split"], row["yardstick"]) == ("direct", "train", "FRC50")]
     assert all(not row["factor"] for row in fitted if float(row["level"]) in (0.4, 0.5))
-    assert "For an error of 1e-2, `mae` seems to need fewer photons than `nll`" in words
+    assert "By the error of the image, `mae` seems to need fewer photons than `nll`" in words
     errors = [row for row in factors if (row["yardstick"], float(row["level"])) == ("relative error", 1e-2)]
     assert len(errors) == 4 and all(float(row["high"]) < 1 for row in errors)
 
