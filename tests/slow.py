@@ -1,58 +1,110 @@
-"""Run the slow tests, and leave their result as a report: `python tests/slow.py reports/slow`."""
+"""Run the slow tests, and leave their result as a report: `python tests/slow.py reports/slow`.
+
+A test's row is written as soon as it has ended. A run that was stopped goes on where it was, at the same commit. With
+files changed since that commit, all run again.
+"""
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
-from xml.etree import ElementTree
+
+import pytest
 
 from ptycho.figures import output
 from ptycho.files import ROOT, write_text
 
-UNKNOWN = 70  # pytest's own status is below
+BAD = ("failed", "error")
+CHANGED = ", changed"
 
 
-def outcomes(report: Path) -> list[dict[str, str | float]]:
-    """A row for each test in a JUnit file: its name, what became of it, and its seconds, the slowest first."""
-    rows: list[dict[str, str | float]] = []
-    for case in ElementTree.parse(report).iter("testcase"):
-        found = {child.tag for child in case} & {"failure", "error", "skipped"}
-        name = f"{case.get('classname', '').replace('.', '/')}::{case.get('name')}"
-        seconds = round(float(case.get("time", "nan")), 1)
-        rows.append({"test": name, "outcome": next(iter(found), "passed"), "seconds": seconds})
-    return sorted(rows, key=lambda row: -float(row["seconds"]))
+class Record:
+    """The rows of slow.csv, each a test, and the first lines of status.txt; a pytest plugin that keeps both up to date.
+
+    commit is that of the code; wanted names all slow tests.
+    """
+
+    def __init__(self, folder: Path, commit: str, wanted: list[str]) -> None:
+        self.folder, self.commit, self.wanted = folder, commit, wanted
+        table = folder / "slow.csv"
+        known = csv.DictReader(table.read_text(encoding="utf-8").splitlines()) if table.exists() else ()
+        same = (row for row in known if row["commit"] == commit and CHANGED not in commit)
+        self.rows = {row["test"]: row for row in same if row["test"] in wanted}
+        self.parts: dict[str, list[pytest.TestReport]] = {}
+
+    def left(self) -> list[str]:
+        """The tests that have no row yet."""
+        return [test for test in self.wanted if test not in self.rows]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """A test has ended when it was taken down: its outcome is the worst of its parts."""
+        parts = self.parts.setdefault(report.nodeid, [])
+        parts.append(report)
+        if report.when in ("setup", "call"):
+            return
+        outcomes = {"error" if part.failed and part.when != "call" else part.outcome for part in parts}
+        outcome = next(word for word in (*BAD, "skipped", "passed") if word in outcomes)
+        seconds = f"{sum(part.duration for part in parts):.1f}"
+        self.rows[report.nodeid] = {
+            "test": report.nodeid,
+            "outcome": outcome,
+            "seconds": seconds,
+            "commit": self.commit,
+        }
+        self.write()
+
+    def write(self) -> None:
+        """Write slow.csv, the slowest test first, and status.txt."""
+        rows = sorted(self.rows.values(), key=lambda row: -float(row["seconds"]))
+        output.save_rows(self.folder / "slow.csv", rows)
+        write_text(self.folder / "status.txt", self.status())
+
+    def status(self) -> str:
+        """Whether all tests have passed, how many, of which code and when, and which have not."""
+        counts = {
+            word: sum(row["outcome"] == word for row in self.rows.values()) for word in ("passed", "skipped", *BAD)
+        }
+        left = len(self.left())
+        first = "FAILED" if any(counts[word] for word in BAD) else "UNFINISHED" if left else "PASSED"
+        if not counts["passed"] and not left:
+            first = "FAILED"  # tests that are all skipped show nothing
+        told = [f"{n} {word}" for word, n in counts.items() if n] + [f"{left} to come"] * bool(left)
+        day = datetime.now(timezone.utc).date().isoformat()
+        lines = [first, f"- {', '.join(told) or 'there is no test'}, of {self.commit}, on {day}"]
+        lines += [f"- {row['outcome']}: {test}" for test, row in sorted(self.rows.items()) if row["outcome"] in BAD]
+        return "\n".join(lines) + "\n"
 
 
-def status(rows: list[dict[str, str | float]], commit: str, day: str) -> str:
-    """What the report says first: whether all passed, how many, of which code and when, and what did not pass."""
-    counts = {word: sum(row["outcome"] == word for row in rows) for word in ("passed", "skipped", "failure", "error")}
-    good = counts["passed"] > 0 and not counts["failure"] + counts["error"]
-    told = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
-    lines = ["PASSED" if good else "FAILED", f"- {told or 'no test ran'}, of {commit}, on {day}"]
-    lines += [f"- {row['outcome']}: {row['test']}" for row in rows if row["outcome"] in ("failure", "error")]
-    return "\n".join(lines) + "\n"
+def commit_of(root: Path) -> str:
+    """The commit of the code, and whether files other than reports differ from it."""
+
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=False)
+
+    head = git("rev-parse", "--short", "HEAD").stdout.strip() or "no commit"
+    return head + CHANGED * bool(git("status", "--porcelain", "--", ".", ":!reports").stdout)
+
+
+def slow_tests() -> list[str]:
+    """The names of all slow tests. Raises SystemExit, with pytest's words, when they cannot be collected."""
+    asked = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "slow", "-n", "0"]
+    found = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False)
+    if found.returncode:
+        sys.exit(found.stdout + found.stderr)
+    return [line for line in found.stdout.splitlines() if "::" in line]
 
 
 def main(out: str) -> int:
-    """Write slow.csv and status.txt into the folder `out`; the status of pytest."""
-    report = ROOT / "build" / "slow.xml"
-    report.parent.mkdir(exist_ok=True)
-    report.unlink(missing_ok=True)
-    tests = [sys.executable, "-m", "pytest", "-n", "auto", "--maxprocesses", "2", "-m", "slow", f"--junitxml={report}"]
-    done = subprocess.run(tests, cwd=ROOT, check=False)
-    if not report.exists():
-        return done.returncode or UNKNOWN
-    head = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    rows, folder = outcomes(report), Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    output.save_rows(folder / "slow.csv", rows)
-    day = datetime.now(timezone.utc).date().isoformat()
-    write_text(folder / "status.txt", status(rows, head.stdout.strip() or "no commit", day))
-    return done.returncode
+    """Write slow.csv and status.txt into the folder `out`; 0 when all tests passed."""
+    record = Record(ROOT / out, commit_of(ROOT), slow_tests())
+    if left := record.left():
+        pytest.main(["-n", "auto", "--maxprocesses", "2", "-m", "slow", *left], plugins=[record])
+    status = record.status()
+    print(status, end="")
+    return 0 if status.startswith("PASSED") else 1
 
 
 if __name__ == "__main__":

@@ -1,27 +1,82 @@
 """The report of the slow tests: what ran, what became of it, and a first line that a failure changes."""
 
+import csv
+import subprocess
+
+import pytest
 import slow
 
-JUNIT = """<testsuites><testsuite name="pytest">
-<testcase classname="tests.run.test_sizes" name="test_a[48]" time="12.34"/>
-<testcase classname="tests.judge.test_trust" name="test_b" time="99.96"><failure message="no">why</failure></testcase>
-<testcase classname="tests.run.test_wheel" name="test_c" time="0.1"><skipped message="no make"/></testcase>
-</testsuite></testsuites>"""
+A, B, C, D = "tests/a.py::test_a[4-8]", "tests/b.py::test_b", "tests/c.py::test_c", "tests/d.py::test_d"
 
 
-def test_every_test_has_a_row_and_a_failure_is_told_first(tmp_path):
-    (tmp_path / "slow.xml").write_text(JUNIT)
-    rows = slow.outcomes(tmp_path / "slow.xml")
-    assert rows == [
-        {"test": "tests/judge/test_trust::test_b", "outcome": "failure", "seconds": 100.0},
-        {"test": "tests/run/test_sizes::test_a[48]", "outcome": "passed", "seconds": 12.3},
-        {"test": "tests/run/test_wheel::test_c", "outcome": "skipped", "seconds": 0.1},
-    ]
-    told = slow.status(rows, "abc", "2026-11-30").splitlines()
-    assert told == [
-        "FAILED",
-        "- 1 passed, 1 skipped, 1 failure, of abc, on 2026-11-30",
-        "- failure: tests/judge/test_trust::test_b",
-    ]
-    assert slow.status(rows[1:], "abc", "2026-11-30").startswith("PASSED\n")
-    assert slow.status(rows[2:], "abc", "2026-11-30").startswith("FAILED\n")  # nothing but skipped tests shows nothing
+def ended(record, test, setup="passed", call="passed", teardown="passed"):
+    """What pytest tells a plugin of one test, a part at a time, 1 s each."""
+    parts = {"setup": setup, "call": call, "teardown": teardown}
+    if setup != "passed":
+        del parts["call"]
+    for when, outcome in parts.items():
+        record.pytest_runtest_logreport(pytest.TestReport(test, (test, 1, ""), {}, outcome, None, when, duration=1.0))
+
+
+def rows(folder):
+    return {row["test"]: row for row in csv.DictReader((folder / "slow.csv").read_text().splitlines())}
+
+
+def test_every_test_has_a_row_as_soon_as_it_ended_and_a_failure_is_told_first(tmp_path):
+    record = slow.Record(tmp_path, "abc", [A, B, C, D])
+    ended(record, A)
+    assert rows(tmp_path) == {A: {"test": A, "outcome": "passed", "seconds": "3.0", "commit": "abc"}}
+    assert (tmp_path / "status.txt").read_text().startswith("UNFINISHED\n- 1 passed, 3 to come, of abc, on 2")
+    ended(record, B, setup="skipped")
+    assert rows(tmp_path)[B]["outcome"] == "skipped" and record.left() == [C, D]
+    ended(record, C, call="failed")
+    told = (tmp_path / "status.txt").read_text().splitlines()
+    assert told[0] == "FAILED" and told[2:] == [f"- failed: {C}"]
+    assert told[1].startswith("- 1 passed, 1 skipped, 1 failed, 1 to come, of abc")
+    ended(record, D, teardown="failed")
+    assert rows(tmp_path)[D]["outcome"] == "error"
+    assert (tmp_path / "status.txt").read_text().splitlines()[2:] == [f"- error: {D}", f"- failed: {C}"][::-1]
+
+
+def test_a_worker_that_died_fails_its_test(tmp_path):
+    record = slow.Record(tmp_path, "abc", [A])
+    record.pytest_runtest_logreport(pytest.TestReport(A, (A, 1, ""), {}, "failed", "crashed", "???", duration=0.0))
+    assert rows(tmp_path)[A]["outcome"] == "error" and record.status().startswith("FAILED\n")
+
+
+def test_all_passed_and_nothing_but_skipped(tmp_path):
+    record = slow.Record(tmp_path, "abc", [A, B])
+    ended(record, A, setup="skipped")
+    assert record.status().startswith("UNFINISHED\n")
+    ended(record, B)
+    assert record.status().startswith("PASSED\n- 1 passed, 1 skipped, of abc, on 2")
+    alone = slow.Record(tmp_path, "abc", [A])
+    assert alone.left() == [] and alone.status().startswith("FAILED\n")  # skipped tests show nothing
+
+
+def test_a_stopped_run_goes_on_at_its_commit_alone(tmp_path):
+    ended(slow.Record(tmp_path, "abc", [A, B]), A)
+    assert slow.Record(tmp_path, "abc", [A, B, C]).left() == [B, C]
+    assert slow.Record(tmp_path, "abc", [B]).rows == {}  # a test that is no more has no row
+    assert slow.Record(tmp_path, "def", [A, B]).left() == [A, B]
+    ended(slow.Record(tmp_path, f"abc{slow.CHANGED}", [A, B]), A)  # the next change of files is another
+    assert slow.Record(tmp_path, f"abc{slow.CHANGED}", [A, B]).left() == [A, B]
+
+
+def test_the_commit_says_whether_files_were_changed(tmp_path):
+    assert slow.commit_of(tmp_path).startswith("no commit")
+
+    def git(*words):
+        author = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+        subprocess.run(["git", *author, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    git("init", "-q")
+    (tmp_path / "code.py").write_text("1\n")
+    git("add", "code.py")
+    git("commit", "-qm", "first")
+    head = slow.commit_of(tmp_path)
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "slow.csv").write_text("a\n")
+    assert slow.commit_of(tmp_path) == head and "changed" not in head
+    (tmp_path / "code.py").write_text("2\n")
+    assert slow.commit_of(tmp_path) == f"{head}, changed"
