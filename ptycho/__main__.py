@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,8 +82,9 @@ def _reconstruct(options: argparse.Namespace) -> None:
     if options.method == "network" and options.model is None:
         raise ConfigError("--method network needs --model M.keras, such as an arm of a study leaves in its folder")
     network = None if options.model is None or options.method == "direct" else model.load_any(options.model)
-    how = {"uncertainty": options.uncertainty, "report": lambda words: print(words, flush=True)}
-    made = once.reconstruct(options.scan, network, **how)
+
+    how: dict[str, Any] = {"report": partial(print, flush=True), "accept": partial(objects.check, kinds)}
+    made = once.reconstruct(options.scan, network, uncertainty=options.uncertainty, **how)
     for target, write in kinds.items():
         if write is None:
             output.save_png(reconstructed(made.found, made.sigma), target)

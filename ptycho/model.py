@@ -37,7 +37,10 @@ def create_compiled_model(gridsize: int | None = None, N: int | None = None) -> 
         return {field.name: cfg[field.name] for field in fields(config) if field.name in cfg}
 
     config = ModelConfig(**known(ModelConfig))
-    rate = LEARNING_RATES[config.architecture][cfg.get("loss", TrainingConfig.loss)]
+    loss = cfg.get("loss", TrainingConfig.loss)
+    rate = LEARNING_RATES[config.architecture].get(
+        loss, TrainingConfig.learning_rate
+    )  # an unknown one is refused below
     training = TrainingConfig(model=config, **{"learning_rate": rate, **known(TrainingConfig)})
     probe, mask = cfg.get("probe", probes.disk(config.N)), cfg.get("mask")
     models = build(config, probe, mask)

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from ptycho.figures.colours import COLOURS
 from ptycho.figures.style import dose_label, error_bars, legend_beside, line, panels, sample_axis, styled
+from ptycho.findings.response.arm_table import as_fitted
 from ptycho.findings.response.dose_response import Curve, DoseResponse, method_label, methods_of
 from ptycho.findings.response.dose_verdict import CLAIMED
 from ptycho.findings.response.spectra import Curves, SpectralRatio
@@ -70,8 +71,9 @@ def resolution_response(study: DoseResponse) -> Figure:
 @styled
 def error_response(study: DoseResponse) -> Figure:
     """Relative mean-square error against the dose, with the least that photons allow, and how close the methods come.
-    Above: errors, geometric means over seeds; grey the limit of counting photons, M/n, and that of Cramér and Rao.
-    Below: the Cramér-Rao limit over the error where it is known, else M/n over it; 1 is all that photons allow."""
+    Above: errors, geometric means over seeds; grey those of an unbiased image, by counting photons, M/n, and by Cramér
+    and Rao. Below: the share of the photons' information kept, by Cramér and Rao where that is known, else by M/n; 1 is
+    all."""
     methods, losses = methods_of(study.errors), _losses(study.errors)
     figure, axes = _by_method(methods, rows=2)
     known = any(limit.information is not None for limit in study.limits)
@@ -82,14 +84,14 @@ def error_response(study: DoseResponse) -> Figure:
                 _draw_curve(cell, curve, losses.index(curve.loss), len(losses), study.exposure)
         limits = [limit for limit in study.limits if limit.method == method]
         for name, style, field in (("Cramér-Rao", "--", "information"), ("M/n", ":", "counting")):
-            least = [getattr(limit, field) for limit in limits]
+            least = [None if (of := getattr(limit, field)) is None else as_fitted(of) for limit in limits]
             doses = [study.exposure.dose(limit.nphotons) for limit in limits]
             line(upper, doses, least, style, color="0.35", linewidth=1.1, label=name)
         upper.set(xscale="log", yscale="log")
         lower.set(xscale="log", yscale="log", xlabel=study.exposure.unit)
         lower.axhline(1, color="0.35", linestyle="--" if known else ":", linewidth=1)
     axes[0, 0].set_ylabel("relative mean-square error")
-    axes[1, 0].set_ylabel(f"{'Cramér-Rao' if known else 'M/n'} limit / error")
+    axes[1, 0].set_ylabel(f"share of information kept\n(by {'Cramér and Rao' if known else 'M/n'})")
     legend_beside(axes[0, -1])
     return figure
 

@@ -7,7 +7,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from ptycho.figures import style
-from ptycho.findings.explore import Look, Point
+from ptycho.findings.looks import Look, Point
+from ptycho.scans.exposure import Exposure
 
 
 @style.styled
@@ -38,25 +39,28 @@ def look(found: Look) -> Figure:
 
 
 @style.styled
-def bought(points: Sequence[Point], dose: float, loss: str) -> Figure:
+def bought(points: Sequence[Point], dose: float, loss: str, exposure: Exposure) -> Figure:
     """Resolution and error against the dose, a colour a method, for one loss; the dose that is looked at is marked.
     Dashed: what an unbiased image resolves, and the least error without prior knowledge, where they are known."""
     figure, [[resolution, error]] = style.panels(7.4, 2.9, columns=2)
     mine = [point for point in points if point.loss == loss]
     for number, method in enumerate(dict.fromkeys(point.method for point in mine)):
         own = sorted((point for point in mine if point.method == method), key=lambda point: point.nphotons)
-        doses, how = [point.nphotons for point in own], {"color": style.COLOURS[number], "linewidth": 1.2}
+        doses, how = (
+            [exposure.dose(point.nphotons) for point in own],
+            {"color": style.COLOURS[number], "linewidth": 1.2},
+        )
         style.line(resolution, doses, [point.frc50 for point in own], "o-", markersize=3, label=method, **how)
-        for point in own:
+        for at, point in zip(doses, own, strict=True):
             if point.low is not None and point.high is not None:
-                resolution.plot([point.nphotons] * 2, [point.low, point.high], "-", **how)
+                resolution.plot([at] * 2, [point.low, point.high], "-", **how)
         style.line(resolution, doses, [point.limit for point in own], "--", **how)
         style.line(error, doses, [point.error for point in own], "o-", markersize=3, **how)
         style.line(error, doses, [point.least for point in own], "--", **how)
     for axes in (resolution, error):
-        axes.axvline(dose, color="0.6", linewidth=0.8, zorder=0)
-        shown = [dose, *(point.nphotons for point in mine)]
-        axes.set(xscale="log", xlim=(min(shown) / 3, max(shown) * 3), xlabel="photons per pattern")
+        shown = [exposure.dose(at) for at in (dose, *(point.nphotons for point in mine))]
+        axes.axvline(shown[0], color="0.6", linewidth=0.8, zorder=0)
+        axes.set(xscale="log", xlim=(min(shown) / 3, max(shown) * 3), xlabel=exposure.unit)
     resolution.set(ylim=(-0.03, 1.05), ylabel="FRC50 (fraction of Nyquist)")
     resolution.legend(frameon=False, loc="lower right", title=loss)
     error.set_ylabel("relative mean-square error")

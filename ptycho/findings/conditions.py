@@ -35,8 +35,10 @@ def read(out: str | os.PathLike[str], names: Sequence[str]) -> list[Condition]:
 def study_of(folder: str | os.PathLike[str]) -> DoseResponse:
     """What the sweep in `folder` came to, in the contrast that its object shows. Raises ValueError for a broken one,
     and ConfigError where there is none."""
-    entries = claimed(read_json(layout.made(folder, layout.ARMS, "`make sweep`, `make conditions` or `make fluence`")))
-    return dose_response_of(entries, f"{spectra.contrast_of(Path(folder), entries)}_frc50")
+    gathered = read_json(layout.made(folder, layout.ARMS, "`make sweep`, `make conditions` or `make fluence`"))
+    entries = claimed(gathered)
+    quantity = f"{spectra.contrast_of(Path(folder), entries)}_frc50"
+    return dose_response_of(entries, quantity, finest=gathered.get("finest", 1.0))
 
 
 def _words(folder: Path) -> str:

@@ -73,9 +73,9 @@ def fraction(resolution: str, pixel_size: float | None) -> float:
             unknown = "the scan does not tell its pixel size; expected pixels, like 4.5"
             raise ValueError(f"RESOLUTION={resolution}: {unknown}")
         value *= 1e-9 / pixel_size
-    if value < 2:
+    if value < 2 * (1 - 1e-9):  # 8.2 nm are two pixels of 4.1 nm, but for the last digit
         raise ValueError(f"RESOLUTION={resolution} is a period of {value:.2f} object pixels; expected 2 or more")
-    return 2 / value
+    return min(1.0, 2 / value)
 
 
 def needed(thinnings: Sequence[Thinning], frequency: float, seed: int = 0) -> Needed:

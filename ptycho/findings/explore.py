@@ -5,78 +5,43 @@ its curves, and beside them an example, a pattern and the object of a small simu
 """
 
 import csv
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ptycho import seeds
 from ptycho.config import DIRECT
 from ptycho.errors import ConfigError
 from ptycho.files import json_if_any, read_json
+from ptycho.findings.looks import Look, Point, brightest, example, pattern_at, where_lit
 from ptycho.findings.response import spectra
+from ptycho.findings.response.arm_table import as_fitted
 from ptycho.judge.halves import BATCH, LOSS, PASSES, split_resolution
 from ptycho.reconstruct import direct
 from ptycho.reconstruct.whole import once
-from ptycho.scans import simulated
 from ptycho.scans.dose import SAME_DOSE, photons_of, thin_to_dose
+from ptycho.scans.exposure import Exposure
 from ptycho.scans.rawdata import RawData
-from ptycho.scans.reconstruction import SPLITS, Reconstruction, load_reconstructions
+from ptycho.scans.reconstruction import SPLITS, load_reconstructions
 from ptycho.study import layout, sweep
+from ptycho.study.arms import claimed, exposure_of
 from ptycho.study.status import unclaimed
 
 SEED = 1
-EXAMPLE: dict[str, Any] = {"N": 64, "n_train": 100, "n_test": 4, "seed": SEED}
-"""The small simulated scan."""
 LAB = "lab"
 """The study that the notebooks make where they are run by hand: it comes first."""
 
 REFERENCE = "This scan was measured. Its images are compared with the fit to all photons, not with a truth."
 HALVES = "Both halves share the mistakes of the probe and the positions, so they can agree on more than is true."
 
-Line = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""Frequencies as fractions of Nyquist, and correlations."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """What one method makes of one dose. None is unknown.
-
-    frc50, low, high  resolution and the ends of its interval, fractions of Nyquist
-    limit             resolution of an unbiased image with the least error that the photons allow
-    error, least      relative mean-square error, and the least without prior knowledge
-    """
-
-    method: str
-    loss: str
-    nphotons: float
-    frc50: float | None
-    low: float | None
-    high: float | None
-    limit: float | None
-    error: float | None
-    least: float | None
-
-
-@dataclass(frozen=True, eq=False)
-class Look:
-    """What there is to see of one dose and loss. object: complex (H, W), NaN where no light fell; None, as the pattern,
-    where nothing is kept and an example would mislead. contrast: what the object shows, ``amplitude`` or ``phase``."""
-
-    contrast: str
-    curves: Mapping[str, Line]
-    object: NDArray[np.complex64] | None = None
-    object_title: str = ""
-    pattern: NDArray[np.floating] | None = None
-    pattern_title: str = ""
-
 
 class Source(Protocol):
-    """Something to look at. Its doses are in photons per pattern."""
+    """Something to look at. Its doses are in particles per pattern; ``exposure`` tells them in words."""
+
+    @property
+    def exposure(self) -> Exposure: ...
 
     @property
     def doses(self) -> Sequence[float]: ...
@@ -99,16 +64,19 @@ class Study:
 
     def __init__(self, folder: Path):
         entries = [read_json(path) for path in sorted(folder.glob(f"*/{layout.METRICS}"))]
+        gathered = json_if_any(folder / layout.METRICS)
+        entries = claimed({"finest": gathered.get("finest", 1.0), "arms": entries})
         self.folder, self.arms = folder, {(entry["nphotons"], entry["loss"]): entry for entry in entries}
+        self.exposure = exposure_of(entries)
         self.doses = sorted({nphotons for nphotons, _ in self.arms}, reverse=True)
         self.losses = list(dict.fromkeys(loss for _, loss in self.arms))
         self.measured = (folder / layout.MEASURED).exists() or (folder / layout.RESOLVE).exists()
-        self.doubts = json_if_any(folder / layout.METRICS).get("doubts", [])
+        self.doubts = gathered.get("doubts", [])
         self.told = unclaimed(self.doubts) or [REFERENCE] * self.measured
 
     def look(self, dose: float, loss: str) -> Look:
         if (dose, loss) not in self.arms:
-            raise ConfigError(f"{self.folder} has no arm of {loss} at {dose:.3g} photons per pattern")
+            raise ConfigError(f"{self.folder} has no arm of {loss} at {self.exposure.words(dose)}")
         name = self.arms[dose, loss]["name"]
         told = read_json(self.folder / name / layout.FRC)
         contrast = told["contrast"]
@@ -119,10 +87,10 @@ class Study:
             found = load_reconstructions(made)
             part = next(iter(found))
             words = f"{part}, {name}" if part == DIRECT else f"reconstruction, {SPLITS[part]} of {name}"
-            shown: dict[str, Any] = {"object": _where_lit(found[part]), "object_title": words}
-            shown |= {"pattern": _brightest(RawData.load(scan)), "pattern_title": f"pattern at {dose:.3g} photons"}
+            shown: dict[str, Any] = {"object": where_lit(found[part]), "object_title": words}
+            shown |= {"pattern": brightest(RawData.load(scan)), "pattern_title": pattern_at(dose, self.exposure)}
             return Look(contrast, curves, **shown)
-        return Look(contrast, curves, **({} if self.measured else example(dose)))
+        return Look(contrast, curves, **({} if self.measured else example(dose, self.exposure)))
 
     def points(self) -> list[Point]:
         found: list[Point] = []
@@ -131,7 +99,7 @@ class Study:
             for part in ("train", DIRECT):
                 if (one := entry[part]) is not None:
                     method, frc50 = entry["architecture"] if part == "train" else DIRECT, one[f"{contrast}_frc50"]
-                    errors = one["relative_mse"], one["photon_bound"]
+                    errors = one["relative_mse"], as_fitted(one["photon_bound"])
                     found.append(Point(method, loss, nphotons, frc50 or 0.0, None, None, None, *errors))
         return found
 
@@ -142,9 +110,11 @@ class Sweep:
     def __init__(self, folder: Path):
         self.folder, gathered = folder, read_json(folder / layout.ARMS)
         self.found, self.doubts = spectra.mean_curves(folder, gathered["arms"]), gathered.get("doubts", [])
+        self.exposure = exposure_of(gathered["arms"])
         self.doses = sorted({curve.nphotons for curve in self.found.curves}, reverse=True)
         self.losses = list(dict.fromkeys(curve.loss for curve in self.found.curves))
-        self.measured = "full" in (sweep.planned(folder) or {"doses": ()})["doses"]
+        plan = sweep.planned(folder)
+        self.measured = gathered.get("finest", 1.0) < 1 or bool(plan and plan["measured"])
         self.told = unclaimed(self.doubts) or [REFERENCE] * self.measured
 
     def look(self, dose: float, loss: str) -> Look:
@@ -153,17 +123,18 @@ class Sweep:
             for curve in self.found.curves
             if (curve.nphotons, curve.loss) == (dose, loss)
         }
-        return Look(self.found.contrast, curves, **({} if self.measured else example(dose)))
+        return Look(self.found.contrast, curves, **({} if self.measured else example(dose, self.exposure)))
 
     def points(self) -> list[Point]:
         with open(self.folder / f"{layout.RESPONSE}.csv", newline="", encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
-        names = ("frc50", "frc50_low", "frc50_high", "frc50_limit", "relative_mse", "cramer_rao_limit")
-        return [
-            Point(row["method"], row["loss"], float(row["nphotons"]), *(_number(row.get(name)) for name in names))
-            for row in rows
-            if not self.doubts
-        ]
+        names = ("frc50", "frc50_low", "frc50_high", "frc50_limit", "relative_mse")
+        found = []
+        for row in rows if not self.doubts else ():
+            least = _number(row.get("cramer_rao_limit"))
+            told = (*(_number(row.get(name)) for name in names), None if least is None else as_fitted(least))
+            found.append(Point(row["method"], row["loss"], float(row["nphotons"]), *told))
+        return found
 
 
 class ScanFile:
@@ -175,6 +146,7 @@ class ScanFile:
         """Fits object and probe to all photons. Raises DataError for a file of no use."""
         made = once.reconstruct(path)
         self.data, self.whole, self.told = made.data, made.found, [*made.told, HALVES]
+        self.exposure = Exposure(self.data.particle)
         full = photons_of(self.data) / len(self.data)
         self.doses = [full, *(dose for dose in (1e7, 1e6, 1e5, 1e4, 1e3) if dose * SAME_DOSE < full)]
         self.seen: dict[float, tuple[Look, Point]] = {}
@@ -187,11 +159,11 @@ class ScanFile:
             if dose < self.doses[0]:
                 data = thin_to_dose(data, dose, np.random.default_rng(own))
                 found = direct.fit(data, LOSS, seed=own, **how).reconstruction
-            split, image = split_resolution(data, LOSS, own, **how), _where_lit(found)
+            split, image = split_resolution(data, LOSS, own, **how), where_lit(found)
             flat = np.nanstd(np.angle(image)) <= np.nanstd(np.abs(image))
             line = {"expected from two halves of the photons": (split.expected.frequency, split.expected.correlation)}
-            shown: dict[str, Any] = {"object": image, "object_title": f"direct at {dose:.3g} photons"}
-            shown |= {"pattern": _brightest(data), "pattern_title": f"pattern at {dose:.3g} photons"}
+            shown: dict[str, Any] = {"object": image, "object_title": f"direct at {self.exposure.words(dose)}"}
+            shown |= {"pattern": brightest(data), "pattern_title": pattern_at(dose, self.exposure)}
             looked = Look("amplitude" if flat else "phase", line, **shown)
             self.seen[dose] = looked, Point(DIRECT, LOSS, dose, split.frc50, None, None, None, None, None)
         return self.seen[dose][0]
@@ -211,39 +183,17 @@ def sources(reports: Path) -> dict[str, Source]:
     return {str(one.relative_to(reports)): Sweep(one) if one in sweeps else Study(one) for one in folders}
 
 
-def in_words(points: Sequence[Point], dose: float, loss: str) -> list[str]:
+def in_words(points: Sequence[Point], dose: float, loss: str, exposure: Exposure) -> list[str]:
     """What the dose buys, a sentence a method."""
     told = []
     for one in points:
         if (one.nphotons, one.loss) == (dose, loss) and one.frc50 is not None:
             ends = "" if one.low is None or one.high is None else f" [{one.low:.2f}, {one.high:.2f}]"
-            told.append(f"{one.method} resolves {one.frc50:.2f}{ends} of Nyquist at {dose:.3g} photons per pattern")
+            told.append(f"{one.method} resolves {one.frc50:.2f}{ends} of Nyquist at {exposure.words(dose)}")
             told[-1] += "" if one.limit is None else f"; an unbiased image resolves at most {one.limit:.2f}"
             told[-1] += "" if one.error is None else f". Its relative error is {one.error:.2g}"
             told[-1] += "." if one.least is None else f"; without prior knowledge it is at least {one.least:.2g}."
     return told
-
-
-def example(dose: float) -> dict[str, Any]:
-    """The object of the small simulated scan, and its brightest pattern at `dose`."""
-    scan = _example().expose(f"{dose:g}")
-    shown = {"object": scan.objectGuess, "object_title": "an example: simulated lines"}
-    return shown | {"pattern": _brightest(scan), "pattern_title": f"its pattern at {dose:.3g} photons"}
-
-
-@cache
-def _example() -> simulated.Simulated:
-    return simulated.simulate(**EXAMPLE)["train"]
-
-
-def _where_lit(found: Reconstruction) -> NDArray[np.complex64]:
-    rows, columns = (slice(*np.flatnonzero(found.lit.any(axis=axis))[[0, -1]] + np.array([0, 1])) for axis in (1, 0))
-    return np.where(found.lit, found.object, np.nan)[rows, columns].astype(np.complex64)
-
-
-def _brightest(data: RawData) -> NDArray[np.floating]:
-    counts = data.counts()
-    return counts[counts.sum(axis=(1, 2)).argmax()]
 
 
 def _number(word: str | None) -> float | None:

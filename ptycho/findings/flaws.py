@@ -27,8 +27,8 @@ class Cost:
     """What a flaw costs at one dose, to one loss and method, by a yardstick.
 
     flawed, flawless: what the scans come to, means over seeds. factor: how many times fewer photons the flaw leaves,
-    geometric mean over seeds. at_least: where a flawed scan of a seed does worse than the flawless one of the lowest
-    dose, so that there is no factor, that dose tells it; else None.
+    geometric mean over seeds. at_least: where the flawed scan of a seed does no better than the flawless one of the
+    lowest dose, so that of that seed only the least factor is known: the geometric mean with that; else None.
     """
 
     flaw: str
@@ -43,8 +43,8 @@ class Cost:
 
     @property
     def words(self) -> str:
-        """'5.3 [4.1, 6.9]', 'more than 40'; '-' where nothing is known."""
-        return f"{self.factor:.3g}" if self.at_least is None else f"more than {self.at_least:.2g}"
+        """'5.3 [4.1, 6.9]', 'at least 40'; '-' where nothing is known."""
+        return f"{self.factor:.3g}" if self.at_least is None else f"at least {self.at_least:.2g}"
 
 
 def costs_of(flaw: str, flawed: DoseResponse, flawless: DoseResponse) -> Iterator[Cost]:
@@ -71,29 +71,32 @@ def _cost(flaw: str, curve: Curve, point: Point, ladder: Curve, same: Point, yar
     values = yardstick.rising(np.array([one.values for one in ladder.points], np.float64))
     own = yardstick.rising(np.array(point.values, np.float64))
     seeds = min(len(own), values.shape[1])
-    worth = np.array([_worth(doses, values[:, k], own[k], np.log10(point.nphotons)) for k in range(seeds)])
-    factors = point.nphotons / 10 ** np.where(np.isfinite(worth), worth, np.nan)
-    beyond = point.nphotons / 10 ** doses[0] if np.isneginf(worth).any() else None
-    factor = geometric_interval(factors) if beyond is None else Interval(0, None, None, None)
+    worth, lowest = np.array(
+        [_worth(doses, values[:, k], own[k], np.log10(point.nphotons)) for k in range(seeds)], np.float64
+    ).T
+    factor, at_least = geometric_interval(point.nphotons / 10**worth), None
+    if np.any(lowest == 1):
+        factor, at_least = Interval(0, None, None, None), factor.mean
     told = curve.method, curve.loss, point.nphotons, yardstick, point.interval, same.interval
-    return Cost(flaw, *told, factor, beyond)
+    return Cost(flaw, *told, factor, at_least)
 
 
-def _worth(x: NDArray[np.float64], ladder: NDArray[np.float64], value: float, at: float) -> float:
-    """log10 of the dose at which a seed's ladder (D,) over x (D,) has the value that a flawed scan has at dose `at`.
+def _worth(x: NDArray[np.float64], ladder: NDArray[np.float64], value: float, at: float) -> tuple[float, bool]:
+    """log10 of the dose at which a seed's ladder (D,) over x (D,) has the value of a flawed scan at dose `at`; and
+    whether that is the most that it is worth.
 
-    A flawed scan that does no worse than the flawless one is worth at least its own dose. -inf where it does no better
-    than the lowest dose of the ladder, NaN where a value is not known.
+    A flawed scan that does no worse than the flawless one is worth at least its own dose. One that does no better than
+    the lowest dose of the ladder is worth at most the highest dose that does as badly. NaN where a value is not known.
     """
     seen = np.isfinite(ladder)
     if not (np.isfinite(value) and seen.sum() >= 2):
-        return float("nan")
-    rising = isotonic(ladder[seen], np.ones(int(seen.sum())))
+        return float("nan"), False
+    x, rising = x[seen], isotonic(ladder[seen], np.ones(int(seen.sum())))
     if value <= rising[0]:
-        return -np.inf
-    at_or_above = value >= np.interp(at, x[seen], rising)
-    _, high = crossing(x[seen], rising, value)
-    return float(max(at, high if np.isfinite(high) else at) if at_or_above else high)
+        return float(x[rising == rising[0]][-1]), True
+    at_or_above = value >= np.interp(at, x, rising)
+    _, high = crossing(x, rising, value)
+    return float(max(at, high if np.isfinite(high) else at) if at_or_above else high), False
 
 
 def cost_rows(costs: Sequence[Cost]) -> list[dict[str, Any]]:

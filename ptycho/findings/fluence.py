@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.findings.intervals import Interval, crossing, isotonic, mean_interval
+from ptycho.findings.response.dose_factor import FARTHEST, leaping
 from ptycho.findings.response.dose_response import Curve, DoseResponse, method_label
 
 AXES = ("photons per pattern", "photons per object pixel")
@@ -44,15 +45,20 @@ def doses_along(study: DoseResponse, curve: Curve, axis: str) -> NDArray[np.floa
 
 def _crossings(study: DoseResponse, curve: Curve, axis: str) -> NDArray[np.float64]:
     """log10 of the dose at which each seed's curve, made to rise, reaches each of RESOLUTIONS, (seeds, R); NaN where
-    that is beyond its ends."""
+    that is beyond its ends, or where no straight line between two doses tells it, as for a factor."""
     values = np.array([point.values for point in curve.points], np.float64).T  # (seeds, doses)
     x, found = np.log10(doses_along(study, curve, axis)), np.full((len(values), len(RESOLUTIONS)), np.nan)
     for seed, one in enumerate(values):
         seen = np.isfinite(one) & np.isfinite(x)
         if seen.sum() >= 2:
-            rising = isotonic(one[seen], np.ones(int(seen.sum())))
-            found[seed] = [np.mean(crossing(x[seen], rising, resolution)) for resolution in RESOLUTIONS]
-    return np.where(np.isfinite(found), found, np.nan)
+            rising, leaps = (
+                isotonic(one[seen], np.ones(int(seen.sum()))),
+                leaping(10 ** x[seen], one[np.newaxis, seen])[0],
+            )
+            leaps |= np.append((np.diff(x[seen]) > FARTHEST + 1e-9) | (one[seen][1:] >= study.finest), False)
+            low, high = np.array([crossing(x[seen], rising, resolution, leaps) for resolution in RESOLUTIONS]).T
+            found[seed] = np.where(low == high, low, np.nan)
+    return found
 
 
 def shifts(studies: Mapping[str, DoseResponse]) -> list[Shift]:
@@ -81,8 +87,11 @@ def fluence_in_words(found: Sequence[Shift]) -> list[str]:
             told.append(f"{where}: {first.first} and {first.second} reach no resolution in common.")
             continue
         words = " and ".join(f"{one.decades:.2f} decades against {one.axis}" for one in (first, second))
-        closer = (first if abs(first.decades.mean) <= abs(second.decades.mean) else second).axis
-        told.append(f"{where}: {first.second} lies {words} to the right of {first.first}: {closer} unify.")
+        closer = first if abs(first.decades.mean) <= abs(second.decades.mean) else second
+        low, high = closer.decades.low, closer.decades.high
+        found_zero = low is not None and high is not None and low <= 0 <= high
+        claim = f"{closer.axis} unify" if found_zero else f"closer against {closer.axis}, but not on one another"
+        told.append(f"{where}: {first.second} lies {words} to the right of {first.first}: {claim}.")
     return told
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from ptycho.config import DIRECT
 from ptycho.files import Table, text_table
-from ptycho.findings.intervals import Interval, mean_interval
+from ptycho.findings.intervals import Interval, mean_interval, range_interval
 from ptycho.findings.response.dose_response import DoseResponse
 from ptycho.judge.frc import BAND, FRCCurve, first_crossing, frc
 from ptycho.judge.metrics import Evaluation
@@ -93,7 +93,10 @@ def beside_published(out: str | os.PathLike[str], entries: Sequence[Any], study:
                 counted.append(first_crossing(without_window(judged)))
             network, direct = (points.get(((name, "train"), loss, nphotons)) for name in (trained, DIRECT))
             least = float(np.mean(limits)) if limits else None
-            as_published = mean_interval(np.array(counted), (0, 1)) if counted else None
+            as_published = None
+            if counted:
+                near = network is not None and network.is_range
+                as_published = range_interval(np.array(counted)) if near else mean_interval(np.array(counted), (0, 1))
             rows.append(Row(loss, nphotons, rings and rings / RINGS, network, direct, least, as_published))
     return rows
 
@@ -126,8 +129,8 @@ def published_in_words(rows: Sequence[Row]) -> list[str]:
             continue
         beside, best = _beside(row.network, row.published), None if row.direct is None else row.direct.mean
         told = f"{row.loss} at {row.nphotons:.2g}: published {row.published:.3f} of Nyquist, here {row.network:.3f}"
-        if beside == "less" and best is not None and best >= row.published:
-            told += f", less; direct {row.direct:.3f}, more"
+        if beside == "less" and row.direct is not None and best is not None and best >= row.published:
+            told += f", less; direct {row.direct:.3f}, {_beside(row.direct, row.published)}"
         elif beside == "less" and row.limit is not None and row.published > row.limit + BAND / 2:
             told += f"; the photons allow {row.limit:.2f}: the published figure is not one of resolution"
         else:

@@ -183,7 +183,9 @@ class OfWholeScan:
         return found
 
     def uncertainty(self) -> NDArray[np.float32]:
-        return splits.scatter([denoising.denoise(self.autoencoder, fit).object for fit in self.fits])
+        return splits.scatter(
+            [denoising.denoise(self.autoencoder, fit).object for fit in self.fits], self.fits[0].found.lit
+        )
 
     @property
     def patterns(self) -> int:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:  # loads TensorFlow, which simulated scans do without
 
 GUARDED = 0.03  # share of a measured scan's detector pixels, drawn at random, that no arm's fit sees
 REFERENCE_PASSES = 50
-FEWEST = 8  # patterns of a measured scan
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,12 +149,12 @@ def make_reference(
     losses: Mapping[str, float] = {}
     if orientation == "auto":
         data, orientation, losses = alignment.find_orientation(data, seed, curvatures)
-        if delay := alignment.find_delay(data, seed, curvatures)[0]:
-            frame = f"one frame {'later' if delay > 0 else 'earlier'}"
-            out_of_step = f"those of {frame} explain the patterns better: positions and patterns are out of step"
-            told = (*told, Fault("positions", out_of_step, DOUBTFUL))
     else:
         data = alignment.turn(data, orientation)
+    if delay := alignment.find_delay(data, seed, curvatures)[0]:
+        frame = f"one frame {'later' if delay > 0 else 'earlier'}"
+        out_of_step = f"those of {frame} explain the patterns better: positions and patterns are out of step"
+        told = (*told, Fault("positions", out_of_step, DOUBTFUL))
     given, refined = data, positions == "refine"
     modes, own = max(modes, data.probeGuess.size // data.N**2), seeds.derive(seed, "reference")
 
@@ -234,8 +233,6 @@ def load(scan: str, folder: Path) -> tuple[RawData, tuple[Fault, ...], bool]:
     path = folder / scan
     found = formats.read(path)
     with naming(path):
-        if found.patterns is not None and (M := len(found.patterns)) < FEWEST:
-            raise DataError(f"{M} patterns; a study needs at least {FEWEST} to train on some and hold out others")
         found, told = ready(found)
         data = found.rawdata()
         counts = data.counts()

@@ -184,6 +184,7 @@ def lowest(maps: NDArray[np.floating]) -> NDArray[np.float64]:
 def _trials(data: RawData, problem: Problem, place: Moved) -> Callable[[float], NDArray[np.float32]]:
     """What gives each pattern's squared error, in photons, at its trial places so far apart: (M, SIDE, SIDE)."""
     N, n, s = data.N, place.n, data.intensity_scale or 1.0
+    known = tf.constant((data.background or 0.0) / s**2, tf.float32)
     light = np.sqrt(np.mean(np.square(data.diff3d, dtype=np.float64), axis=0))
     side = probes.support_size(light, MIDDLE)
     middle = slice(N // 2 - side // 2, N // 2 + side // 2)
@@ -206,7 +207,7 @@ def _trials(data: RawData, problem: Problem, place: Moved) -> Callable[[float], 
             for _ in ("along y", "along x"):
                 padded = tf.pad(tf.linalg.matrix_transpose(waves), [[0, 0]] * 3 + [[0, N - n]])
                 waves = tf.signal.fft(padded)[..., :side]
-            error = s * (amplitude[k] - optics.amplitude(optics.measure(waves / N)))
+            error = s * (amplitude[k] - optics.amplitude(optics.measure(waves / N) + known))
             return tf.reduce_sum(valid * tf.square(error), axis=(-2, -1))
 
         return tf.map_fn(of_one, chosen, fn_output_signature=tf.float32)

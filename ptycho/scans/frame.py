@@ -83,7 +83,8 @@ class Frame:
         wave = fft.fftshift(fft.ifft2(fft.ifftshift(_centred(far, S, S // 2), axes=axes), norm="ortho"), axes=axes)
         off = (self.binning - 1) / 2 - self.binning // 2
         tilt = np.exp(-2j * np.pi * off * (np.arange(self.N) - self.N // 2) / S)
-        return (_centred(wave, self.N, self.N // 2) * tilt[:, np.newaxis] * tilt).astype(probe.dtype)
+        tilted = _centred(wave, self.N, self.N // 2) * tilt[:, np.newaxis] * tilt
+        return tilted.astype(np.result_type(probe.dtype, np.complex64))
 
     def holds(self, probe: NDArray[np.complexfloating]) -> bool:
         """Whether a probe (..., H, W) fits in the field of view."""
@@ -151,7 +152,7 @@ def framed(scan: Scan, frame: Frame) -> Scan:
         for name in ("detector_pixel", "detector_angle", "detector_frequency")
         if (size := getattr(scan, name))
     }
-    changes = lines | sizes
+    changes = lines | sizes | {"background": scan.background and scan.background * b**2}
     if scan.object is not None and (H, W) != (S, S):
         changes |= {"object": None, "object_center": None}
         changes["notes"] = (*scan.notes, f"the object: its pixels are not those of {frame.N} x {frame.N} patterns")

@@ -76,7 +76,8 @@ def examine(scan: Scan, summary: dict[str, str], material: str | None = None) ->
     if any(fault.about == faults.SIZE for fault in told) and all(fault.weight != faults.REFUSED for fault in told):
         scan = faults.mended(scan, told)
         found = faults.measure(scan)
-        told = [fault for fault in told if fault.mend] + faults.examine(scan, found)
+        told = faults.kept(told)
+        told += faults.new(faults.examine(scan, found), told)
         placed = scan
     else:
         placed = faults.mended(scan, [fault for fault in told if fault.about == "probe"])
@@ -118,7 +119,7 @@ def scatter(x: NDArray[np.float64], y: NDArray[np.float64]) -> str:
 def _of_patterns(scan: Scan, found: Statistics | None) -> dict[str, str]:
     if scan.patterns is None:
         return {"patterns": "none"}
-    counted = found is not None and (found.whole or scan.intensity_scale is not None)
+    counted = found is not None and faults.counted(scan, found)
     scale = f"{scan.particle[:-1]} counts" if counted else "of unknown scale"
     kind = f"{'amplitude' if scan.amplitude else 'intensity'}, {scale}"
     values = {"patterns": f"{scan.patterns.shape} {scan.patterns.dtype}, {kind}"}
@@ -149,8 +150,7 @@ def _of_positions(
         return values
     share, step, diameter = faults.overlap(*places, probe)
     values["overlap"] = f"{share:.0%}: step {step:.3g}, {whose} {diameter:.3g} object pixels across"
-    counted = found is not None and (found.whole or scan.intensity_scale is not None)
-    if found is not None and counted and not refused & {"patterns", "mask"}:
+    if found is not None and faults.counted(scan, found) and not refused & {"patterns", "mask"}:
         pixels, lit = found.valid.sum(), photons.illuminated_area(*places, probe) / len(scan.x)
         each = found.totals.mean() - (scan.background or 0.0) * pixels
         words = f"{each:.4g} per pattern, {each / pixels:.4g} per detector pixel"

@@ -125,8 +125,8 @@ class RawData:
 
     @property
     def particle(self) -> str:
-        """What is counted: 'electrons' where their voltage or their raster is known, else 'photons'."""
-        return PHOTONS if self.voltage is None and self.step is None else ELECTRONS
+        """What is counted: 'electrons' where their voltage is known, or their raster and no energy of photons."""
+        return ELECTRONS if self.voltage is not None or (self.step is not None and not self.energy) else PHOTONS
 
     def __len__(self) -> int:
         """Number of patterns M."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ptycho.scans.formats.scan import Scan
+from ptycho.scans.formats.scan import FLAG, Scan
 
 ALIKE = 0.99
 """Share of the values that have to be whole numbers for all of them to be taken for such."""
@@ -23,6 +23,7 @@ class Statistics:
     mean, variance   (H, W) float64 of the intensity, values that are not finite counted as zero
     high             (H, W) float64, the greatest intensity of each pixel over the scan
     at_high          (H, W) int64, in how many patterns the pixel has it; patterns that repeat the one before left out
+    full             (H, W) int64, in how many patterns the file itself has the ceiling there
     totals           (M,) float64, intensity of each pattern
     unit             one photon: of whole numbers the divisor or 1, otherwise the smallest intensity above zero
     multiples        whether the intensities of the first patterns, LEVELS or more, are whole multiples of the unit
@@ -39,6 +40,7 @@ class Statistics:
     variance: NDArray[np.float64]
     high: NDArray[np.float64]
     at_high: NDArray[np.int64]
+    full: NDArray[np.int64]
     totals: NDArray[np.float64]
     unit: float
     multiples: bool
@@ -68,16 +70,20 @@ def statistics_of(scan: Scan) -> Statistics:
     M, frame = len(scan.patterns), scan.patterns.shape[1:]
     valid = scan.mask if scan.mask is not None and scan.mask.shape == frame else np.ones(frame, bool)
     total, square, last, high = np.zeros(frame), np.zeros(frame), np.zeros(frame), np.full(frame, -np.inf)
-    at_high = np.zeros(frame, np.int64)
+    at_high, full = np.zeros(frame, np.int64), np.zeros(frame, np.int64)
     totals, unit, least, whole, left_out = np.zeros(M), np.inf, np.inf, True, 0.0
     divisor, first, known = 0, None, None  # type: int, int | None, NDArray[np.float64] | None
     bad = repeated = small = small_whole = 0
     ceiling = np.inf if scan.patterns.dtype.kind == "f" else float(np.iinfo(scan.patterns.dtype).max)
     for start in range(0, M, scan.batch):
-        values = scan.values(slice(start, start + scan.batch))
+        batch = slice(start, start + scan.batch)
+        values = scan.values(batch)
+        if np.isfinite(ceiling):
+            stored = values if scan.dark is None and scan.gain is None else np.asarray(scan.patterns[batch])
+            full += (stored == ceiling).sum(axis=0)
         if not valid.all():
             masked = values[:, ~valid].astype(np.float64)
-            left_out += float(masked.sum(where=(masked > 0) & (masked < min(ceiling, 2**31))))
+            left_out += float(masked.sum(where=(masked > 0) & (masked < min(ceiling, FLAG))))
             values = np.where(valid, values, 0)
         previous = np.concatenate([last[np.newaxis].astype(values.dtype), values[:-1]])
         again = (values == previous).all(axis=(1, 2)) & previous.any(axis=(1, 2))
@@ -117,7 +123,7 @@ def statistics_of(scan: Scan) -> Statistics:
     multiples = len(ratios) >= LEVELS and bool((np.abs(ratios - np.rint(ratios)) < 1e-3).all())
     squares_whole = small > 0 and small_whole >= ALIKE * small
     told = (unit, multiples, divisor, whole, squares_whole, bad, least, repeated, left_out, ceiling)
-    return Statistics(valid, mean, variance, high, at_high, totals, *told)
+    return Statistics(valid, mean, variance, high, at_high, full, totals, *told)
 
 
 def mean_photons(scan: Scan) -> float | None:

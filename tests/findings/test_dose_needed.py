@@ -101,6 +101,8 @@ def test_nothing_finer_is_claimed_than_halves_of_the_positions_agree_on(found):
 def test_a_resolution_is_read_in_pixels_and_nanometres():
     assert dose_needed.fraction("4", None) == 0.5
     assert dose_needed.fraction("20nm", 5e-9) == pytest.approx(0.5)
+    # two pixels, but for the last digit
+    assert all(dose_needed.fraction(f"{2 * k / 10:.1f}nm", k * 1e-10) == pytest.approx(1) for k in range(1, 200))
     with pytest.raises(ValueError, match="does not tell its pixel size"):
         dose_needed.fraction("20nm", None)
     with pytest.raises(ValueError, match=r"a period of 1\.00 object pixels; expected 2 or more"):

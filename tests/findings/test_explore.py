@@ -35,10 +35,10 @@ def test_a_report_shows_its_own_numbers_beside_an_example():
     frequency, correlation = look.curves["unrolled, training scan"]
     assert frequency[np.argmax(correlation < 0.5)] == pytest.approx(point.frc50, abs=0.05)
     assert point.low < point.frc50 < point.high
-    assert any(
-        f"unrolled resolves {point.frc50:.2f} [" in line for line in explore.in_words(source.points(), 1e4, "nll")
-    )
-    assert len(drawing.look(look).axes) == 5 and len(drawing.bought(source.points(), 1e4, "nll").axes) == 2
+    words = explore.in_words(source.points(), 1e4, "nll", source.exposure)
+    assert any(f"unrolled resolves {point.frc50:.2f} [" in line for line in words)
+    bought = drawing.bought(source.points(), 1e4, "nll", source.exposure)
+    assert len(drawing.look(look).axes) == 5 and len(bought.axes) == 2
 
 
 def test_a_measured_report_shows_no_simulated_object():
@@ -80,6 +80,26 @@ def test_a_study_shows_its_own_reconstruction_and_pattern(study):
     }
     with pytest.raises(ConfigError, match="has no arm of mae at 1e"):
         source.look(1e4, "mae")
+
+
+def test_trap_a_study_claims_more_than_its_reference_is_trusted_to(study):
+    folder, _ = study
+    (folder / layout.METRICS).write_text(json.dumps({"doubts": [], "finest": 0.31}))
+    source = explore.Study(folder)
+    assert {one.frc50 for one in source.points()} == {0.31}
+
+
+def test_electrons_are_told_as_electrons_and_have_no_example_of_photons(study):
+    folder, _ = study
+    arm = entry("low_nll") | {"exposure": {"particle": "electrons", "area": 4e-20, "gray": None}}
+    (folder / "low_nll" / layout.METRICS).write_text(json.dumps(arm))
+    (folder / layout.scan_file("1e4", "train")).unlink()
+    source = explore.Study(folder)
+    look, words = source.look(1e4, "nll"), explore.in_words(source.points(), 1e4, "nll", source.exposure)
+    assert look.object is None and look.pattern is None
+    assert all("at 2.5e+03 electrons per A^2" in told for told in words)
+    resolution = drawing.bought(source.points(), 1e4, "nll", source.exposure).axes[0]
+    assert resolution.get_xlabel() == "electrons per A^2" and resolution.lines[0].get_xdata() == [2500]
 
 
 def test_trap_a_doubtful_study_claims_a_resolution(study):

@@ -1,5 +1,7 @@
 """Curves that a larger probe sets apart against photons per pattern, and the fluence unifies: planted and found."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from standins import entry
@@ -12,15 +14,17 @@ DOSES = (1e2, 1e3, 1e4, 1e5, 1e6)
 SEEDS = (1, 2, 3)
 
 
-def study(pixels: float, unified: bool):
-    """FRC50 that rises with the logarithm of the dose on `pixels` object pixels for every photon of a pattern."""
+def study(pixels: float, unified: bool, onset: float = 0.0):
+    """FRC50 that rises with the logarithm of the dose on `pixels` object pixels for every photon of a pattern; it is 0
+    below the `onset`."""
     rng, arms = np.random.default_rng(int(pixels)), []
     for seed in SEEDS:
         for dose in DOSES:
             one = entry(f"seed-{seed}/{dose:.0e}_nll", nphotons=dose, loss="nll", seed=seed, direct=None)
             decades = np.log10(dose / (pixels if unified else 100)) + rng.normal(0, 0.01)
             for split in ("train", "heldout"):
-                one[split]["amplitude_frc50"] = float(np.clip(decades / 5, 0, 1))
+                value = float(np.clip(decades / 5, 0, 1))
+                one[split]["amplitude_frc50"] = value if value > onset else None
                 one[split]["photon_bound"] = pixels / dose
             arms.append(one)
     return dose_response_of(arms)
@@ -37,6 +41,23 @@ def test_the_axis_along_which_the_curves_are_one_is_found(unified, apart):
         assert one.decades.low < one.decades.mean < one.decades.high
     unifying = fluence.AXES[int(unified)]
     assert all(told.endswith(f"to the right of N=64: {unifying} unify.") for told in fluence.fluence_in_words(found))
+
+
+def test_no_axis_unifies_curves_that_lie_apart_along_both():
+    """Of four times the pixels, each of which takes twice the photons."""
+    first, second = study(100, True), study(800, True)
+    fewer = [replace(limit, counting=limit.counting / 2) for limit in second.limits]
+    words = fluence.fluence_in_words(fluence.shifts({"N=64": first, "N=128": replace(second, limits=tuple(fewer))}))
+    closer = "to the right of N=64: closer against photons per object pixel, but not on one another."
+    assert all(told.endswith(closer) for told in words)
+
+
+def test_a_collapse_moves_no_curve():
+    """Below 0.35 of Nyquist nothing is resolved: a straight line from there to the next dose would tell of a shift."""
+    studies = {"N=64": study(100, True, onset=0.35), "N=128": study(400, True, onset=0.35)}
+    per_pattern, per_pixel = fluence.shifts(studies)[:2]
+    assert per_pattern.decades.mean == pytest.approx(0.6, abs=0.03)
+    assert per_pixel.decades.mean == pytest.approx(0.0, abs=0.03)
 
 
 def test_curves_without_a_resolution_in_common_are_told():

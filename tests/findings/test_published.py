@@ -85,6 +85,8 @@ def test_the_words_say_where_the_published_figure_is_exceeded_or_cannot_be_one_o
     ]
     (reached,) = published.published_in_words([replace(ROWS[0], published=0.33, limit=0.31)])
     assert "less; direct 0.350 [0.340, 0.360], more (" in reached  # no limit stands against what a fit reaches
+    alike = replace(ROWS[0], published=0.35, direct=Interval(3, 0.35, 0.35, 0.35))
+    assert "less; direct 0.350 [0.350, 0.350], as much (" in published.published_in_words([alike])[0]
     (near,) = published.published_in_words([replace(ROWS[1], published=0.74)])
     assert "0.610], less (" in near  # nor one that is as near as the band by which FRC50 is decided
     (within,) = published.published_in_words([replace(ROWS[0], published=0.295)])

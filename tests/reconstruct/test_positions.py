@@ -122,6 +122,25 @@ def test_the_lowest_of_a_map_is_found_between_its_points():
     assert edge.tolist() == [[2, -2]]  # not beyond what was tried
 
 
+def test_trials_know_the_background():
+    """Object, probe and positions are true, and a count a pixel lies beside the scan's: few patterns are moved."""
+    data, _ = scan(disk(0), dose=1e4)
+    rng = np.random.default_rng(1)
+    counts = data.counts() + rng.poisson(1.0, data.diff3d.shape)
+    bright = replace(data, diff3d=(np.sqrt(counts) / data.intensity_scale).astype(np.float32), background=1.0)
+    moved = {}
+    for name, one in {"none": data, "known": bright, "untold": replace(bright, background=None)}.items():
+        found = search.Search(one, 1, seed=1)
+        O, (top, left) = samples.make_object("lines", 160, 3, phase=1.0), found.place.origin.astype(int)
+        H, W = found.place.shape
+        padded = np.pad(O, 60, mode="edge")[60 + top : 60 + top + H, 60 + left : 60 + left + W]
+        found.problem.variables["object"].assign(np.stack([padded.real, padded.imag]))
+        before = found.place.variables["shift"].numpy()
+        found.each(1.0)
+        moved[name] = np.mean(np.any(found.place.variables["shift"].numpy() != before, axis=1))
+    assert moved["known"] < moved["none"] + 0.1 and moved["untold"] > 2 * moved["known"]
+
+
 def test_variances_are_those_of_the_likelihood():
     y, x = np.mgrid[-2:3, -2:3]
     # of an error 2 y^2 + x^2 / 8 the log-likelihood is -4 y^2 - x^2 / 4: variances of 1/8 and 2

@@ -7,7 +7,7 @@ import pytest
 
 from ptycho.errors import DataError
 from ptycho.physics import photons
-from ptycho.scans import faults, simulated
+from ptycho.scans import faults, mend, simulated
 from ptycho.scans.faults import DOUBTFUL, MENDED, REFUSED
 from ptycho.scans.formats.scan import Scan
 
@@ -82,7 +82,14 @@ def in_metres(good, unit=1.0, **geometry):
     return replace(good, x=good.x * pixel * unit, y=good.y * pixel * unit, metres=True, **known)
 
 
+def twice(good):
+    """Every pattern and a second exposure of it, a hair beside the first."""
+    x, y = (np.concatenate([line, line + 1e-3]) for line in (good.x, good.y))
+    return replace(good, patterns=np.concatenate([good.patterns, rng.poisson(good.patterns)]), x=x, y=y)
+
+
 r = np.hypot(*(np.mgrid[:N, :N] - N // 2))
+uneven = np.random.default_rng(4).integers(90, 110, (N, N))
 some = np.random.default_rng(2).random((SIDE**2, N, N)) > 0.01
 glitch = np.where(np.arange(SIDE**2) == 57, 30_000.0, 0)
 gap = slice(36, 40)
@@ -128,6 +135,13 @@ PLANTED = {
         DOUBTFUL,
         "equal the largest, 65535",
     ),
+    "saturation under a dark frame": (
+        lambda: replace(
+            changed(lambda n: np.minimum(n + uneven, 65535).astype(np.uint16), dose=3e6), dark=uneven.astype(np.uint16)
+        ),
+        DOUBTFUL,
+        "equal the largest that the file can hold, 65535",
+    ),
     "saturation of the counter": (
         lambda: changed(lambda n: np.minimum(n, 2000), dose=3e5),
         DOUBTFUL,
@@ -171,6 +185,16 @@ PLANTED = {
         MENDED,
         "64 hold 4294967295 throughout",
     ),
+    "flags of 16 bits between modules": (
+        lambda: changed(lambda n: np.where(np.arange(N) // 4 == 5, 65535, n).astype(np.uint16)),
+        MENDED,
+        "256 hold 65535 throughout",
+    ),
+    "a beam that fills the counter throughout": (
+        lambda: changed(lambda n: np.where(r < 2, 65535, np.minimum(n, 65535)).astype(np.uint16), dose=3e6),
+        DOUBTFUL,
+        "equal the largest, 65535",
+    ),
     "blank patterns": (
         lambda: changed(lambda n: n * (np.arange(SIDE**2) % 50 > 0)[:, None, None]),
         MENDED,
@@ -185,6 +209,18 @@ PLANTED = {
     "no overlap, probe given": (lambda: scan(side=8, step=30, given=True), REFUSED, "expected 50% or more"),
     "little overlap, probe given": (lambda: scan(side=8, step=15, given=True), DOUBTFUL, "expected 50% or more"),
     "little overlap": (lambda: scan(side=8, step=19), MENDED, "expected 30% or more"),
+    "no overlap, each place exposed twice": (
+        lambda: twice(scan(side=8, step=30, given=True)),
+        REFUSED,
+        "expected 50% or more; steps of 23.1 pixels",
+    ),
+    "little overlap, each place exposed twice": (
+        lambda: twice(scan(side=8, step=15, given=True)),
+        DOUBTFUL,
+        "expected 50% or more; steps of 1",
+    ),
+    "seven patterns": (lambda: mend.only(scan(), np.arange(SIDE**2) < 7), REFUSED, "patterns: 7; expected 8 or more"),
+    "one pattern": (lambda: mend.only(scan(), np.arange(SIDE**2) < 1), REFUSED, "patterns: 1; expected 8 or more"),
     "a near field": (lambda: scan(side=8, step=50), REFUSED, "near field?"),
     "light up to the edge": (
         lambda: changed(lambda n: rng.poisson(20 * rng.exponential(np.exp(-r / 60), n.shape))),
@@ -259,6 +295,31 @@ def test_nothing_is_wrong_with_a_mended_scan_and_its_counts_are_whole(kind):
     assert told and [fault for fault in told_of(mended) if fault.mend] == []
     counts = mended.rawdata().counts()
     assert counts.min() >= 0 and counts.sum((1, 2)).min() > 0
+
+
+def test_saturation_is_told_though_what_was_mended_hides_it():
+    """The sums of binned pixels show no pile-up, and neither do the counts over a dark frame."""
+    small = simulated.simulate(64, 20, 4, seed=1, object_size=128)["train"].expose("1e8")
+    large = rng.poisson(np.kron(small.counts(), np.ones((17, 17))) / 17**2)
+    few = Scan(patterns=np.minimum(large, 150), x=small.xcoords, y=small.ycoords, metres=False)
+    for found in (few, PLANTED["saturation under a dark frame"][0]()):
+        mended, told = faults.ready(found)
+        assert [fault.weight for fault in told if fault.about == "saturation"] == [DOUBTFUL]
+        assert any(fault.weight == MENDED for fault in told) and len(mended.patterns) == len(found.patterns)
+
+
+def test_fractions_behind_a_mask_are_left_unread():
+    good, mask = scan(), np.ones((N, N), bool)
+    mask[:, 10:14] = False
+    found, told = faults.ready(replace(good, patterns=np.where(mask, good.patterns, 0.5), mask=mask))
+    assert told == () and np.array_equal(found.rawdata().counts(), np.where(mask, good.patterns, 0))
+
+
+def test_a_scale_makes_no_counts_of_fractions_of_intensity():
+    fractions = replace(changed(lambda n: 0.37 * n), intensity_scale=2.0)
+    assert not faults.counted(fractions, faults.measure(fractions))
+    amplitude = replace(changed(lambda n: np.sqrt(n) / 2), intensity_scale=2.0, amplitude=True)
+    assert faults.counted(amplitude, faults.measure(amplitude))
 
 
 def test_a_fault_that_hides_another_is_mended_first():

@@ -176,6 +176,20 @@ def test_the_far_field_of_binned_pixels_is_that_at_their_middles(binning):
     np.testing.assert_allclose(found.intensity()[0][valid], predicted[valid], atol=0.05 * predicted.max())
 
 
+def test_a_bin_holds_the_background_of_all_its_pixels():
+    scan = Scan(patterns=np.ones((9, 128, 128), int), x=np.arange(9.0), y=np.arange(9.0), metres=False, background=3.0)
+    assert frame.framed(scan, frame.Frame(64, 2)).background == 12
+    assert frame.framed(scan, frame.Frame(64, 1)).background == 3
+
+
+def test_a_real_probe_is_as_good_as_a_complex_one():
+    """The middles of even bins are half a pixel off: a tilt, which a real probe cannot hold."""
+    probe = np.exp(-(np.hypot(*(np.mgrid[:128, :128] - 64)) ** 2) / 50)
+    framed = frame.Frame(64, 2).probe(probe)
+    np.testing.assert_allclose(framed, frame.Frame(64, 2).probe(probe.astype(complex)))
+    assert np.iscomplexobj(framed)
+
+
 def test_a_probe_that_binning_leaves_no_room_for_is_refused():
     N = 1200
     probe = bell(N, N, 200).astype(np.complex64)

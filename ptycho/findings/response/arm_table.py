@@ -34,9 +34,9 @@ Arms = dict[Key, Mapping[str, Any]]
 @dataclass(frozen=True)
 class Cell:
     """One part of an arm: what became of it (of STATUSES), and its numbers, or NaN. resolution: FRC50. error: relative
-    mean-square error. counting, information: the least that error could be, by counting photons and by Cramér and Rao.
-    efficiency, attained: these two over the error. limit: FRC50 of an unbiased image with the least error. seventh:
-    resolution by a correlation of 1/7."""
+    mean-square error. counting, information: the least error of an unbiased image, by counting photons and by Cramér
+    and Rao. efficiency, attained: the share of the photons' information that the image keeps, by either (:func:`kept`).
+    limit: FRC50 of an unbiased image with the least error. seventh: resolution by a correlation of 1/7."""
 
     status: str
     resolution: float = math.nan
@@ -48,11 +48,26 @@ class Cell:
 
     @property
     def efficiency(self) -> float:
-        return self.counting / self.error if self.error > 0 else math.nan
+        return kept(self.error, self.counting)
 
     @property
     def attained(self) -> float:
-        return self.information / self.error if self.error > 0 else math.nan
+        return kept(self.error, self.information)
+
+
+def kept(error: float, least: float) -> float:
+    """The share of the photons' information that an image keeps, NaN where it is not known.
+
+    It is the signal-to-noise ratio of the image over that of an unbiased one, whose error is the ``least``. The scale
+    of an image is fitted to the truth, so that its relative mean-square error is 1 - C^2 for a correlation C: its ratio
+    is C^2 / (1 - C^2), as of one ring (Frank and Al-Ali, Nature 256 (1975) 376), and that of the unbiased one 1/least.
+    """
+    return (1 - error) / error * least if 0 < error <= 1 else math.nan
+
+
+def as_fitted(least: float) -> float:
+    """The relative mean-square error of an unbiased image whose error is the ``least``, once its scale is fitted."""
+    return least / (1 + least)
 
 
 def arms_by_key(entries: Sequence[Any]) -> tuple[Arms, list[str]]:
@@ -137,7 +152,8 @@ def arm_rows(entries: Sequence[Any]) -> list[dict[str, Any]]:
             rows.append({**identity, "status": fault, "part": "", **dict.fromkeys((*NAMES, *_OF_CELL, *LIMITS), "")})
             continue
         for part in (name for name in PARTS if entry.get(name) is not None):
-            cell = _cell(entry, part, "amplitude_frc50")
+            contrast = "phase" if entry[part]["amplitude_pearson"] is None else "amplitude"
+            cell = _cell(entry, part, f"{contrast}_frc50")  # what it tells besides is the same of either contrast
             numbers = {name: entry[part].get(name) for name in NAMES}
             numbers |= {name: getattr(cell, field) for name, field in _OF_CELL.items()}
             numbers |= {name: entry[part].get(name, math.nan) for name in LIMITS}

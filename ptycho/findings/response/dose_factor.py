@@ -72,7 +72,7 @@ def factors(
     yardstick: Yardstick,
     rng: np.random.Generator,
     exposure: Exposure = OF_PHOTONS,
-    finest: float | None = None,
+    finest: float = 1.0,
 ) -> list[Factor]:
     """The factors of one pair: isotonic mean curves over log10 dose, crossed at each level, the draws like them.
 
@@ -81,7 +81,7 @@ def factors(
     straight line from a dose where a seed leaps says nothing of when it begins to resolve (:func:`leaping`): a curve
     that crosses between such a dose and the next does so anywhere between the two; the factor has an interval alone.
     The same holds between doses that lie farther apart than FARTHEST, and where a seed resolves ``finest`` at the
-    second: of a measured scan no resolution beyond that is told, so that nobody knows how steeply its curve rises.
+    second: no resolution beyond that is told, so that nobody knows how steeply its curve rises.
     """
     n = np.isfinite(tables).sum(axis=1)  # (2, doses), seeds
     if not n.any(axis=1).all():
@@ -93,7 +93,7 @@ def factors(
     cut = [np.zeros(at.shape, bool) for at in x]
     if not yardstick.of_error:
         for k, table in enumerate(columns):
-            cut[k][:-1] = np.any(table[:, 1:] >= (np.inf if finest is None else finest), axis=0)
+            cut[k][:-1] = np.any(table[:, 1:] >= finest, axis=0)
             leaps[k] |= np.any(leaping(10 ** x[k], table), axis=0) | cut[k]
 
     def rising(curves: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
@@ -113,6 +113,8 @@ def factors(
             for k, (low, high) in enumerate(spans)
             if low != high
         ]
+        if level > finest and not yardstick.of_error:
+            reasons = [f"no resolution beyond {finest:.2f} of Nyquist is claimed"]
         factor = None if reference is None or other is None else other / reference
         ends: tuple[float | None, float | None] = (None, None)
         if drawn is None:
@@ -147,8 +149,8 @@ def _unknown(
     if np.isinf(low):
         return f"{loss} does better than {wanted} already at {exposure.words(float(10**high))}"
     first, last = exposure.words(float(10**low)), f"{exposure.dose(float(10**high)):.3g}"
-    if cut:
-        return f"{loss} reaches {wanted} anywhere between {first} and {last}, where it resolves all that may be claimed"
     if high - low > FARTHEST:
         return f"{loss} reaches {wanted} anywhere between {first} and {last}, for no dose between them was measured"
+    if cut:
+        return f"{loss} reaches {wanted} anywhere between {first} and {last}, where it resolves all that may be claimed"
     return f"{loss} reaches {wanted} anywhere between {first}, where a seed resolves nothing or leaps, and {last}"

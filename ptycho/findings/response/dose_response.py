@@ -32,8 +32,8 @@ REFERENCE = "nll"  # the loss that the others are compared with, where it is amo
 CURVES: dict[str, tuple[str, Callable[[NDArray[np.float64]], Interval]]] = {
     "curves": ("resolution", partial(mean_interval, possible=(0, 1))),
     "errors": ("error", geometric_interval),
-    "efficiencies": ("efficiency", partial(mean_interval, possible=(0, np.inf))),
-    "attained": ("attained", partial(mean_interval, possible=(0, np.inf))),
+    "efficiencies": ("efficiency", geometric_interval),
+    "attained": ("attained", geometric_interval),
 }
 """Of a study: which number of a cell each curve shows, and the interval of its mean."""
 
@@ -108,10 +108,11 @@ class DoseResponse:
     """A whole study. quantity: which FRC50.
 
     factors: by FRC50; others: by the other yardsticks. errors: curves of the relative mean-square error, geometric
-    means. limits: the least that it could be. efficiencies and attained: curves of limit / error, of the counting and
-    of the Cramér-Rao limit; 1 is all that photons allow, more is prior knowledge. faults: every arm that contributes
+    means. limits: the least that it could be. efficiencies and attained: curves of the share of the photons'
+    information that an image keeps, by counting and by Cramér and Rao, geometric means; 1 is all that photons allow,
+    more is prior knowledge. faults: every arm that contributes
     nothing, by name, and why. exposure: what doses are to the sample. Doses here are particles per pattern; figures and
-    words tell them in its unit. finest: what the resolutions of a measured scan are cut at; None where they are not.
+    words tell them in its unit. finest: what resolutions are cut at, a fraction of Nyquist; below 1 of a measured scan.
     """
 
     quantity: str
@@ -126,7 +127,7 @@ class DoseResponse:
     attained: tuple[Curve, ...]
     faults: tuple[str, ...]
     exposure: Exposure = OF_PHOTONS
-    finest: float | None = None
+    finest: float = 1.0
 
 
 def dose_response_of(
@@ -134,14 +135,14 @@ def dose_response_of(
     quantity: str = "amplitude_frc50",
     resolutions: Sequence[float] = FRC50.levels,
     seed: int = 0,
-    finest: float | None = None,
+    finest: float = 1.0,
 ) -> DoseResponse:
     """The study that arms make together.
 
     entries: by the schema of ``metrics.json``; one that breaks it, or is failed, becomes a fault, not an error.
     quantity: 'amplitude_frc50' or 'phase_frc50'. resolutions: fractions of Nyquist, in (0, 1), at which losses are
-    compared by dose. seed: of the draws for the intervals of factors. finest: what the resolutions of a measured scan
-    are cut at. Raises ValueError where a parameter is not accepted, two entries are of one arm, or no arm has the
+    compared by dose. seed: of the draws for the intervals of factors. finest: what the resolutions are cut at, as
+    gathered. Raises ValueError where a parameter is not accepted, two entries are of one arm, or no arm has the
     quantity.
     """
     if quantity not in ("amplitude_frc50", "phase_frc50"):
@@ -176,8 +177,7 @@ def dose_response_of(
         # (doses,): near a collapse, some seeds resolve much less than others
         near = {loss: _near_collapse(np.array(doses), table) for loss, table in tables.items()}
         for name, (loss, rows) in product(CURVES, cells.items()):
-            ranges = near[loss] if name == "curves" else [False] * len(doses)
-            points = (_point(name, *of) for of in zip(doses, rows, ranges, strict=True))
+            points = (_point(name, *of) for of in zip(doses, rows, near[loss], strict=True))
             parts[name].append(Curve(method, loss, tuple(points)))
         for dose, *rows in zip(doses, *cells.values(), strict=True):
             at = [one for row in rows for one in row]
@@ -207,9 +207,16 @@ def _mean(values: Iterable[float]) -> float | None:
     return sum(there) / len(there) if there else None
 
 
+FALLEN = 0.9
+"""A seed that resolves less than this share of what it did from fewer photons was lost in training."""
+
+
 def _near_collapse(doses: NDArray[np.float64], table: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """The doses (doses,) bool at which a seed of (seeds, doses) leaps out of a collapse that not all of them share."""
-    return np.any(leaping(doses, table), axis=0) & np.any(np.nan_to_num(table) > 0, axis=0)
+    """The doses (doses,) bool at which a seed of (seeds, doses) leaps out of a collapse that not all of them share, or
+    falls back."""
+    known = np.nan_to_num(table)
+    fallen = table < FALLEN * np.maximum.accumulate(known, axis=1)
+    return np.any(leaping(doses, table) | fallen, axis=0) & np.any(known > 0, axis=0)
 
 
 def _point(curves: str, dose: float, cells: Sequence[Cell], ranges: bool) -> Point:

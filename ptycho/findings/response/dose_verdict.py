@@ -84,9 +84,8 @@ def _difference(found: Difference, first: Point, second: Point, study: DoseRespo
     paired = f"the paired difference is {_interval(interval)} over {_seeds(interval.n)}"
     alike = "it contains 0, the losses are not shown to differ"
     if interval.low == interval.high:
-        finest = math.inf if study.finest is None else study.finest
-        cut = all(value is None or value >= finest for point in (first, second) for value in point.values)
-        alike = "both are cut at what the reference is trusted to" if cut else "they are the same in every seed"
+        cut = all(value is None or value >= study.finest for point in (first, second) for value in point.values)
+        alike = "both resolve all that may be claimed" if cut else "they are the same in every seed"
     claim = found.claim(alike, "it supports no claim")
     return f"{dose} {means}; {paired}: {claim}.{lost}"
 
@@ -114,7 +113,8 @@ def _efficiency(curve: Curve, exposure: Exposure) -> str:
     told = ", ".join(f"{_interval(p.interval, '.2g')} at {exposure.dose(p.nphotons):.3g}" for p in known)
     if not told:
         return f"no arm tells the efficiency of {curve.loss}."
-    return f"{exposure.particle[:-1]} limit over relative mean-square error, {curve.loss}, by {exposure.unit}: {told}."
+    kept = f"share of the information of {exposure.particle} that is kept, by counting them"
+    return f"{kept}, {curve.loss}, by {exposure.unit}: {told}."
 
 
 def verdict_in_short(study: DoseResponse) -> list[str]:
@@ -150,7 +150,9 @@ def _short_factors(study: DoseResponse, method: Method, pair: tuple[str, str]) -
             less, more = high is not None and high < CLAIMED, low is not None and low > CLAIMED
             claim["excluded, it is less" if less else "excluded, it is more" if more else "not excluded"].append(at)
     if not told:
-        return f"no dose factor of {pair[1]} over {pair[0]} can be given: their curves do not cross the resolutions."
+        own = [one for one in study.factors if (one.method, one.reference, one.other) == (method, *pair)]
+        why = "; ".join(dict.fromkeys(reason for one in own for reason in one.reason.split("; ")))
+        return f"no dose factor of {pair[1]} over {pair[0]} can be given: {why or 'a loss has no arms'}."
     times = f"these times the {study.exposure.particle} of {pair[0]}"
     words = f"{pair[1]} needs, for an FRC50 in fractions of Nyquist, {times}: "
     claims = "; ".join(f"{word} at {', '.join(at)}" for word, at in claim.items() if at)
@@ -205,7 +207,8 @@ def _short_differences(study: DoseResponse, method: Method, pair: tuple[str, str
 
 def _short_limit(curve: Curve, exposure: Exposure) -> str:
     known = [(exposure.dose(point.nphotons), point.interval.mean) for point in curve.points]
-    told = [f"{1 / mean:.2g} at {dose:.3g}" for dose, mean in known if mean]
+    told = [f"{mean:.2g} at {dose:.3g}" for dose, mean in known if mean]
     if not told:
         return f"the Cramér-Rao bound of {curve.loss} is not known."
-    return f"{curve.loss}, error in units of the Cramér-Rao bound, by {exposure.unit}: {', '.join(told)}."
+    kept = f"share of the information of {exposure.particle} that is kept, by Cramér and Rao"
+    return f"{curve.loss}, {kept}, by {exposure.unit}: {', '.join(told)}."

@@ -62,11 +62,13 @@ def reconstruct(
     uncertainty: bool = False,
     seed: int = 1,
     report: Callable[[str], None] = lambda words: None,
+    accept: Callable[[RawData], None] = lambda data: None,
 ) -> Once:
     """Reconstruct the scan in a file, or the measured star.
 
     Without a network, object and probe are fitted. A network keeps the probe that it was trained with: the scan is of
-    the same set-up. ``report`` is told each step as it begins. ``uncertainty`` takes four further fits. Some of the
+    the same set-up. ``report`` is told each step as it begins. ``accept`` is given the scan before it is fitted, and
+    raises what is wrong with it for the caller. ``uncertainty`` takes four further fits. Some of the
     detector's pixels are held out: by ``reference.guard``, of a network of groups those that it was trained without.
     Raises DataError for a scan of no use or one that the network cannot take, ConfigError for an ``uncertainty`` that
     the network does not tell, TrainingError if a fit diverged, ValueError for a network that is none of this package.
@@ -77,6 +79,7 @@ def reconstruct(
     clock = {"reading": -time.perf_counter()}
     report(f"reading {scan}")
     data, faults, estimated = load(scan, Path())
+    accept(data)
     told = [f"{fault}" for fault in faults]
     if network is not None:
         data, more = _lit_as(data, network, estimated)
@@ -150,7 +153,8 @@ def _uncertainty(
     report(f"fitting {splits.SPLITS} shares of the photons, for the uncertainty")
     fits = splits.make_splits(data, "nll" if network is None else denoiser.loss_of(network), seed).fits
     objects = [fit.found.object if network is None else denoising.denoise(network, fit).object for fit in fits]
-    sigma, first = splits.scatter(objects), fits[0].found
+    first = fits[0].found
+    sigma = splits.scatter(objects, first.lit)
     # a fit of the probe, too, is on all of its pixels; these fits are on those that hold its light
     placed = np.full(found.object.shape, np.nan, np.float32)
     y, x = np.rint(first.origin_yx - found.origin_yx).astype(int)

@@ -101,16 +101,19 @@ def make_splits(data: RawData, loss: str, seed: int, report: Callable[[str], Non
     return Splits(fits, RawData(measured, x, y, data.probeGuess, **kept), time.perf_counter() - started)
 
 
-def scatter(objects: Sequence[NDArray[np.complex64]]) -> NDArray[np.float32]:
-    """The standard deviation (H, W) that counting photons gives an object, from what a method makes of each split.
+def scatter(objects: Sequence[NDArray[np.complex64]], lit: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The standard deviation (H, W) that counting photons gives an object, from what a method makes of each split; NaN
+    where no light fell, ``lit`` (H, W).
 
     Root mean square of the complex error of a pixel. A share p of the photons has 1/p times the variance of all of
     them. Of this the photons at hand explain all but (1 - p)/p of the variance: by that much objects (K, H, W) from
     several shares p differ (delete-d jackknife: Shao and Wu, Ann. Stat. 17 (1989) 1176). The mean over WINDOW x WINDOW
-    pixels steadies it. What the method gets wrong in every split alike, such as an edge made smooth, is not in it.
+    lit pixels steadies it. What the method gets wrong in every split alike, such as an edge made smooth, is not in it.
     """
     variance = np.var(objects, axis=0) * len(objects) / (len(objects) - 1)
-    return np.sqrt(ndimage.uniform_filter(variance, WINDOW) * SHARE / (1 - SHARE)).astype(np.float32)
+    around = ndimage.uniform_filter(np.where(lit, variance, 0), WINDOW)
+    share = np.where(lit, ndimage.uniform_filter(lit.astype(np.float64), WINDOW), np.nan)
+    return np.sqrt(around / share * SHARE / (1 - SHARE)).astype(np.float32)
 
 
 class Judge:

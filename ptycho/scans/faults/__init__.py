@@ -8,14 +8,16 @@ import numpy as np
 from ptycho.config import PATTERN_SIZES
 from ptycho.errors import DataError
 from ptycho.scans import frame, mend
-from ptycho.scans.faults import counts, light, pixels, places
+from ptycho.scans.faults import counts, light, pixels, places, steps
+from ptycho.scans.faults.counts import counted
 from ptycho.scans.faults.fault import DOUBTFUL, MENDED, REFUSED, Fault
-from ptycho.scans.faults.places import in_pixels, overlap
+from ptycho.scans.faults.places import in_pixels
+from ptycho.scans.faults.steps import overlap
 from ptycho.scans.formats.scan import Scan
 from ptycho.scans.statistics import Statistics, statistics_of
 
 __all__ = ["DOUBTFUL", "MENDED", "PLACES", "REFUSED", "SIZE", "Fault"]
-__all__ += ["examine", "in_pixels", "measure", "mended", "overlap", "ready", "squared"]
+__all__ += ["counted", "examine", "in_pixels", "kept", "measure", "mended", "new", "overlap", "ready", "squared"]
 
 PLACES = frozenset({"positions", "probe", "energy", "voltage", "distance", "detector pixel", "object pixel"})
 """What is wrong with them leaves no overlap and no fluence."""
@@ -35,7 +37,7 @@ def measure(scan: Scan) -> Statistics | None:
 
 def examine(scan: Scan, found: Statistics | None) -> list[Fault]:
     """All that looks wrong with a scan, by what :func:`measure` found; refused faults hide what follows from them."""
-    told = [*places.of_shapes(scan), *places.of_scans(scan), *places.of_geometry(scan)]
+    told = [*places.of_shapes(scan), *places.of_number(scan), *places.of_scans(scan), *places.of_geometry(scan)]
     if not any(fault.about in PLACES for fault in told):  # in a wrong unit, positions lie anywhere
         told += places.of_positions(scan)
     if found is not None:
@@ -70,7 +72,7 @@ def _of_light(scan: Scan, found: Statistics | None, refused: set[str]) -> Iterat
     mean = np.where(seen, found.mean, 0)
     if not mean.any():
         return
-    yield from counts.of_saturation(found, seen)
+    yield from counts.of_saturation(scan, found, seen)
     everywhere = list(counts.of_background(scan, found, seen))
     if not everywhere and not light.at_corners(mean):
         everywhere = list(light.of_edges(mean, seen))
@@ -85,7 +87,7 @@ def _of_light(scan: Scan, found: Statistics | None, refused: set[str]) -> Iterat
     if where is None or len(where[0]) < 2 or refused & PLACES:
         return
     yield from counts.of_totals(found, where)
-    yield from places.of_overlap(scan, where, scan.probe if scan.probe is not None else scan.first_probe(mean)[0])
+    yield from steps.of_overlap(scan, where, scan.probe if scan.probe is not None else scan.first_probe(mean)[0])
 
 
 def of_size(scan: Scan, typical: Scan) -> Iterator[Fault]:
@@ -101,6 +103,18 @@ def of_size(scan: Scan, typical: Scan) -> Iterator[Fault]:
         yield Fault("patterns", f"{told}; take a smaller part of the detector")
     else:
         yield Fault(SIZE, chosen.told(H, W), MENDED, partial(frame.framed, frame=chosen))
+
+
+def kept(told: Iterable[Fault]) -> list[Fault]:
+    """Those of the faults that are not found again in the mended scan: what was mended, and saturation, which cannot be
+    seen in sums of pixels."""
+    return [fault for fault in told if fault.mend is not None or fault.about == counts.SATURATION]
+
+
+def new(told: Iterable[Fault], before: Iterable[Fault]) -> list[Fault]:
+    """Those of the faults that are about something else than saturation, if that was found before."""
+    known = any(fault.about == counts.SATURATION for fault in before)
+    return [fault for fault in told if not (known and fault.about == counts.SATURATION)]
 
 
 def mended(scan: Scan, told: Iterable[Fault]) -> Scan:
@@ -131,12 +145,11 @@ def ready(scan: Scan) -> tuple[Scan, tuple[Fault, ...]]:
     """
     done: list[Fault] = []
     for _ in range(ROUNDS):
-        told = examine(scan, measure(scan))
+        told = new(examine(scan, measure(scan)), done)
         if refused := [str(fault) for fault in told if fault.weight == REFUSED]:
             raise DataError("\n".join(refused))
-        remaining = [fault for fault in told if fault.mend is None]
-        if len(remaining) == len(told):
+        if not any(fault.mend for fault in told):
             break
         scan = mended(scan, told)
-        done += [fault for fault in told if fault.mend is not None]
-    return scan, (*done, *remaining)
+        done += kept(told)
+    return scan, (*done, *new((fault for fault in told if fault.mend is None), done))

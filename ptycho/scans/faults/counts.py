@@ -60,7 +60,7 @@ def _of_dark(scan: Scan) -> Iterator[Fault]:
 
 def counted(scan: Scan, found: Statistics) -> bool:
     """Whether the patterns say how many photons there were, if nothing else is wrong with them."""
-    return found.whole or scan.intensity_scale is not None
+    return found.whole or (scan.amplitude and scan.intensity_scale is not None)
 
 
 def of_gain(scan: Scan, found: Statistics) -> Iterator[Fault]:
@@ -81,12 +81,19 @@ def _divide(gain: float) -> str:
     return f"divide by {gain:.6g}, or state `gain: {gain:.6g}` in a map beside the file"
 
 
+SATURATION = "saturation"
+"""What a pile-up of values is about."""
 SEVERAL = 5
 """Equal largest values that are no chance."""
 
 
-def of_saturation(found: Statistics, seen: NDArray[np.bool_]) -> Iterator[Fault]:
-    """A pile-up at the largest value. Poisson counts spread by its square root, and few are equal."""
+def of_saturation(scan: Scan, found: Statistics, seen: NDArray[np.bool_]) -> Iterator[Fault]:
+    """A pile-up at the largest value. Poisson counts spread by its square root, and few are equal. Where a dark frame
+    or a gain is still in the patterns, it lies at the largest value that the file can hold."""
+    if (scan.dark is not None or scan.gain is not None) and (full := int(found.full[seen].sum())) > 1:
+        told = f"{full} values equal the largest that the file can hold, {found.ceiling:.6g}"
+        yield Fault(SATURATION, f"{told}; the dose is a lower bound", DOUBTFUL)
+        return
     most = found.high[seen].max()
     if most < 16:
         return
@@ -94,7 +101,7 @@ def of_saturation(found: Statistics, seen: NDArray[np.bool_]) -> Iterator[Fault]
     below = int(found.at_high[seen & (found.high < most) & (found.high >= most - np.sqrt(most))].sum())
     if (equal >= SEVERAL and equal > 2 * below) or (most == found.ceiling and equal > 1):
         told = f"{equal} values equal the largest, {most:.6g}, and {below} come near it"
-        yield Fault("patterns", f"{told}: saturated; the dose is a lower bound", DOUBTFUL)
+        yield Fault(SATURATION, f"{told}; the dose is a lower bound", DOUBTFUL)
 
 
 EVEN, LITTLE = 0.05, 0.02

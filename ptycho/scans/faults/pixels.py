@@ -6,21 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ptycho.scans.formats.scan import FLAG
 from ptycho.scans.statistics import Statistics
 
 LIT = 30
 """Photons over the scan where the chance that none arrives is nil."""
 ROWS = 8
 """Lit pixels on both sides of a line of dark ones that make it a dead line."""
-FLAG = 2**31 - 1
-"""No detector counts as far: a larger value is what some write in a pixel that is not to be believed."""
 
 
 def bad_pixels(found: Statistics) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """What looks wrong, in words, and the pixels (H, W) that a mask should leave out. The patterns must hold light."""
     M = len(found.totals) - found.repeated  # the repeated tell nothing new
     photons, dark = found.mean * M / found.unit, found.valid & (found.high <= 0)
-    flagged = found.valid & (found.high >= FLAG) & (found.at_high >= 0.9 * M)
+    always = found.valid & (found.at_high >= 0.9 * M)
+    flagged = always & (found.high >= FLAG) | _gaps(always & (found.high == found.ceiling))
     if flagged.any():
         yield f"{flagged.sum()} hold {found.high.max():.0f} throughout; a mask should leave them out", flagged
     stop = _beam_stop(dark, photons)
@@ -36,6 +36,14 @@ def bad_pixels(found: Statistics) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         y, x = np.argwhere(hot)[0]
         what = f"the first at (y, x) = ({y}, {x}) with {found.mean[y, x]:.3g} in every pattern"
         yield f"{hot.sum()} hot, {what}; a mask should leave them out", hot
+
+
+def _gaps(full: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Of the pixels that hold the largest value there is, those between a detector's modules: they reach its edge. A
+    beam that saturates lies within."""
+    labels, _ = ndimage.label(full, np.ones((3, 3)))
+    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    return full & np.isin(labels, edge)
 
 
 def _beam_stop(dark: NDArray[np.bool_], photons: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -11,21 +11,19 @@ from scipy.spatial import cKDTree
 from ptycho.errors import DataError
 from ptycho.physics import photons
 from ptycho.physics.beam import ELECTRONVOLT, PLANCK_LIGHT
-from ptycho.physics.probes import total_intensity
 from ptycho.scans import frame
-from ptycho.scans.faults.fault import DOUBTFUL, MENDED, REFUSED, Fault
+from ptycho.scans.faults.fault import MENDED, Fault
 from ptycho.scans.formats.scan import Scan
 from ptycho.scans.rawdata import outside
 
-LEAST_OVERLAP = 0.5
-LEAST_ESTIMATED = 0.3
-"""The same by an estimated probe, which an object that scatters widely makes a third too small."""
 COVERED = 16
 """Times the area of all patterns together: positions that span more are in another unit."""
 DENSE = 0.25
 """Pixels between positions, were they even: closer ones are in another unit."""
 ALONE = 30
 """Times the typical step: a position as far from all others is none."""
+FEWEST = 8
+"""Patterns of a scan."""
 WITNESSES = 16
 """Patterns that are predicted from object and probe to tell how positions are turned."""
 NAMED = 3
@@ -62,6 +60,12 @@ def of_shapes(scan: Scan) -> Iterator[Fault]:
             yield Fault(name, f"of each frame, {shape}; expected one for all, {(H, W)}: where all frames are valid")
         elif array is not None and array.shape != (H, W):
             yield Fault(name, f"{array.shape} pixels for patterns of {(H, W)}; expected the same")
+
+
+def of_number(scan: Scan) -> Iterator[Fault]:
+    """Too few patterns for a study, or for a fit that is judged."""
+    if scan.patterns is not None and (M := len(scan.patterns)) < FEWEST:
+        yield Fault("patterns", f"{M}; expected {FEWEST} or more, to fit some and hold out others")
 
 
 def of_scans(scan: Scan) -> Iterator[Fault]:
@@ -152,6 +156,8 @@ def _of_extent(scan: Scan, x: NDArray[np.float64], y: NDArray[np.float64]) -> It
     if scan.metres:
         how = f"they span {max(np.ptp(scan.y), np.ptp(scan.x)):.2g} m = {span:.6g} pixels"  # type: ignore[arg-type]
     points = np.unique(np.stack([y, x], axis=1), axis=0)
+    if len(points) < 2:
+        return
     step = np.median(cKDTree(points).query(points, k=2)[0][:, 1])
     if (height + N) * (width + N) > COVERED * M * N**2 or step > N:
         yield Fault("positions", f"{how}, more than {M} patterns of {N} pixels can cover: another unit?")
@@ -208,41 +214,3 @@ def of_orientation(scan: Scan) -> Iterator[Fault]:
     if 1 - most < 0.7 * (1 - now) and most - now > 0.01:
         told = f"object and probe explain the patterns better with {best} ({most:.2f}, now {now:.2f})"
         yield Fault("positions", told, MENDED)
-
-
-def overlap(x: np.ndarray, y: np.ndarray, probe: NDArray[np.complexfloating]) -> tuple[float, float, float]:
-    """(overlap, step, diameter): 1 - step/diameter, of two or more positions x, y in object pixels.
-
-    The step is the median distance to the nearest neighbour; the diameter that of a disk of the probe's area
-    (sum I)^2 / sum I^2, I = |P|^2.
-    """
-    points = np.stack([y, x], axis=1)
-    step = float(np.median(cKDTree(points).query(points, k=2)[0][:, 1]))
-    intensity = total_intensity(probe)
-    diameter = float(2 * np.sqrt(intensity.sum() ** 2 / np.square(intensity).sum() / np.pi))
-    return 1 - step / diameter, step, diameter
-
-
-def of_overlap(
-    scan: Scan, places: tuple[NDArray[np.float64], NDArray[np.float64]], probe: NDArray[np.complexfloating]
-) -> Iterator[Fault]:
-    """Steps too long for the ``probe``: the scan's, or one estimated from its mean pattern."""
-    share, step, diameter = overlap(*places, probe)
-    given = scan.probe is not None
-    least = LEAST_OVERLAP if given else LEAST_ESTIMATED
-    if share < least:
-        # the mean pattern of a structured probe looks like that of a tiny one
-        structured = not given and diameter < probe.shape[-1] / 12
-        told = f"{share:.0%} of the probe's diameter; expected {least:.0%} or more"
-        told += f"; steps of {step:.3g} pixels, {'probe' if given else 'estimated probe'} {diameter:.3g} across"
-        if given:
-            yield Fault("overlap", told, REFUSED if share < 0 else DOUBTFUL)
-        elif share < 0 and not structured:
-            yield Fault("overlap", told)
-        else:  # the verdict goes by the overlap of the probe as found
-            yield Fault("overlap", f"{told}, where it may be structured: give it, or let a study find it", MENDED)
-    if given and scan.pixel and scan.wavelength and scan.distance:
-        number = (diameter * scan.pixel) ** 2 / (scan.wavelength * scan.distance)
-        if number > 1:
-            told = f"a probe {diameter * scan.pixel:.3g} m across has a Fresnel number of {number:.3g}: near field"
-            yield Fault("distance", f"{told}; expected far below 1")

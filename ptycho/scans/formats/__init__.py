@@ -1,5 +1,6 @@
 """Foreign scan formats: which they are, reading by what a file holds, and writing by what it is to be called."""
 
+import math
 import os
 from collections.abc import Collection
 from dataclasses import replace
@@ -146,6 +147,8 @@ def convert(
         scan = _reconstructed(source, load(of), part)
     else:
         scan = read(source, mapping)
+    if pixel_size is not None and not 0 < pixel_size < math.inf:
+        raise DataError(f"--pixel-size {pixel_size:g}; expected a finite number of metres, above 0")
     if unknown := sorted(set(drop) - set(CONTENTS)):
         raise DataError(f"--drop {' '.join(unknown)}: expected some of {', '.join(CONTENTS)}")
     changes: dict[str, Any] = {field: None for name in drop for field in CONTENTS[name]}

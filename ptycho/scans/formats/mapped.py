@@ -126,6 +126,12 @@ def read(path: Path, told: Map, known: Scan | None) -> Scan:
             if not 0 < wavelength < np.inf:
                 raise DataError(f"wavelength is {wavelength:g} m; expected a finite number > 0")
             changes["energy"] = PLANCK_LIGHT / wavelength
+        for one, other in (
+            ("energy", "voltage"),
+            ("voltage", "energy"),
+        ):  # photons or electrons, whatever the file says
+            if one in changes and other not in changes:
+                changes[other] = None
         for name in ARRAYS:
             if name in told:
                 changes[name] = np.squeeze(contents.array(path, _words(name, told[name])["from"]))

@@ -1,7 +1,7 @@
 """A reconstructed object as a file: NPZ, or a product of ptychodus."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from ptycho.scans.formats.xrays import ptychodus_product
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
 
+PRODUCT = (".h5", ".hdf5")
 Writer = Callable[[Path, Reconstruction, RawData, NDArray[np.float32] | None], None]
 
 
@@ -26,7 +27,7 @@ def writer(path: Path) -> Writer | None:
     """
     suffix = path.suffix.lower()
     writers: dict[str, Writer | None] = {".png": None, ".npz": _write_arrays}
-    writers |= dict.fromkeys((".h5", ".hdf5"), _write_product)
+    writers |= dict.fromkeys(PRODUCT, _write_product)
     if suffix not in writers:
         raise DataError(f"{path}: {suffix or 'no suffix'} names no format; expected one of {', '.join(writers)}")
     if os.path.isdir(path):
@@ -37,6 +38,14 @@ def writer(path: Path) -> Writer | None:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigError(f"{path}: the folder {folder} cannot be written to; expected one that can")
     return writers[suffix]
+
+
+def check(paths: Iterable[Path], data: RawData) -> None:
+    """Raise DataError where the object of a scan cannot be written to one of the paths: a product is in metres."""
+    product = next((path for path in paths if path.suffix.lower() in PRODUCT), None)
+    if product is not None and data.pixel_size is None:
+        told = f"{product}: a product of ptychodus is in metres, and the scan does not tell the size of an object pixel"
+        raise DataError(f"{told}; expected OUT.npz or OUT.png, or a scan with energy, distance and detector pixel")
 
 
 def _write_arrays(path: Path, found: Reconstruction, data: RawData, sigma: NDArray[np.float32] | None) -> None:

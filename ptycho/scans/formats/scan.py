@@ -15,7 +15,9 @@ from ptycho.scans.formats.stack import Derived, Frames, Stack, roots
 from ptycho.scans.rawdata import RawData
 
 MICROSCOPE = ("voltage", "semi_angle", "defocus", "step", "detector_angle", "detector_frequency")
-"""The fields of a Scan that only an electron microscope has."""
+"""The fields of a Scan that only an electron microscope has, and the step of a raster."""
+FLAG = 2**31 - 1
+"""No detector counts as far: a larger value is what some write in a pixel that is not to be believed."""
 BATCH, BATCH_PIXELS = 64, 2**22  # patterns read at a time, at most, and their pixels
 
 
@@ -32,10 +34,8 @@ class Scan:
     metres          the unit of x, y, object_center
     x_start, y_start  nominal positions, in the same unit
     raster          (A, B) of the patterns, slow axis first, where the file tells it
-    indices         (M,) int, the frame number of each pattern or position, where a file pairs them by number
-    scan_index      (M,) int, which scan each pattern belongs to
-    probe           (N, N) or (L, N, N) complex
-    object          (H, W) complex
+    indices, scan_index  (M,) int, the frame number by which a file pairs patterns and positions; the scan it is of
+    probe, object   (N, N) or (L, N, N) complex; (H, W) complex
     object_center   the position (y, x) that lies on object pixel (H/2, W/2); None if the file does not tell
     dark            (H, W) what the detector reads without light, still in the patterns; ``values`` takes it off
     gain            detector units for one photon or electron; ``values`` divides by it, and rounds
@@ -44,8 +44,7 @@ class Scan:
     pixel_size      object pixel, metres, where the file states it
     nphotons, intensity_scale, background  as in RawData
     voltage         of electrons, volts, through which they were accelerated
-    semi_angle, defocus, step  of electrons: radians, of the cone that meets the sample; metres; metres (dy, dx) from
-                    one row and one column of the raster to the next
+    semi_angle, defocus, step  radians, of the cone of electrons that meets the sample; metres; of a raster (dy, dx)
     detector_angle, detector_frequency  a detector pixel: radians, or 1/metre of spatial frequency
     notes           what was in the file and is left aside, one line each
     """
@@ -127,8 +126,9 @@ class Scan:
 
     @property
     def particle(self) -> str:
-        """What is counted: 'electrons' where the file has any of MICROSCOPE, else 'photons'."""
-        return exposure.ELECTRONS if any(getattr(self, name) is not None for name in MICROSCOPE) else exposure.PHOTONS
+        """What is counted: 'electrons' where the file has any of MICROSCOPE and no energy of photons; or 'photons'."""
+        told = any(getattr(self, name) is not None for name in MICROSCOPE)
+        return exposure.ELECTRONS if told and (self.voltage or not self.energy) else exposure.PHOTONS
 
     def first_probe(self, mean: NDArray[np.floating]) -> tuple[NDArray[np.complexfloating], str]:
         """Of a scan without one, the probe (N, N) that a fit begins with for a mean pattern (N, N), and its name: that
@@ -241,8 +241,9 @@ class Scan:
         )
 
     def _believed(self, frames: slice = slice(None)) -> NDArray[Any]:
-        """The patterns selected, zero where the mask leaves out what is no count: -1, NaN, the largest there is."""
+        """The patterns selected, zero where the mask leaves out what is no count: -1, NaN, FLAG, a fraction."""
         values = self.values(frames)
         if self.mask is not None and self.mask.shape == values.shape[1:]:
-            values = np.where(self.mask | ((values >= 0) & (values <= 2**53)), values, 0)
+            count = (values >= 0) & (values < FLAG) & (self.amplitude | (values == np.rint(values)))
+            values = np.where(self.mask | count, values, 0)
         return values

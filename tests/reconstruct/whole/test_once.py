@@ -17,6 +17,7 @@ from ptycho.reconstruct.networks import denoiser, model
 from ptycho.reconstruct.whole import denoising, once
 from ptycho.scans import simulated
 from ptycho.scans.dose import deviance
+from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
 
 
@@ -173,6 +174,7 @@ def test_a_probe_unlike_the_networks_is_told(scan, folder):
     ("words", "message"),
     [
         (("missing.npz", "-o", "found.npz"), "missing.npz"),
+        (("unsized.npz", "-o", "found.npz", "found.h5"), "found.h5: a product of ptychodus is in metres, and the scan"),
         (("scan.npz", "-o", "found.tif"), "found.tif: .tif names no format; expected one of .png, .npz, .h5, .hdf5"),
         (("scan.npz", "--method", "network", "-o", "found.npz"), "--method network needs --model"),
         (("scan.npz", "--model", "scan.npz", "-o", "found.npz"), "scan.npz: damaged, or no model of this package"),
@@ -183,6 +185,7 @@ def test_a_probe_unlike_the_networks_is_told(scan, folder):
 def test_a_mistake_is_one_line_and_nothing_is_written(words, message, folder, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scan.npz").symlink_to(folder / "scan.npz")
+    replace(RawData.load(folder / "scan.npz"), pixel_size=None).save(tmp_path / "unsized.npz")
     model.save(denoiser.build("nll", np.ones((128, 128), np.complex64)), tmp_path / "large.keras")
     before = set(tmp_path.iterdir())
     status, _, err = said(capsys, *words)

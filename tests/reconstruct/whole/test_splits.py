@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tensorflow as tf
-from scipy import special
+from scipy import ndimage, special
 
 from ptycho.physics.losses import RATE_FLOOR
 from ptycho.reconstruct.whole import splits
@@ -114,4 +114,10 @@ def test_the_scatter_of_shares_tells_the_noise_of_the_whole():
     values = rng.normal(size=(n, side, side)) + 1j * rng.normal(size=(n, side, side))
     keep = rng.random((repeats, n)) < splits.SHARE
     means = np.stack([values[one].mean(axis=0) for one in keep]).astype(np.complex64)
-    assert splits.scatter(list(means)).mean() == pytest.approx(np.sqrt(2 / n), rel=0.08)
+    lit = np.hypot(*(np.mgrid[:side, :side] - side // 2)) < 15
+    sigma = splits.scatter(list(np.where(lit, means, 1)), lit)
+    assert np.nanmean(sigma) == pytest.approx(np.sqrt(2 / n), rel=0.08)
+    # nothing is known where no light fell, and the rim is as uncertain as the middle
+    assert np.array_equal(np.isnan(sigma), ~lit)
+    rim = lit & (ndimage.distance_transform_edt(lit) < 2)
+    assert np.nanmean(sigma[rim]) == pytest.approx(np.sqrt(2 / n), rel=0.15)

@@ -1,6 +1,7 @@
 """Files of no kind known: what is in them, which layouts come near, and a map by which they open."""
 
 import json
+from dataclasses import replace
 
 import foreign
 import h5py
@@ -12,6 +13,8 @@ from scipy.io import savemat
 from ptycho.__main__ import main
 from ptycho.errors import DataError
 from ptycho.scans import formats, simulated
+from ptycho.scans.formats import mapped
+from ptycho.scans.formats.scan import Scan
 
 M, N = foreign.M, foreign.N
 KEV = foreign.ENERGY / foreign.EV / 1e3
@@ -336,3 +339,23 @@ def test_a_fit_begins_with_the_probe_of_semi_angle_and_defocus(microscope, capsy
     assert np.abs(np.vdot(guessed, split.probe)) / np.linalg.norm(guessed) / np.linalg.norm(split.probe) < 0.9
     main(["inspect", str(path)])
     assert "missing: probe: it can be estimated from the mean pattern" in capsys.readouterr().out
+
+
+def test_a_raster_of_photons_is_no_scan_of_electrons(tmp_path):
+    """The step of a raster says nothing of the particle where the energy of photons is known."""
+    path = hdf5(tmp_path / "scan.h5")
+    told = {"patterns": {"from": "scan/frames", "axes": "frame row column"}, "step": "1 um", "raster": [3, 4]}
+    told |= {"energy": "8.8 keV", "distance": "2 m", "detector_pixel": "75 um"}
+    path.with_name("scan.h5.map.yaml").write_text(yaml.safe_dump(told))
+    scan = formats.read(path)
+    assert scan.particle == "photons" and scan.rawdata().particle == "photons"
+
+
+def test_what_a_map_says_of_the_particle_comes_before_the_file(tmp_path):
+    path = hdf5(tmp_path / "scan.h5")
+    known = Scan(energy=200 * foreign.EV * 1e3, patterns=foreign.COUNTS)
+    electrons = mapped.read(path, {"voltage": "200 kV"}, known)
+    assert electrons.wavelength == pytest.approx(2.508e-12, rel=1e-3) and electrons.particle == "electrons"
+    for told in ({"energy": "8.8 keV"}, {"wavelength": "1.409 A"}):
+        photons = mapped.read(path, told, replace(electrons, detector_angle=5e-4))
+        assert photons.wavelength == pytest.approx(1.409e-10, rel=1e-3) and photons.particle == "photons"
