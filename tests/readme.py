@@ -140,7 +140,7 @@ def flaws() -> list[list[str]]:
     def told(flaw: str, dose: str, loss: str) -> str:
         row = one(table, flaw=flaw, nphotons=float(dose), loss=loss, yardstick="relative error")
         if row["at_least"]:
-            return f"over {float(row['at_least']):.0e}".replace("e+0", "e")
+            return f"at least {float(row['at_least']):.2g}".replace("e+0", "e")
         return bracketed(*(f"{float(row[name]):.2g}" for name in ("factor", "low", "high"))).replace("e+0", "e")
 
     def resolved(flaw: str, loss: str) -> str:
