@@ -162,6 +162,15 @@ def test_what_is_mended_is_told_and_the_fit_sees_the_mended_scan(measured_file, 
     assert seen.sum() == 61 * 62 and np.array_equal(found.start.counts()[:, seen], counts[:, seen])
 
 
+def test_positions_out_of_step_are_told_with_a_given_orientation_too(measured_file, monkeypatch):
+    path = measured_file[0]
+    monkeypatch.setattr(alignment, "find_delay", lambda *_: (-1, {}))
+    monkeypatch.setattr(reference, "REFERENCE_PASSES", 2)
+    found = reference.make_reference(path.name, path.parent, 1, "as-is")
+    (told,) = (fault for fault in found.faults if "out of step" in str(fault))
+    assert told.weight == "doubtful" and "those of one frame earlier explain the patterns better" in str(told)
+
+
 def test_a_tall_scan_is_cut_across(measured_file):
     _, scan, _ = measured_file
     for x, y, along in ((0.4, 1, "ycoords"), (0.6, 1, "xcoords"), (1, 0.1, "xcoords"), (0, 1, "ycoords")):

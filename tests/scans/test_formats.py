@@ -230,6 +230,9 @@ def test_pixels_of_unknown_size_become_metres_only_with_one(tmp_path, capsys):
     data.save(path)
     assert main(["convert", str(path), str(tmp_path / "x.cxi")]) == 2
     assert "object pixel is unknown" in capsys.readouterr().err
+    for size in ("-3", "0", "nan", "inf"):
+        assert main(["convert", str(path), str(tmp_path / "x.cxi"), "--pixel-size", size]) == 2
+        assert f"--pixel-size {size}; expected a finite number of metres, above 0" in capsys.readouterr().err
     assert main(["convert", str(path), str(tmp_path / "x.cxi"), "--pixel-size", "2e-8"]) == 0
     np.testing.assert_allclose(formats.load(tmp_path / "x.cxi").xcoords, data.xcoords, atol=1e-6)
     assert main(["convert", str(path), str(path)]) == 2

@@ -119,6 +119,12 @@ def test_compiled_model_takes_loss_scale_and_rate_from_the_legacy_dict(cfg):
     assert not doors.create_compiled_model()[0].loss[2].logarithm
 
 
+def test_an_unknown_loss_in_the_legacy_dict_is_refused_by_name(cfg):
+    cfg["loss"] = "huber"
+    with pytest.raises(ConfigError, match="loss='huber' is not accepted"):
+        doors.create_compiled_model()
+
+
 def test_arguments_go_before_the_legacy_dict_and_defaults_after_it(cfg):
     update_legacy_dict(cfg, ModelConfig(N=128, gridsize=3, **SMALL))
     assert doors.create_compiled_model()[0].input_shape[0] == (None, 128, 128, 9)
