@@ -203,6 +203,40 @@ def test_what_the_results_say_of_the_star_without_a_table():
     assert len(errors) == 4 and all(float(row["high"]) < 1 for row in errors)
 
 
+def test_what_is_said_beside_the_published_curve_without_a_table():
+    words = " ".join(text_of(DOCUMENTS["published.md"]).split())
+    table = {(row["loss"], float(row["nphotons"])): row for row in readme.rows("published/published.csv")}
+
+    def told(loss, dose, name):
+        return readme.bracketed(*(f"{float(table[loss, dose][f'{name}_{end}']):.2f}" for end in ("mean", "low", "high")))
+
+    at_1e5 = [float(table[loss, 1e5][f"{name}_mean"]) for loss in ("nll", "mae") for name in ("network", "direct")]
+    assert f"a network with `mae` resolves {at_1e5[2]:.2f} there and a fit {at_1e5[3]:.2f}" in words
+    assert f"Counted as published, the network resolves {told('mae', 1e5, 'as_published')}" in words
+    assert f"neither of our methods resolves more than {max(at_1e5):.2f} there" in words
+    limit = float(table["nll", 1e5]["limit"])
+    assert f"An unbiased image with the least errors resolves {limit:.2f}" in words and max(at_1e5) < limit
+    more, less = told("mae", 1e4, "network"), told("mae", 1e4, "as_published")
+    assert f"more by our count, {more}, and less counted as published, {less}; 0.31 was published" in words
+    published = float(table["mae", 1e4]["published"])
+    assert float(table["mae", 1e4]["network_low"]) > published > float(table["mae", 1e4]["as_published_high"])
+    assert "With `nll` at 1e3 and 1e4, our network resolves more than was published, counted either way" in words
+    for dose in (1e3, 1e4):
+        row = table["nll", dose]
+        assert min(float(row["network_low"]), float(row["as_published_low"])) > float(row["published"])
+    row = table["nll", 1e2]
+    assert "With `nll` at 1e2 the interval contains the published value" in words
+    assert float(row["network_low"]) < float(row["published"]) < float(row["network_high"])
+    factors = readme.rows("published/dose_factor.csv")
+    networks = {"method": "unrolled", "split": "train", "reference": "nll", "other": "mae", "yardstick": "FRC50"}
+    assert "For 0.70 and 0.80 the interval has no upper end" in words
+    assert all(readme.one(factors, level=level, **networks)["high"] == "" for level in (0.7, 0.8))
+    status = (readme.REPORTS / "published" / "status.txt").read_text()
+    assert "One of the 36 trainings diverged, that of `mae` at 1e9 photons from seed 3" in words
+    assert status.startswith("NOT VERIFIED\n- 36 arms") and "- seed-3/high_mae: its log loss rose" in status
+    assert status.count("it diverged") == 1
+
+
 def test_what_the_results_say_of_conditions_without_a_table():
     words = " ".join(text_of(DOCUMENTS["results.md"]).split())
     table = readme.rows("conditions/conditions_mae.csv")
