@@ -101,7 +101,8 @@ def test_means_and_intervals(name):
         kept = {"relative_mse": errors}
         kept |= {"efficiency": counting * (1 / errors - 1), "attained": least * (1 / errors - 1)}
         for name, values in kept.items():
-            if np.isnan(values).all():
+            values = values[~np.isnan(values)]  # of some arms the bound is not known
+            if not len(values):
                 assert row[name] == ""
                 continue
             expected = span(values) if near else np.exp(interval(np.log(values)))
