@@ -51,7 +51,7 @@ def differences(conditions: Sequence[Condition], second: str) -> Figure:
 @styled
 def flaw_costs(costs: Sequence[Cost], yardstick: Yardstick) -> Figure:
     """How many times fewer photons each flaw leaves, by a yardstick: a panel a dose, a line a flaw, a colour a loss. An
-    arrow says more than. Raises ValueError where the yardstick tells nothing."""
+    arrow says at least. Raises ValueError where the yardstick tells nothing."""
     found = [one for one in costs if one.yardstick == yardstick]
     if not found:
         raise ValueError(f"no flaw has a cost by {yardstick.name}")
