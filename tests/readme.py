@@ -157,9 +157,13 @@ def published(doses: Sequence[str]) -> list[list[str]]:
     table = rows("published/published.csv")
     names = {"network": "network", "network, counted as published": "as_published", "`direct`": "direct"}
 
+    levels, methods = rows("published/dose_response.csv"), {"network": "unrolled", "as_published": "unrolled"}
+
     def cell(row: Row, name: str, digits: int) -> str:
         ends = [float(row[f"{name}_{end}"]) for end in ("mean", "low", "high")]
-        return bracketed(*(f"{end:.{digits}f}" for end in ends)) if ends[0] else "collapsed"
+        of = {"method": methods.get(name, name), "split": "train", "loss": row["loss"]}
+        near = float(one(levels, nphotons=float(row["nphotons"]), **of)["frc50_level"]) != 0.95
+        return bracketed(*(f"{end:.{digits}f}" for end in ends)) + "*" * near if ends[2] else "collapsed"
 
     made = []
     for loss in ("nll", "mae"):
@@ -275,7 +279,8 @@ def conditions() -> list[list[str]]:
     table = rows("conditions/conditions_mae.csv")
 
     def told(row: Row) -> str:
-        return bracketed(*(two_decimals(row[name]).replace("-0.00", "0.00") for name in ("difference", "low", "high")))
+        words = (two_decimals(row[name]).replace("-0.00", "0.00") for name in ("difference", "low", "high"))
+        return bracketed(*words) + "*" * (float(row["level"]) != 0.95)
 
     return [
         [
