@@ -122,6 +122,7 @@ def test_the_lowest_of_a_map_is_found_between_its_points():
     assert edge.tolist() == [[2, -2]]  # not beyond what was tried
 
 
+@pytest.mark.slow
 def test_trials_know_the_background():
     """Object, probe and positions are true, and a count a pixel lies beside the scan's: few patterns are moved."""
     data, _ = scan(disk(0), dose=1e4)
