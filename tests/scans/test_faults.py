@@ -299,7 +299,7 @@ def test_nothing_is_wrong_with_a_mended_scan_and_its_counts_are_whole(kind):
 
 def test_saturation_is_told_though_what_was_mended_hides_it():
     """The sums of binned pixels show no pile-up, and neither do the counts over a dark frame."""
-    small = simulated.simulate(64, 12, 4, seed=1, object_size=128)["train"].expose("1e8")
+    small = simulated.simulate(64, 8, 4, seed=1, object_size=128)["train"].expose("1e8")
     large = rng.poisson(np.kron(small.counts(), np.ones((17, 17))) / 17**2)
     few = Scan(patterns=np.minimum(large, 150), x=small.xcoords, y=small.ycoords, metres=False)
     for found in (few, PLANTED["saturation under a dark frame"][0]()):
