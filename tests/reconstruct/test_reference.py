@@ -123,7 +123,10 @@ def test_a_foreign_scan_with_a_mask_is_measured_like_the_contracts(measured_file
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: {name: value if name == "probeGuess" else value[:5] for name, value in s.items()}, "expected 8 or more"),
+        (
+            lambda s: {name: value if name == "probeGuess" else value[:5] for name, value in s.items()},
+            "expected 8 or more",
+        ),
         (lambda s: {"diff3d": np.sqrt(s["diff3d"]).astype(np.float32) / 7}, "intensity_scale is missing"),
     ],
 )
