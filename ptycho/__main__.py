@@ -82,7 +82,6 @@ def _reconstruct(options: argparse.Namespace) -> None:
     if options.method == "network" and options.model is None:
         raise ConfigError("--method network needs --model M.keras, such as an arm of a study leaves in its folder")
     network = None if options.model is None or options.method == "direct" else model.load_any(options.model)
-
     how: dict[str, Any] = {"report": partial(print, flush=True), "accept": partial(objects.check, kinds)}
     made = once.reconstruct(options.scan, network, uncertainty=options.uncertainty, **how)
     for target, write in kinds.items():

@@ -46,10 +46,8 @@ def bought(points: Sequence[Point], dose: float, loss: str, exposure: Exposure) 
     mine = [point for point in points if point.loss == loss]
     for number, method in enumerate(dict.fromkeys(point.method for point in mine)):
         own = sorted((point for point in mine if point.method == method), key=lambda point: point.nphotons)
-        doses, how = (
-            [exposure.dose(point.nphotons) for point in own],
-            {"color": style.COLOURS[number], "linewidth": 1.2},
-        )
+        doses = [exposure.dose(point.nphotons) for point in own]
+        how = {"color": style.COLOURS[number], "linewidth": 1.2}
         style.line(resolution, doses, [point.frc50 for point in own], "o-", markersize=3, label=method, **how)
         for at, point in zip(doses, own, strict=True):
             if point.low is not None and point.high is not None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.findings.intervals import Interval, crossing, isotonic, mean_interval
-from ptycho.findings.response.dose_factor import FARTHEST, leaping
+from ptycho.findings.response.dose_factor import unlinked
 from ptycho.findings.response.dose_response import Curve, DoseResponse, method_label
 
 AXES = ("photons per pattern", "photons per object pixel")
@@ -51,11 +51,8 @@ def _crossings(study: DoseResponse, curve: Curve, axis: str) -> NDArray[np.float
     for seed, one in enumerate(values):
         seen = np.isfinite(one) & np.isfinite(x)
         if seen.sum() >= 2:
-            rising, leaps = (
-                isotonic(one[seen], np.ones(int(seen.sum()))),
-                leaping(10 ** x[seen], one[np.newaxis, seen])[0],
-            )
-            leaps |= np.append((np.diff(x[seen]) > FARTHEST + 1e-9) | (one[seen][1:] >= study.finest), False)
+            rising = isotonic(one[seen], np.ones(int(seen.sum())))
+            leaps = unlinked(x[seen], one[np.newaxis, seen], study.finest)
             low, high = np.array([crossing(x[seen], rising, resolution, leaps) for resolution in RESOLUTIONS]).T
             found[seed] = np.where(low == high, low, np.nan)
     return found

@@ -183,9 +183,8 @@ class OfWholeScan:
         return found
 
     def uncertainty(self) -> NDArray[np.float32]:
-        return splits.scatter(
-            [denoising.denoise(self.autoencoder, fit).object for fit in self.fits], self.fits[0].found.lit
-        )
+        objects = [denoising.denoise(self.autoencoder, fit).object for fit in self.fits]
+        return splits.scatter(objects, self.fits[0].found.lit)
 
     @property
     def patterns(self) -> int:

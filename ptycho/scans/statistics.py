@@ -23,7 +23,7 @@ class Statistics:
     mean, variance   (H, W) float64 of the intensity, values that are not finite counted as zero
     high             (H, W) float64, the greatest intensity of each pixel over the scan
     at_high          (H, W) int64, in how many patterns the pixel has it; patterns that repeat the one before left out
-    full             (H, W) int64, in how many patterns the file itself has the ceiling there
+    full             (H, W) int64, in how many patterns the file has the ceiling there, where ``values`` differ from it
     totals           (M,) float64, intensity of each pattern
     unit             one photon: of whole numbers the divisor or 1, otherwise the smallest intensity above zero
     multiples        whether the intensities of the first patterns, LEVELS or more, are whole multiples of the unit
@@ -78,9 +78,8 @@ def statistics_of(scan: Scan) -> Statistics:
     for start in range(0, M, scan.batch):
         batch = slice(start, start + scan.batch)
         values = scan.values(batch)
-        if np.isfinite(ceiling):
-            stored = values if scan.dark is None and scan.gain is None else np.asarray(scan.patterns[batch])
-            full += (stored == ceiling).sum(axis=0)
+        if scan.dark is not None or scan.gain is not None:
+            full += (np.asarray(scan.patterns[batch]) == ceiling).sum(axis=0)
         if not valid.all():
             masked = values[:, ~valid].astype(np.float64)
             left_out += float(masked.sum(where=(masked > 0) & (masked < min(ceiling, FLAG))))

@@ -89,12 +89,11 @@ def factors(
     least = int(n[n > 0].min())
     x = [np.log10(doses[own > 0]) for own in n]
     columns = [table[:, own > 0] for table, own in zip(tables, n, strict=True)]
-    leaps = [np.append(np.diff(at) > FARTHEST + 1e-9, False) for at in x]
-    cut = [np.zeros(at.shape, bool) for at in x]
-    if not yardstick.of_error:
-        for k, table in enumerate(columns):
-            cut[k][:-1] = np.any(table[:, 1:] >= finest, axis=0)
-            leaps[k] |= np.any(leaping(10 ** x[k], table), axis=0) | cut[k]
+    if yardstick.of_error:
+        leaps, cut = [apart(at) for at in x], [np.zeros(at.shape, bool) for at in x]
+    else:
+        leaps = [unlinked(at, table, finest) for at, table in zip(x, columns, strict=True)]
+        cut = [reaching(table, finest) for table in columns]
 
     def rising(curves: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
         return [isotonic(curve, own[own > 0]) for curve, own in zip(curves, n, strict=True)]
@@ -126,6 +125,22 @@ def factors(
             Factor(method, yardstick, level, *losses, (reference, other), factor, *ends, least, "; ".join(reasons))
         )
     return found
+
+
+def unlinked(x: NDArray[np.floating], table: NDArray[np.floating], finest: float) -> NDArray[np.bool_]:
+    """The doses (doses,) from which no straight line tells where resolutions (seeds, doses) rise to those of the next:
+    where x, log10 of the dose, is far from the next, and where a seed leaps, or resolves ``finest`` there."""
+    return apart(x) | reaching(table, finest) | np.any(leaping(10**x, table), axis=0)
+
+
+def apart(x: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Where the next of x (doses,), log10 of the dose, is farther than FARTHEST."""
+    return np.append(np.diff(x) > FARTHEST + 1e-9, False)
+
+
+def reaching(table: NDArray[np.floating], finest: float) -> NDArray[np.bool_]:
+    """The doses (doses,) to the next of which a seed of (seeds, doses) resolves all that may be told."""
+    return np.append(np.any(table[:, 1:] >= finest, axis=0), False)
 
 
 def leaping(doses: NDArray[np.floating], table: NDArray[np.floating]) -> NDArray[np.bool_]:
