@@ -108,14 +108,17 @@ class Moved(Placement):
 def fields(corner: NDArray[np.float64]) -> NDArray[np.float64]:
     """What a stage does to all positions (M, 2) together, (M, q), each of unit rms. No common shift and no strain.
 
-    Backlash goes by the direction, along each axis, in which the stage came. A drift is a polynomial in the order of
-    exposure.
+    Backlash goes by the direction, along each axis, in which the stage came. Where it turns, it came along the other
+    axis: a stage with play is then where the last row left it, one that is read late is where the next row goes. So the
+    direction in which it leaves there is a field of its own. A drift is a polynomial in the order of exposure.
     """
-    step = np.diff(corner, axis=0, prepend=2 * corner[:1] - corner[1:2])
-    came = np.sign(step) * (np.abs(step) > 0.2 * np.median(np.hypot(*step.T)))
+    step = np.diff(corner, axis=0, prepend=2 * corner[:1] - corner[1:2], append=2 * corner[-1:] - corner[-2:-1])
+    way = np.sign(step) * (np.abs(step) > 0.2 * np.median(np.hypot(*step.T)))
+    came = way[:-1]
+    leaves = np.where(came == 0, way[1:], 0)
     time = np.linspace(-1, 1, len(corner))
     drift = np.polynomial.legendre.legvander(time, min(DRIFT, len(corner) // 20))[:, 1:]
-    found = np.column_stack([came, drift])
+    found = np.column_stack([came, leaves, drift])
     common = np.column_stack([np.ones(len(corner)), corner - corner.mean(axis=0)])
     found = found - common @ np.linalg.lstsq(common, found, rcond=None)[0]
     rms = np.sqrt(np.mean(found**2, axis=0))
