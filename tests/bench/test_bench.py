@@ -1,6 +1,5 @@
 """The bench: what its modules count and measure, against oracles; and the whole of it in miniature."""
 
-import csv
 import json
 import time
 from dataclasses import replace
@@ -16,6 +15,7 @@ from standins import ROOT
 
 from bench import peers, plan, process, quality, samples, tables, targets
 from bench import ptychi_engines as peer
+from ptycho.files import rows_of
 from ptycho.reconstruct.groups import make_groups
 from ptycho.run.stage import run
 
@@ -244,7 +244,7 @@ MINIATURE = {
 def test_the_bench_in_miniature(tmp_path):
     (tmp_path / "bench.yaml").write_text(yaml.safe_dump(MINIATURE))
     assert run(NOTEBOOK, tmp_path / "bench.ipynb", tmp_path / "bench.yaml", tmp_path / "run.log") == 0
-    rows = {path.stem: list(csv.DictReader(path.open())) for path in tmp_path.glob("*.csv")}
+    rows = {path.stem: rows_of(path) for path in tmp_path.glob("*.csv")}
     assert set(rows) == {"overhead", "profile", "throughput", "quality_trials", "quality", "scaling", "targets"}
     assert {row["task"] for row in rows["throughput"]} == {"training", "inference", "direct"}
     assert all(float(row["patterns_per_s"]) > 0 and 0 < float(row["share_of_peak"]) < 1 for row in rows["throughput"])
