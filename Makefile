@@ -69,7 +69,7 @@ fluence: $(ENVIRONMENT)
 test: $(ENVIRONMENT)
 	@$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-## run the slow tests, into reports/slow: two hours, to be run before a release; stopped, it goes on at the same commit
+## run the slow tests, into reports/slow: two hours, to be run before a release; stopped, it goes on where it was
 slow: $(ENVIRONMENT)
 	@$(PYTHON) tests/slow.py reports/slow
 

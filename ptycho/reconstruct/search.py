@@ -94,6 +94,7 @@ class Search:
         P = with_modes(probes.cropped_modes(data.probeGuess), modes)
         n = P.shape[-1]
         self.place = Moved(corners(data, n), n)
+        self.shared = self.place.variables["shift"].numpy()  # where what moves all positions together puts them
         start = np.stack([np.ones(self.place.shape), np.zeros(self.place.shape)])
         self.problem = Problem(data, P, start, self.place, "mse")
         photons = measured_dose(data, data.probeGuess).per_object_pixel
@@ -129,6 +130,7 @@ class Search:
         if self.fit() > loss - BETTER:
             shift.assign(before)
             self.fit()
+        self.shared = shift.numpy()
 
     def each(self, step: float) -> None:
         """Move positions to the best of their trial places, ``step`` pixels apart, unless it is better by chance."""
@@ -140,18 +142,27 @@ class Search:
     def polish(self) -> None:
         """Move each position by the gradient, as far as the photons allow. Object and probe are fitted along with it.
 
-        Of a move m whose noise has the variance v, the share t^2 / (t^2 + v) is kept, where t^2 is what all positions'
-        m^2 exceed v by on average (empirical Bayes: Efron and Morris, J. Am. Stat. Assoc. 68 (1973) 117).
+        Then what each was moved by itself in all, by trial and by gradient, is kept as far as the photons allow: of
+        positions that were right, some had moved by chance.
         """
         shift, before = self.place.variables["shift"], self.place.variables["shift"].numpy()
         self.problem.restart()
         self.fit_each()
-        move = shift.numpy() - before
-        move -= move.mean(axis=0)
         noise = variances(self.misfits(1.0))
-        real = np.maximum(0, np.mean(move**2 - noise, axis=0))
-        shift.assign(before + move * real / (real + noise))
+        found = before + believed(shift.numpy() - before, noise)
+        shift.assign(self.shared + believed(found - self.shared, noise))
         self.place.settle()
+
+
+def believed(moves: NDArray[np.floating], noise: NDArray[np.floating]) -> NDArray[np.float64]:
+    """What counting lets one believe of moves (M, 2) whose noise has the variances (M, 2). No common shift.
+
+    Of a move m the share t^2 / (t^2 + v) is kept, where t^2 is what all moves' m^2 exceed their variances v by on
+    average (empirical Bayes: Efron and Morris, J. Am. Stat. Assoc. 68 (1973) 117).
+    """
+    moves = moves - moves.mean(axis=0)
+    real = np.maximum(0, np.mean(moves**2 - noise, axis=0))
+    return np.asarray(moves * real / (real + noise), np.float64)
 
 
 def variances(maps: NDArray[np.floating]) -> NDArray[np.float64]:
