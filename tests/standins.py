@@ -244,7 +244,8 @@ def with_site(root: Path) -> None:
 
 def environment(**more: str) -> dict[str, str]:
     """The environment variables under which a user has this Python's environment active."""
-    ours = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONPATH")}
+    hidden = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "PYTHONPATH", "PYTHONUNBUFFERED")
+    ours = {k: v for k, v in os.environ.items() if k not in hidden}
     return {**ours, "VIRTUAL_ENV": sys.prefix, "PYTHONDONTWRITEBYTECODE": "1", **more}
 
 

@@ -78,7 +78,7 @@ def _make(request: Request, title: str = "", begin: Callable[[], object] = lambd
             return gathered or verify(out) or made
         if made:
             _tell_unfinished(out)
-            print((out / layout.STATUS).read_text(encoding="utf-8"), end="")
+            print((out / layout.STATUS).read_text(encoding="utf-8"), end="", flush=True)
             return 1
         return verify(out)
 
@@ -88,8 +88,8 @@ def verify(out: Path) -> int:
     NOT VERIFIED."""
     verdict = write_verdict(out)
     record.write(out)
-    print(verdict, end="")
-    print(f"report: {out / layout.INDEX}")
+    # at once: the processes of a campaign write to the same pipe
+    print(f"{verdict}report: {out / layout.INDEX}", flush=True)
     return int(verdict.startswith(status.NOT_VERIFIED))
 
 
