@@ -10,7 +10,13 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
+
+import numpy as np
+
+from ptycho.findings.intervals import Interval, mean_interval, range_interval
+from ptycho.findings.response.dose_response import dose_response_of
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS = ROOT / "reports"
@@ -51,12 +57,15 @@ def mean(row: Row) -> str:
 PARTS = {
     "network, training scan": ("unrolled", "train"),
     "network, held-out scan": ("unrolled", "heldout"),
-    "`direct`": ("direct", "train"),
+    "`direct`, training scan": ("direct", "train"),
+    "`direct`, held-out scan": ("direct", "heldout"),
 }
+"""Of one method and one scan. Rows of one scan alone may be compared."""
+HELD_OUT = tuple(part for part, (_, split) in PARTS.items() if split == "heldout")
 
 
 def response(path: str, doses: Sequence[str], parts: Sequence[str]) -> list[list[str]]:
-    """FRC50 of each part and loss, a column a dose; last what an unbiased image can, where the report tells it."""
+    """FRC50 of each part and loss, a column a dose; last what an unbiased image can, on the scans of these parts."""
     table = rows(f"{path}/dose_response.csv")
     made, losses = [], dict.fromkeys(row["loss"] for row in table)
     for part in parts:
@@ -64,10 +73,39 @@ def response(path: str, doses: Sequence[str], parts: Sequence[str]) -> list[list
         for loss in losses:
             found = [one(table, method=method, split=split, loss=loss, nphotons=float(dose)) for dose in doses]
             made.append([f"{part}, `{loss}`", *map(mean, found)])
-    if table[0].get("frc50_limit"):
-        ideal = (one(table, method="direct", split="train", loss="nll", nphotons=float(dose)) for dose in doses)
-        made.append(["an unbiased image with the least errors", *(two_decimals(row["frc50_limit"]) for row in ideal)])
+    for part in parts:
+        method, split = PARTS[part]
+        if method == "direct":
+            ideal = (one(table, method="direct", split=split, loss="nll", nphotons=float(dose)) for dose in doses)
+            words = part.replace("`direct`", "an unbiased image with the least errors")
+            made.append([words, *(two_decimals(row["frc50_limit"]) for row in ideal)])
     return made
+
+
+def of_arms(number: str, doses: Sequence[str], digits: int) -> list[list[str]]:
+    """A number of the sweep's arms on the held-out scan, by method, loss and dose: means with their intervals; the
+    range near a collapse, as the FRC50 has it. What has no such number counts as 0."""
+    table, levels, made = rows("sweep/arms.csv"), rows("sweep/dose_response.csv"), []
+    losses = dict.fromkeys(row["loss"] for row in table)
+    for part in HELD_OUT:
+        method, split = PARTS[part]
+        name = "direct_heldout" if method == "direct" else split
+        for loss in losses:
+            cells = []
+            for dose in map(float, doses):
+                own = (row for row in table if row["part"] == name and row["loss"] == loss)
+                values = [float(row[number] or 0) for row in own if float(row["nphotons"]) == dose]
+                near = one(levels, method=method, split=split, loss=loss, nphotons=dose)["frc50_level"]
+                cells.append(told(range_interval if float(near) != 0.95 else mean_interval, values, digits))
+            made.append([f"{part}, `{loss}`", *cells])
+    return made
+
+
+def told(interval: Callable[[np.ndarray], Interval], values: Sequence[float], digits: int) -> str:
+    """Values in short: `0.85 [0.84, 0.86]`, with a star where it is their range."""
+    found = interval(np.array(values))
+    words = (f"{number:.{digits}f}" for number in (found.mean, found.low, found.high))
+    return bracketed(*words) + "*" * found.is_range
 
 
 def ratio(row: Row) -> str:
@@ -98,17 +136,38 @@ YARDSTICKS = {
 }
 
 
+@cache
+def unscaled() -> list[Row]:
+    """The sweep's factors by the error of which the phase alone is removed: no fitted scale forgives a wrong one."""
+    arms = json.loads((REPORTS / "sweep" / "arms.json").read_text())["arms"]
+    for part in (arm[name] for arm in arms for name in ("train", "heldout", "direct", "direct_heldout")):
+        part["relative_mse"] = part["absolute_mse"]
+    return [
+        {
+            **{"method": of.method[0], "split": of.method[1], "reference": of.reference, "other": of.other},
+            **{"yardstick": of.yardstick.name, "level": str(of.level)},
+            **{name: str(getattr(of, field) or "") for name, field in ENDS.items()},
+        }
+        for of in dose_response_of(arms).others
+        if of.yardstick.of_error
+    ]
+
+
+ENDS = {"factor": "value", "low": "low", "high": "high"}
+UNSCALED = {"1e-2, phase alone removed": 1e-2, "1e-3, phase alone removed": 1e-3}
+
+
 def yardsticks() -> list[list[str]]:
     """The factor of each loss over ``nll`` by each yardstick."""
-    table = rows("sweep/dose_factor.csv")
+    measured = [(rows("sweep/dose_factor.csv"), *of) for of in YARDSTICKS.values()]
+    measured += [(unscaled(), "relative error", level) for level in UNSCALED.values()]
+
+    def line_of(method: str, split: str, other: str) -> Iterable[str]:
+        own = {"method": method, "split": split, "reference": "nll", "other": other}
+        return (ratio(one(table, **own, yardstick=name, level=level)) for table, name, level in measured)
+
     return [
-        [
-            f"{part}, `{other}`",
-            *(
-                ratio(one(table, method=method, split=split, reference="nll", other=other, yardstick=name, level=level))
-                for name, level in YARDSTICKS.values()
-            ),
-        ]
+        [f"{part}, `{other}`", *line_of(method, split, other)]
         for part, (method, split) in PARTS.items()
         for other in ("mae", "mse", "anscombe")
     ]
@@ -134,11 +193,11 @@ FLAWED = tuple((dose, loss) for dose in ("1e4", "1e9") for loss in ("nll", "mae"
 
 
 def flaws() -> list[list[str]]:
-    """By how much each flaw divides the photons of the fit, by the error of the image; and FRC50 at the lower dose."""
+    """By how much each flaw divides the photons of the fit, by the error of the image and by FRC50; and that FRC50."""
     table = [row for row in rows("flaws/flaws.csv") if row["method"] == "direct"]
 
-    def told(flaw: str, dose: str, loss: str) -> str:
-        row = one(table, flaw=flaw, nphotons=float(dose), loss=loss, yardstick="relative error")
+    def cost(flaw: str, dose: str, loss: str, yardstick: str = "relative error") -> str:
+        row = one(table, flaw=flaw, nphotons=float(dose), loss=loss, yardstick=yardstick)
         if row["at_least"]:
             return f"at least {float(row['at_least']):.2g}".replace("e+0", "e")
         return bracketed(*(f"{float(row[name]):.2g}" for name in ("factor", "low", "high"))).replace("e+0", "e")
@@ -148,7 +207,12 @@ def flaws() -> list[list[str]]:
         return f"{two_decimals(row['flawless'])} → {two_decimals(row['flawed'])}"
 
     return [
-        [words, *(told(flaw, dose, loss) for dose, loss in FLAWED), *(resolved(flaw, loss) for loss in ("nll", "mae"))]
+        [
+            words,
+            *(cost(flaw, dose, loss) for dose, loss in FLAWED),
+            *(cost(flaw, "1e4", loss, "FRC50") for loss in ("nll", "mae")),
+            *(resolved(flaw, loss) for loss in ("nll", "mae")),
+        ]
         for flaw, words in FLAWS.items()
     ]
 
@@ -179,12 +243,12 @@ def published(doses: Sequence[str]) -> list[list[str]]:
     return [*made, ["an unbiased image with the least errors", *map(two_decimals, limits)]]
 
 
-def arms(path: str, contrast: str, more: Callable[[dict], list[str]]) -> list[list[str]]:
-    """The arms of one study: their FRC50, collapsed where they resolve nothing, and what ``more`` tells of each. Of a
-    measured scan no resolution is finer than that of its reference."""
+def arms(path: str, contrast: str, parts: Sequence[str], more: Callable[[dict], list[str]]) -> list[list[str]]:
+    """The arms of one study: FRC50 of their parts, collapsed where they resolve nothing, and what ``more`` tells of
+    each. Of a measured scan no resolution is finer than that of its reference."""
     made, most = [], finest(path)
     for arm in json.loads((REPORTS / path / "metrics.json").read_text())["arms"]:
-        resolved = [arm[part][f"{contrast}_frc50"] for part in ("train", "heldout", "direct")]
+        resolved = [arm[part][f"{contrast}_frc50"] for part in parts]
         cells = ["collapsed" if value is None else f"{min(value, most):.2f}" for value in resolved]
         made.append([f"{arm['nphotons']:.2g}".replace("e+0", "e"), arm["loss"], *cells, *more(arm)])
     return made
@@ -295,6 +359,7 @@ def conditions() -> list[list[str]]:
     ]
 
 
+BRIGHTNESS = ("1e2", "1e3", "1e4", "1e5", "1e6")
 DOSES = ("1e2", "1e3", "1e4", "1e5", "1e6", "1e7", "1e9")
 PUBLISHED = ("1e2", "1e3", "1e4", "1e5", "1e7", "1e9")
 RESOLUTIONS = ("0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8")
@@ -365,16 +430,21 @@ def patterns() -> list[list[str]]:
 
 
 TABLES: dict[tuple[str, ...], Callable[[], list[list[str]]]] = {
-    ("FRC50, means and 95 % intervals", *DOSES): lambda: response(
-        "sweep", DOSES, ("network, held-out scan", "`direct`")
+    ("FRC50, means and 95 % intervals", *DOSES): lambda: response("sweep", DOSES, HELD_OUT),
+    ("amplitude of the image over that of the object, held-out scan", *BRIGHTNESS): lambda: of_arms(
+        "amplitude_level", BRIGHTNESS, 2
+    ),
+    ("first frequency at which the raw correlation falls below one half, held-out scan", *DOSES): lambda: of_arms(
+        "amplitude_first", DOSES, 2
     ),
     ("photons that `mae` needs, over those of `nll`, for an FRC50 of", *RESOLUTIONS): lambda: factors(
         "sweep", RESOLUTIONS
     ),
-    ("photons that a loss needs, over those of `nll`, for an", *YARDSTICKS): yardsticks,
+    ("photons that a loss needs, over those of `nll`, for an", *YARDSTICKS, *UNSCALED): yardsticks,
     (
         "photons divided by",
         *(f"{dose}, `{loss}`" for dose, loss in FLAWED),
+        *(f"by FRC50: 1e4, `{loss}`" for loss in ("nll", "mae")),
         "FRC50 at 1e4, `nll`",
         "FRC50, `mae`",
     ): flaws,
@@ -389,11 +459,11 @@ TABLES: dict[tuple[str, ...], Callable[[], list[list[str]]]] = {
     ): overlap,
     ("SSIM of a held-out scan, counted as published, by training patterns", *COUNTS): patterns,
     (
-        *("photons per pattern", "loss", "FRC50, training scan", "FRC50, held-out scan", "FRC50, `direct`"),
-        *("PSNR, training (dB)", "relative MSE", "photon bound"),
-    ): lambda: arms("lines", "amplitude", noise),
+        *("photons per pattern", "loss", "FRC50 of the network, training scan", "FRC50 of `direct`, training scan"),
+        *("PSNR of the network (dB)", "relative MSE", "photon bound"),
+    ): lambda: arms("lines", "amplitude", ("train", "direct"), noise),
     ("photons per pattern", "loss", *PARTS, "halves of the photons"): lambda: arms(
-        "siemens-star-doses", "phase", halves
+        "siemens-star-doses", "phase", ("train", "heldout", "direct", "direct_heldout"), halves
     ),
     ("photons per pattern", "1e3", "1e4", "1e5", "4.6e5"): star_response,
     ("on the star, photons that `mae` needs, over those of `nll`, for an FRC50 of", *STAR): lambda: factors(
@@ -445,14 +515,22 @@ def claims() -> dict[str, list[str]]:
         return one(factor, **{**network, **wanted}, other=other, yardstick=yardstick, level=level)
 
     def span(row: Row) -> str:
-        return " and ".join(f"{float(row[end]):.0f}" for end in ("low", "high"))
+        return ratio({**row, "factor": ""}).strip("[]").replace(", ", " and ")
 
-    fit = {"method": "direct", "split": "train"}
-    splits = ("train", "heldout")
-    compared = [of(at, "anscombe", name, split=split) for split in splits for name, at in YARDSTICKS.values()]
-    alone = [of(at, "anscombe", name, **fit) for name, at in YARDSTICKS.values()]
-    least, most, fewest, largest = (
-        edge(float(row["factor"]) for row in table) for table in (compared, alone) for edge in (min, max)
+    fit, held_fit = ({"method": "direct", "split": split} for split in ("train", "heldout"))
+    compared, alone = (
+        [
+            float(found["factor"])
+            for split in ("train", "heldout")
+            for name, at in YARDSTICKS.values()
+            if (found := of(at, "anscombe", name, method=method, split=split))["factor"]
+        ]
+        for method in ("unrolled", "direct")
+    )
+    least, most, fewest, largest = (edge(table) for table in (compared, alone) for edge in (min, max))
+    mse, mse_finer = (
+        ratio(one(unscaled(), **network, other="mse", yardstick="relative error", level=level))
+        for level in (1e-2, 1e-3)
     )
     seen = len({row["seed"] for row in rows("sweep/arms.csv")})
     fitted = [one(curve, method="direct", split="train", loss="nll", nphotons=dose) for dose in (1e4, 1e6)]
@@ -480,6 +558,8 @@ def claims() -> dict[str, list[str]]:
         one(star, method=method, split=split, yardstick="FRC50", level=level)
         for method, split, level in (("unrolled", "heldout", 0.5), ("direct", "train", 0.3))
     )
+    flawed = {"flaw": "readout", "nphotons": 1e4, "yardstick": "FRC50"}
+    noisy = {loss: one(rows("flaws/flaws.csv"), **flawed, loss=loss)["flawed"] for loss in ("nll", "mae")}
     setting = rows("published/dose_factor.csv")
 
     def beside(level: float, **of: str) -> str:
@@ -510,13 +590,18 @@ def claims() -> dict[str, list[str]]:
             f"{NUMBERS[seen]} seeds, 95 % interval",
             f"it is between {span(of(0.2))} at 0.2 of Nyquist and {ratio(of(0.8))} at 0.8",
             f"needs {ratio(of(0.5, 'anscombe'))} times the photons of `nll`",
-            f"reaches an error of 1e-3 with {ratio(of(1e-3, yardstick='relative error', **fit))} times the photons of",
+            f"an error of 1e-3 with {ratio(of(1e-3, yardstick='relative error', **held_fit))} times the photons",
             f"1e4 photons in each pattern resolve {found[0]} of Nyquist, and 1e6 resolve {found[1]}",
+            f"resolves clearly more: {' and '.join(two_decimals(row['frc50_limit']) for row in fitted)}",
+            f"a network needs {ratio(held)} times as many photons with `mae` for 0.5 of Nyquist",
+            f"still resolves {two_decimals(noisy['mae'])} of Nyquist, and with `nll` nothing",
             f"Of {len(wrong)} scans that were wrong on purpose, none was called verified",
         ],
         "results.md": [
             f"from {NUMBERS[seen]} seeds: {len(rows('sweep/arms.csv')) // 4} arms",
             f"a network with `mse` needs {ratio(of(1e-2, 'mse', 'relative error'))} times the photons",
+            f"with the phase alone removed, the factor is {mse}",
+            f"it needs as many, and with the phase alone removed {mse_finer} times as many",
             f"in the table between {least:.2f} and {most:.2f} times as many",
             f"Without a network `anscombe` needs {fewest:.1f} to {largest:.1f} times as many",
             f"larger pattern needs {sizes[0]} times the photons per pattern, but only {sizes[1]} times",

@@ -146,7 +146,7 @@ OF_DETECTOR = {
     # n + v of a noise of variance v is nearly Poisson, of a rate that is higher by v (Snyder et al. 1993)
     "readout_known": Detector(partial(_read, pedestal=READOUT**2), lambda mean, N: {"background": READOUT**2}),
     "saturation": Detector(_saturated),
-    "gain": Detector(lambda rate, rng: np.rint(GAIN * rng.poisson(rate))),
+    "gain": Detector(lambda rate, rng: GAIN * rng.poisson(rate)),  # not rounded: that would spare the smallest counts
     "dead_module": Detector(_dead),
     "dead_module_known": Detector(_dead, lambda mean, N: {"mask": _alive(N)}),
 }

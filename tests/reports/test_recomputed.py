@@ -46,8 +46,8 @@ def interval(values, low=-np.inf, high=np.inf):
 
 
 def cells(name):
-    """{(method, split, loss, photons): {seed: (FRC50, relative error, the least by counting and by Cramér and Rao)}}; a
-    collapsed arm resolves 0."""
+    """{(method, split, loss, photons): {seed: (FRC50, relative error, the least by counting and by Cramér and Rao, FRC
+    1/7)}}; a collapsed arm resolves 0."""
     found, contrast = defaultdict(dict), QUANTITY.get(name, "amplitude")
     for row in read(name, "arms.csv"):
         if row["part"]:
@@ -57,7 +57,8 @@ def cells(name):
             resolved = number(row[f"{contrast}_frc50"]) if row[f"{contrast}_frc50"] else 0.0
             key = method, split, row["loss"], float(row["nphotons"])
             least = number(row["photon_bound"]), number(row["information_bound"])
-            found[key][int(row["seed"])] = resolved, number(row["relative_mse"]), *least
+            seventh = number(row[f"{contrast}_seventh"]) if row.get(f"{contrast}_frc50") else 0.0
+            found[key][int(row["seed"])] = resolved, number(row["relative_mse"]), *least, seventh
     return found
 
 
@@ -89,7 +90,7 @@ def test_means_and_intervals(name):
         if not seeds:
             assert row["frc50"] == ""
             continue
-        resolved, errors, counting, least = np.array(list(seeds.values())).T
+        resolved, errors, counting, least, _ = np.array(list(seeds.values())).T
         curve = {k[3]: {s: v[0] for s, v in of.items()} for k, of in found.items() if k[:3] == key[:3]}
         near = collapses(curve)[key[3]] and len(seeds) > 1
         assert float(row["frc50_level"]) == (1 - 2.0 ** (1 - len(seeds)) if near else 0.95)
@@ -138,19 +139,28 @@ FACTORS = [
     for name in SWEEPS
     if (REPORTS / name / "dose_factor.csv").exists()
     for row in read(name, "dose_factor.csv")
-    if row["factor"] and row.get("yardstick", "FRC50") == "FRC50"
+    if row["factor"]
 ]
+MEASURED = {
+    "FRC50": lambda of_seed: of_seed[0],
+    "FRC 1/7": lambda of_seed: of_seed[4],
+    "relative error": lambda of_seed: -np.log10(of_seed[1]),
+}
+"""What rises with the dose, by its yardstick, of the numbers of a seed."""
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in FACTORS}))
 def test_dose_factors(name):
     found = cells(name)
     for row in (row for of, row in FACTORS if of == name):
-        level, doses = float(row.get("level") or row["resolution"]), []
+        yardstick, level, doses = row.get("yardstick", "FRC50"), float(row.get("level") or row["resolution"]), []
+        reached = -np.log10(level) if yardstick == "relative error" else level
         for loss in (row["reference"], row["other"]):
             key = row["method"], row["split"], loss
-            curves = {k[3]: {s: v[0] for s, v in of.items()} for k, of in found.items() if k[:3] == key}
-            doses.append(crossing(curves, level))
+            curves = {
+                k[3]: {s: MEASURED[yardstick](v) for s, v in of.items()} for k, of in found.items() if k[:3] == key
+            }
+            doses.append(crossing(curves, reached))
         np.testing.assert_allclose([float(row["reference_dose"]), float(row["other_dose"])], doses, rtol=1e-3)
         assert float(row["factor"]) == pytest.approx(doses[1] / doses[0], rel=1e-3)
 
