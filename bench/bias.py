@@ -6,7 +6,7 @@ One scan is exposed EXPOSURES times at each dose, and every exposure is fitted b
 of these images less the truth is the bias of the fit, and their scatter its variance. Both are told in units of the
 least error that an image without bias can have (:mod:`ptycho.judge.cramer_rao`), for the whole image and for four bands
 of frequency. There stands also what the fit keeps of the truth: 1 is all of it. ``limit.csv`` tells what an unbiased
-image with the least errors resolves.
+image with the least errors resolves, and ``passes.csv`` what more or fewer passes over the patterns change.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from bench.process import Row
 from bench.tables import rounded
 from ptycho import seeds
+from ptycho.findings.intervals import Interval, mean_interval
 from ptycho.judge.cramer_rao import InformationBound, information_bound
-from ptycho.judge.frc import evaluation_window, frc50, ring_power
+from ptycho.judge.frc import evaluation_window, frc50, masked_frc, ring_power
 from ptycho.judge.gauge import remove_gauge
 from ptycho.scans import simulated
 from ptycho.scans.simulated import Simulated
@@ -32,23 +33,34 @@ LIMITS = ("1e2", "1e3", "1e4", "1e5", "1e6", "1e7", "1e9")
 """Doses at which scans are fitted, and at which it is told what an unbiased image resolves."""
 LOSSES = ("nll", "mse", "anscombe")
 EXPOSURES, SEED = 8, 1
+USUAL_PASSES = 30
+PASSES, PASSED = (10, USUAL_PASSES, 100), ("1e2", "1e4", "1e9")
+"""How often ``nll`` sees every pattern, and the doses at which that is tried."""
 BANDS = ((0.0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
 """Fractions of Nyquist."""
 
 
-def images(scan: Simulated, dose: str, loss: str) -> NDArray[np.complex128]:
+def images(scan: Simulated, dose: str, loss: str, passes: int = USUAL_PASSES) -> NDArray[np.complex128]:
     """The object fitted to each exposure, (K, H, W): in the truth's phase and its own modulus, 0 where not judged."""
     from ptycho.reconstruct import direct
 
     fitted = np.zeros((EXPOSURES, *scan.object.shape), np.complex128)
     for k, image in enumerate(fitted):
         data = replace(scan, seed=seeds.derive(SEED, "exposure", str(k))).expose(dose)
-        found = direct.fit(data, loss, seed=seeds.derive(SEED, "fit", str(k))).reconstruction
+        found = direct.fit(data, loss, passes=passes, seed=seeds.derive(SEED, "fit", str(k))).reconstruction
         aligned = remove_gauge(found, scan.object)
         corner = np.rint(found.origin_yx).astype(int) + [side.start for side in aligned.box]
         here = tuple(slice(at, at + size) for at, size in zip(corner, aligned.mask.shape, strict=True))
         image[here] = aligned.object / abs(aligned.scale)
     return fitted
+
+
+def resolved(found: NDArray[np.complex128], truth: NDArray) -> Interval:
+    """The FRC50 of the amplitude of images (K, H, W) of a truth (H, W), over the images."""
+    mask = found.all(axis=0)
+    box = tuple(slice(axis.min(), axis.max() + 1) for axis in np.nonzero(mask))
+    true = np.abs(truth[box])
+    return mean_interval(np.array([frc50(masked_frc(np.abs(image[box]), true, mask[box])) for image in found]))
 
 
 def row_of(found: NDArray[np.complex128], truth: NDArray, bound: InformationBound, nphotons: float) -> Row:
@@ -94,6 +106,16 @@ def main(out: str) -> None:
     limits = [{"dose": dose, "frc50": frc50(bound.rings["amplitude"].expected(float(dose)))} for dose in LIMITS]
     output.save_rows(folder / "limit.csv", limits)
     rows: list[Row] = []
+    for dose in PASSED:
+        for passes in PASSES:
+            fitted = images(scan, dose, "nll", passes)
+            found = row_of(fitted, scan.object, bound, float(dose))
+            told = resolved(fitted, scan.object).row("frc50", "frc50_")
+            shares = {name: found[name] for name in ("error", "bias", "variance")}
+            rows.append(rounded({"dose": dose, "passes": passes, **told, **shares}))
+            output.save_rows(folder / "passes.csv", rows)
+            print(*rows[-1].values(), flush=True)
+    rows = []
     for dose in DOSES:
         for loss in LOSSES:
             found = row_of(images(scan, dose, loss), scan.object, bound, float(dose))

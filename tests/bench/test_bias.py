@@ -31,3 +31,13 @@ def test_planted_noise_and_a_planted_level_are_told_apart(level):
     for _, high in bias.BANDS:
         assert row[f"kept_{high:g}"] == pytest.approx(level, abs=0.02)
         assert row[f"variance_{high:g}"] == pytest.approx(2, rel=0.06)
+
+
+def test_the_resolution_is_that_of_every_image_with_its_interval():
+    truth = make_object("lines", SIZE, 1).astype(np.complex128)
+    found = np.zeros((3, SIZE, SIZE), np.complex128)
+    found[:, 8:-8, 8:-8] = truth[8:-8, 8:-8]
+    assert bias.resolved(found, truth).mean == 1
+    noise = np.random.default_rng(0).standard_normal(found.shape)
+    noisy = bias.resolved(np.where(found != 0, found + noise, 0), truth)
+    assert noisy.n == 3 and noisy.low < noisy.mean < noisy.high < 0.5
