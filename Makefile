@@ -115,7 +115,7 @@ positions: $(ENVIRONMENT)
 networks: $(ENVIRONMENT)
 	@$(PYTHON) -m bench.networks reports/networks
 
-## split the error of fits into bias and noise, beside the least error without bias, into reports/bias: ten minutes
+## split the error of fits into bias and noise, beside the least error without bias, into reports/bias: half an hour
 bias: $(ENVIRONMENT)
 	@$(PYTHON) -m bench.bias reports/bias
 

@@ -33,21 +33,23 @@ LIMITS = ("1e2", "1e3", "1e4", "1e5", "1e6", "1e7", "1e9")
 """Doses at which scans are fitted, and at which it is told what an unbiased image resolves."""
 LOSSES = ("nll", "mse", "anscombe")
 EXPOSURES, SEED = 8, 1
-USUAL_PASSES = 30
-PASSES, PASSED = (10, USUAL_PASSES, 100), ("1e2", "1e4", "1e9")
+PASSES, PASSED = (10, 30, 100), ("1e2", "1e4", "1e9")
 """How often ``nll`` sees every pattern, and the doses at which that is tried."""
 BANDS = ((0.0, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
 """Fractions of Nyquist."""
 
 
-def images(scan: Simulated, dose: str, loss: str, passes: int = USUAL_PASSES) -> NDArray[np.complex128]:
-    """The object fitted to each exposure, (K, H, W): in the truth's phase and its own modulus, 0 where not judged."""
+def images(scan: Simulated, dose: str, loss: str, **how: int) -> NDArray[np.complex128]:
+    """The object fitted to each exposure, (K, H, W): in the truth's phase and its own modulus, 0 where not judged.
+
+    ``how`` else ``direct.fit`` is told to fit, as ``passes=10``.
+    """
     from ptycho.reconstruct import direct
 
     fitted = np.zeros((EXPOSURES, *scan.object.shape), np.complex128)
     for k, image in enumerate(fitted):
         data = replace(scan, seed=seeds.derive(SEED, "exposure", str(k))).expose(dose)
-        found = direct.fit(data, loss, passes=passes, seed=seeds.derive(SEED, "fit", str(k))).reconstruction
+        found = direct.fit(data, loss, seed=seeds.derive(SEED, "fit", str(k)), **how).reconstruction
         aligned = remove_gauge(found, scan.object)
         corner = np.rint(found.origin_yx).astype(int) + [side.start for side in aligned.box]
         here = tuple(slice(at, at + size) for at, size in zip(corner, aligned.mask.shape, strict=True))
@@ -55,17 +57,22 @@ def images(scan: Simulated, dose: str, loss: str, passes: int = USUAL_PASSES) ->
     return fitted
 
 
+def box_of(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """The smallest part of an image that holds the mask."""
+    return tuple(slice(axis.min(), axis.max() + 1) for axis in np.nonzero(mask))
+
+
 def resolved(found: NDArray[np.complex128], truth: NDArray) -> Interval:
     """The FRC50 of the amplitude of images (K, H, W) of a truth (H, W), over the images."""
     mask = found.all(axis=0)
-    box = tuple(slice(axis.min(), axis.max() + 1) for axis in np.nonzero(mask))
+    box = box_of(mask)
     true = np.abs(truth[box])
     return mean_interval(np.array([frc50(masked_frc(np.abs(image[box]), true, mask[box])) for image in found]))
 
 
 def row_of(found: NDArray[np.complex128], truth: NDArray, bound: InformationBound, nphotons: float) -> Row:
     """Bias and variance of images (K, H, W) of a truth (H, W), in units of the least error without bias."""
-    box = tuple(slice(axis.min(), axis.max() + 1) for axis in np.nonzero(bound.mask))
+    box = box_of(bound.mask)
     truth, found = truth[box], found[(slice(None), *box)]
     mask = bound.mask[box] & found.all(axis=0)  # a few pixels of the outline are judged in some exposures alone
     K, power = len(found), float(np.sum(np.abs(truth[mask]) ** 2))
@@ -108,7 +115,7 @@ def main(out: str) -> None:
     rows: list[Row] = []
     for dose in PASSED:
         for passes in PASSES:
-            fitted = images(scan, dose, "nll", passes)
+            fitted = images(scan, dose, "nll", passes=passes)
             found = row_of(fitted, scan.object, bound, float(dose))
             told = resolved(fitted, scan.object).row("frc50", "frc50_")
             shares = {name: found[name] for name in ("error", "bias", "variance")}

@@ -12,11 +12,14 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ptycho.findings.intervals import Interval, mean_interval, range_interval
+from ptycho import config
+from ptycho.findings.intervals import mean_interval, range_interval
 from ptycho.findings.response.dose_response import dose_response_of
+from ptycho.findings.response.tables import factor_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORTS = ROOT / "reports"
@@ -60,7 +63,7 @@ PARTS = {
     "`direct`, training scan": ("direct", "train"),
     "`direct`, held-out scan": ("direct", "heldout"),
 }
-"""Of one method and one scan. Rows of one scan alone may be compared."""
+"""Of one method and one scan, in the order of ``config.PARTS``. Rows of one scan alone may be compared."""
 HELD_OUT = tuple(part for part, (_, split) in PARTS.items() if split == "heldout")
 
 
@@ -82,30 +85,25 @@ def response(path: str, doses: Sequence[str], parts: Sequence[str]) -> list[list
     return made
 
 
-def of_arms(number: str, doses: Sequence[str], digits: int) -> list[list[str]]:
+def of_arms(number: str, doses: Sequence[str]) -> list[list[str]]:
     """A number of the sweep's arms on the held-out scan, by method, loss and dose: means with their intervals; the
     range near a collapse, as the FRC50 has it. What has no such number counts as 0."""
     table, levels, made = rows("sweep/arms.csv"), rows("sweep/dose_response.csv"), []
     losses = dict.fromkeys(row["loss"] for row in table)
-    for part in HELD_OUT:
-        method, split = PARTS[part]
-        name = "direct_heldout" if method == "direct" else split
-        for loss in losses:
-            cells = []
-            for dose in map(float, doses):
-                own = (row for row in table if row["part"] == name and row["loss"] == loss)
-                values = [float(row[number] or 0) for row in own if float(row["nphotons"]) == dose]
-                near = one(levels, method=method, split=split, loss=loss, nphotons=dose)["frc50_level"]
-                cells.append(told(range_interval if float(near) != 0.95 else mean_interval, values, digits))
-            made.append([f"{part}, `{loss}`", *cells])
+
+    def cell(name: str, dose: float, **of: str) -> str:
+        own = (row for row in table if row["part"] == name and row["loss"] == of["loss"])
+        values = np.array([float(row[number] or 0) for row in own if float(row["nphotons"]) == dose])
+        near = float(one(levels, nphotons=dose, **of)["frc50_level"]) != 0.95
+        found = (range_interval if near else mean_interval)(values)
+        return bracketed(*(f"{end:.2f}" for end in (found.mean, found.low, found.high))) + "*" * found.is_range
+
+    for (part, (method, split)), name in zip(PARTS.items(), config.PARTS, strict=True):
+        if part in HELD_OUT:
+            for loss in losses:
+                cells = (cell(name, float(dose), method=method, split=split, loss=loss) for dose in doses)
+                made.append([f"{part}, `{loss}`", *cells])
     return made
-
-
-def told(interval: Callable[[np.ndarray], Interval], values: Sequence[float], digits: int) -> str:
-    """Values in short: `0.85 [0.84, 0.86]`, with a star where it is their range."""
-    found = interval(np.array(values))
-    words = (f"{number:.{digits}f}" for number in (found.mean, found.low, found.high))
-    return bracketed(*words) + "*" * found.is_range
 
 
 def ratio(row: Row) -> str:
@@ -137,23 +135,14 @@ YARDSTICKS = {
 
 
 @cache
-def unscaled() -> list[Row]:
+def unscaled() -> list[dict[str, Any]]:
     """The sweep's factors by the error of which the phase alone is removed: no fitted scale forgives a wrong one."""
     arms = json.loads((REPORTS / "sweep" / "arms.json").read_text())["arms"]
-    for part in (arm[name] for arm in arms for name in ("train", "heldout", "direct", "direct_heldout")):
+    for part in (arm[name] for arm in arms for name in config.PARTS):
         part["relative_mse"] = part["absolute_mse"]
-    return [
-        {
-            **{"method": of.method[0], "split": of.method[1], "reference": of.reference, "other": of.other},
-            **{"yardstick": of.yardstick.name, "level": str(of.level)},
-            **{name: str(getattr(of, field) or "") for name, field in ENDS.items()},
-        }
-        for of in dose_response_of(arms).others
-        if of.yardstick.of_error
-    ]
+    return factor_rows(dose_response_of(arms))
 
 
-ENDS = {"factor": "value", "low": "low", "high": "high"}
 UNSCALED = {"1e-2, phase alone removed": 1e-2, "1e-3, phase alone removed": 1e-3}
 
 
@@ -432,10 +421,10 @@ def patterns() -> list[list[str]]:
 TABLES: dict[tuple[str, ...], Callable[[], list[list[str]]]] = {
     ("FRC50, means and 95 % intervals", *DOSES): lambda: response("sweep", DOSES, HELD_OUT),
     ("amplitude of the image over that of the object, held-out scan", *BRIGHTNESS): lambda: of_arms(
-        "amplitude_level", BRIGHTNESS, 2
+        "amplitude_level", BRIGHTNESS
     ),
     ("first frequency at which the raw correlation falls below one half, held-out scan", *DOSES): lambda: of_arms(
-        "amplitude_first", DOSES, 2
+        "amplitude_first", DOSES
     ),
     ("photons that `mae` needs, over those of `nll`, for an FRC50 of", *RESOLUTIONS): lambda: factors(
         "sweep", RESOLUTIONS
@@ -463,7 +452,7 @@ TABLES: dict[tuple[str, ...], Callable[[], list[list[str]]]] = {
         *("PSNR of the network (dB)", "relative MSE", "photon bound"),
     ): lambda: arms("lines", "amplitude", ("train", "direct"), noise),
     ("photons per pattern", "loss", *PARTS, "halves of the photons"): lambda: arms(
-        "siemens-star-doses", "phase", ("train", "heldout", "direct", "direct_heldout"), halves
+        "siemens-star-doses", "phase", tuple(config.PARTS), halves
     ),
     ("photons per pattern", "1e3", "1e4", "1e5", "4.6e5"): star_response,
     ("on the star, photons that `mae` needs, over those of `nll`, for an FRC50 of", *STAR): lambda: factors(

@@ -54,10 +54,10 @@ def cells(name):
             direct = row["part"].startswith("direct")
             split = "heldout" if "heldout" in row["part"] else "train"
             method = "direct" if direct else row["architecture"]
-            resolved = number(row[f"{contrast}_frc50"]) if row[f"{contrast}_frc50"] else 0.0
+            of_rings = (row[f"{contrast}_{name}"] for name in ("frc50", "seventh"))
+            resolved, seventh = map(number, of_rings) if row[f"{contrast}_frc50"] else (0.0, 0.0)
             key = method, split, row["loss"], float(row["nphotons"])
             least = number(row["photon_bound"]), number(row["information_bound"])
-            seventh = number(row[f"{contrast}_seventh"]) if row.get(f"{contrast}_frc50") else 0.0
             found[key][int(row["seed"])] = resolved, number(row["relative_mse"]), *least, seventh
     return found
 
