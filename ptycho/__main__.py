@@ -102,10 +102,12 @@ def _inspect(options: argparse.Namespace) -> int:
     from ptycho.figures import inspection, output
     from ptycho.scans import inspect
 
-    found = inspect.inspect(options.file, options.mapping, options.material)
+    found = inspect.inspect(options.scan, options.mapping, options.material)
     print(json.dumps(found.as_dict(), indent=2) if options.json else found)
     if found.seen is not None and (options.png or not options.json):
-        png = options.png or options.file.with_name(f"{options.file.name}.inspect.png")
+        beside = Path(f"{options.scan}.inspect.png")
+        # data often lie where nobody may write
+        png = options.png or (beside if os.access(beside.parent, os.W_OK) else Path(beside.name))
         try:
             output.save_png(inspection.inspection(*found.seen), png)
         except OSError as error:
@@ -157,11 +159,12 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("out", nargs="?", default=default, help=f"its folder (default: {default})")
 
     command = add("inspect", _inspect, help="say what a scan's file holds, what is missing and what looks wrong")
-    command.add_argument("file", type=Path, metavar="FILE")
-    command.add_argument("--png", type=Path, help="where its picture goes (default: FILE.inspect.png)")
+    command.add_argument("scan", metavar="SCAN", help="a scan's file, or siemens-star")
+    beside = "beside the scan, else in this folder, SCAN.inspect.png"
+    command.add_argument("--png", type=Path, help=f"where its picture goes (default: {beside})")
     command.add_argument("--json", action="store_true", help="print it as JSON, and draw only where --png asks for it")
     command.add_argument("--material", metavar="FORMULA", help="of the sample, like H50C30N9O10S1: tells gray")
-    mapping = "a YAML that tells how to read it (default: FILE.map.yaml, where there is one)"
+    mapping = "a YAML that tells how to read it (default: SCAN.map.yaml, where there is one)"
     command.add_argument("--map", type=Path, dest="mapping", metavar="MAP", help=mapping)
 
     command = add("reconstruct", _reconstruct, help="reconstruct one scan, without a study and without training")
@@ -181,7 +184,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--pixel-size", type=float, metavar="METRES", help="object pixel, where IN does not tell")
     command.add_argument("--of", type=Path, metavar="SCAN", help="the scan of an arm's reconstruction.npz")
     command.add_argument("--part", default="train", help="of an arm's reconstruction: train, heldout or direct")
-    command.add_argument("--map", type=Path, dest="mapping", metavar="MAP", help=mapping.replace("FILE", "IN"))
+    command.add_argument("--map", type=Path, dest="mapping", metavar="MAP", help=mapping.replace("SCAN", "IN"))
 
     words = "open JupyterLab on the notebooks"
     command = add("lab", lambda given: lab.open_notebooks(assigned(given.words)), help=words, description=words)

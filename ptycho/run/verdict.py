@@ -239,7 +239,12 @@ def verify_sweep(out: str | os.PathLike[str]) -> Verdict:
 
 
 def write_verdict(out: str | os.PathLike[str]) -> str:
-    """Judge the study or sweep in `out`, write its status.txt if that says something new, and return its text."""
+    """Judge the study or sweep in `out`, write its status.txt if that says something new, and return its text.
+
+    Where only the report is kept, nothing can be judged again: the text is that of the status.txt that is there.
+    """
+    if sweep.report_alone(out):
+        return "\n".join([*status.status_lines(out), ""])
     if sweep.planned(out) is not None:
         return write_status(out, *verify_sweep(out))
     plan = study.planned(out)

@@ -95,10 +95,14 @@ def status_table(rows: Sequence[Row]) -> str:
 
 def tell(out: str | os.PathLike[str]) -> str:
     """How far the study or sweep in `out` is, in words: of a sweep, the table has no arm that is done or to come.
+    Where only its report is kept, its verdict.
 
     What stopped is also said in the status.txt of a study, where that can be written. Raises ConfigError where there
     is neither.
     """
+    if sweep.report_alone(out):
+        words = "only its report is kept, without its scans and networks"
+        return "\n".join([f"{out}: {words}", *status.status_lines(out)])
     stages = stages_of(out)
     rows = [*status.survey(out, stages), *_bounds(out, stages)]
     told = rows

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ptycho.config import STAR
 from ptycho.errors import DataError
+from ptycho.files import user_cache
 from ptycho.physics import photons
 from ptycho.physics.beam import ELECTRONVOLT
-from ptycho.scans import exposure, faults, formats
+from ptycho.scans import exposure, faults, formats, star
 from ptycho.scans.formats import proposal
 from ptycho.scans.formats.scan import Scan
 from ptycho.scans.statistics import Statistics
@@ -53,8 +55,10 @@ class Inspection:
 def inspect(
     path: str | os.PathLike[str], mapping: str | os.PathLike[str] | None = None, material: str | None = None
 ) -> Inspection:
-    """Examine a file of any format, or as the map `mapping` has it. One that cannot be read is an Inspection too, with
-    the one thing that is wrong. material: a formula, for a dose in gray."""
+    """Examine a file of any format, or as the map `mapping` has it, or ``config.STAR``, which is fetched. One that
+    cannot be read is an Inspection too, with the one thing that is wrong. material: a formula, for a dose in gray."""
+    if path == STAR:
+        return examine(star.scan(star.fetch(user_cache())), {"file": STAR, "format": star.PACKAGE}, material)
     path = Path(path)
     try:
         scan, kind = formats.opened(path, mapping)

@@ -10,13 +10,16 @@ import tarfile
 import tempfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ptycho.errors import DataError
 from ptycho.files import replacing
 from ptycho.physics.samples import to_frame
 from ptycho.scans.dose import normalise
+from ptycho.scans.formats.scan import Scan
 from ptycho.scans.rawdata import RawData
 
 NAME = "siemens-star-small.npz.bz2"
@@ -46,21 +49,32 @@ def fetch(cache_dir: str | os.PathLike[str]) -> Path:
     return path
 
 
+def scan(path: str | os.PathLike[str]) -> Scan:
+    """The scan in the file `path` as it was measured. Raises DataError for any other file."""
+    counts, x, y, probe = _arrays(path)
+    return Scan(patterns=counts, x=x, y=y, metres=False, probe=probe)
+
+
 def load_siemens_star(path: str | os.PathLike[str]) -> RawData:
+    """The scan in the file `path`, in the units of `normalise`. Raises DataError for any other file."""
+    return normalise(*_arrays(path))
+
+
+def _arrays(path: str | os.PathLike[str]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Read the scan file `path`: 516 patterns of 128 x 128 counts, mean 4.6e5 photons each, and a zone-plate probe.
 
     Counts are shifted to put the zero frequency at N//2. The file's positions are those of a patch's first pixel (tike:
     "coordinates of the minimum corner of the probe grid"), ours of its index N//2; they are shifted so that the first
-    patch starts two pixels inside the object. Units are those of `normalise`. Raises DataError for any other file.
+    patch starts two pixels inside the object.
     """
     try:
         with np.load(io.BytesIO(bz2.decompress(Path(path).read_bytes())), allow_pickle=False) as archive:
-            data, scan, probe = archive["data"][0], archive["scan"][0], archive["probe"][0, 0, 0, 0]
+            data, places, probe = archive["data"][0], archive["scan"][0], archive["probe"][0, 0, 0, 0]
     except (OSError, EOFError, KeyError, ValueError, IndexError) as error:
         raise DataError(f"{path}: not the Siemens-star scan ({error}); expected {NAME} as in {PACKAGE}") from error
     # the first pixel and index N//2 differ by a constant, which to_frame fixes anyway
-    x, y = to_frame(scan[:, 1].astype(np.float64), scan[:, 0].astype(np.float64), data.shape[-1])
-    return normalise(np.fft.fftshift(data, axes=(-2, -1)), x, y, probe)
+    x, y = to_frame(places[:, 1].astype(np.float64), places[:, 0].astype(np.float64), data.shape[-1])
+    return np.fft.fftshift(data, axes=(-2, -1)), x, y, probe
 
 
 def _download(work: Path) -> bytes:

@@ -46,5 +46,5 @@ def _note(asked: dict[str, list[str]], told: Mapping[str, Any]) -> None:
 def _versions(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     commit = (record["git"] or {}).get("commit", "")[:12]
     packages = {"ptycho": f"{record['ptycho']} {commit}", "python": record["python"], **record["packages"]}
-    machine = [record["cpu"], f"{record['cpu_count']} cores", *record["gpus"]]
+    machine = [record["cpu"], f"{record['cpu_count']} cores", *record.get("gpus", ())]
     return [*((name, str(version)) for name, version in packages.items()), ("machine", ", ".join(map(str, machine)))]

@@ -45,12 +45,16 @@ class Page:
 
 
 def of_study(out: Path) -> list[Page]:
-    """The pages of the study in `out`, the first one first. Raises ValueError naming a notebook that is not there."""
-    planned = plan.planned(out)
+    """The pages of the study in `out`, the first one first. Where only its report is kept, those that are there.
+
+    Raises ValueError naming a notebook that is not there.
+    """
+    planned, kept = plan.planned(out), sweep.report_alone(out)
     stages, found = layout.study_stages(planned), arms(planned["doses"], planned["losses"])
     told = exposure_of(json_if_any(out / layout.METRICS).get("arms", ()))
     titles = {arm.name: _title(arm, told) for arm in found}
-    others = [_page(out, stage, titles.get(stage.name, stage.shows)) for stage in stages if stage.shows]
+    there = [stage for stage in stages if stage.shows and (not kept or (out / stage.rendered).exists())]
+    others = [_page(out, stage, titles.get(stage.name, stage.shows)) for stage in there]
     others += _beside(out)
     shown = [
         cells.html(_verdict(out)),
@@ -66,7 +70,7 @@ def of_sweep(out: Path) -> list[Page]:
     """The pages of the sweep in `out`, the first one first: one a seed, and one an arm that was made."""
     planned = sweep.planned(out)
     assert planned is not None
-    verdict = _verdict(out)  # which collects the arms
+    verdict = _verdict(out)
     entries = {entry["name"]: entry for entry in claimed(read_json(out / layout.ARMS))}
     told = exposure_of(entries.values())
     stages = {stage.name: stage for stage in layout.sweep_stages(planned)}

@@ -58,9 +58,13 @@ def planned(out: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 
 def report_alone(out: str | os.PathLike[str]) -> bool:
-    """Whether only the report of the sweep in `out` is kept, as in this repository, and no study of its seeds."""
+    """Whether only the report of the study or sweep in `out` is kept, as in this repository.
+
+    Of a sweep the studies of its seeds are missing then; of a study, what tells whether its stages are current."""
     plan = planned(out)
-    return plan is not None and not any((folder(out, seed) / layout.SIMULATE).exists() for seed in plan["seeds"])
+    if plan is None:
+        return (Path(out) / layout.STUDY).exists() and not (Path(out) / layout.SOURCES).exists()
+    return not any((folder(out, seed) / layout.SIMULATE).exists() for seed in plan["seeds"])
 
 
 def simulated(out: str | os.PathLike[str]) -> dict[str, Any]:

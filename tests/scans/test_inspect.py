@@ -3,15 +3,17 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import foreign
 import h5py
 import numpy as np
 import pytest
 from PIL import Image
-from standins import ROOT
+from standins import ROOT, the_star
 
 from ptycho.__main__ import main
+from ptycho.config import STAR
 from ptycho.scans import inspect, simulated
 
 M, N = foreign.M, foreign.N
@@ -232,6 +234,25 @@ def test_the_picture_goes_where_it_is_asked_to_or_says_why_not(tmp_path, capsys)
     capsys.readouterr()
     assert main(["inspect", str(path), "--png", str(tmp_path / "no" / "x.png")]) == 2
     assert "cannot be written (No such file or directory); name another with --png" in capsys.readouterr().err
+
+
+def test_beside_data_that_nobody_may_write_to_the_picture_goes_into_this_folder(tmp_path, monkeypatch, capsys):
+    path = foreign.contract(tmp_path / "scan.npz")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    may = os.access  # not by the folder's mode, which binds no root
+    monkeypatch.setattr(os, "access", lambda at, mode: Path(at) != tmp_path and may(at, mode))
+    assert main(["inspect", str(path)]) == 0
+    assert os.listdir() == ["scan.npz.inspect.png"] and "picture: scan.npz.inspect.png" in capsys.readouterr().out
+
+
+def test_the_measured_star_is_known_by_its_name(tmp_path, monkeypatch, capsys):
+    the_star()
+    monkeypatch.chdir(tmp_path)
+    assert main(["inspect", STAR]) == 0
+    told = capsys.readouterr().out
+    assert "photons: 4.612e+05 per pattern" in told and "nothing looks wrong" in told
+    assert os.listdir() == ["siemens-star.inspect.png"]
 
 
 def test_an_answer_does_not_wait_for_libraries_that_it_does_not_need(tmp_path):

@@ -19,6 +19,7 @@ from ptycho.figures import output
 from ptycho.files import html_table, text_table
 from ptycho.findings.response.dose_response import dose_response_of
 from ptycho.findings.response.tables import response_rows
+from ptycho.run import watch
 from ptycho.scans.exposure import of_raster
 from ptycho.site import curves, facts, pages, report, theme
 from ptycho.study import layout, plan
@@ -30,6 +31,7 @@ from ptycho.study.config import StudyConfig
 def study(tmp_path):
     """The committed miniature, as a study leaves it."""
     out = shutil.copytree(ROOT / "reports" / "regression", tmp_path / "mini")
+    (out / layout.SOURCES).mkdir()
     (out / layout.LOG).write_text("")
     other = tmp_path / "other" / layout.INDEX
     other.parent.mkdir(parents=True)
@@ -90,6 +92,18 @@ def test_where_the_folder_of_a_study_cannot_be_listed_no_other_report_is(study, 
 
     monkeypatch.setattr(os, "listdir", refuse)
     assert pages._beside(study) == []
+
+
+@pytest.mark.parametrize("name", ["regression", "lines", "siemens-star-doses", "sweep"])
+def test_the_kept_report_of_this_repository_is_shown_with_its_verdict_and_judged_by_nobody(name, tmp_path):
+    out = shutil.copytree(ROOT / "reports" / name, tmp_path / name)
+    before = (out / "status.txt").read_text()
+    made = pages.of_sweep(out) if (out / layout.SWEEP).exists() else pages.of_study(out)
+    assert f'admonition-title">{before.split()[0]}<' in text_of(made[0])
+    assert text_of(made[0]).count("image/png") >= 1
+    assert (out / "status.txt").read_text() == before
+    told = watch.tell(out)
+    assert told.startswith(f"{out}: only its report is kept") and before.strip() in told
 
 
 def test_many_doses_are_told_by_their_ends(tmp_path):

@@ -173,6 +173,7 @@ def _places(path: Path, told: Map, M: int, shape: tuple[int, int] | None) -> dic
 def _column(path: Path, axis: str, words: Map, M: int) -> tuple[NDArray[np.float64], bool]:
     """The M places along an axis, and whether they are in metres."""
     values = contents.array(path, words["from"])
+    values = values.squeeze() if values.ndim > 2 else values
     word = next((word for word in ("column", "row") if values.ndim == 2 and word in words), None)
     if word is not None:
         along = ("row", "column").index(word)

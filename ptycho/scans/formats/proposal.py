@@ -146,8 +146,9 @@ def _places(held: dict[str, Entry], M: int) -> dict[str, Any]:
         if pair[1] in lists:
             return {axis: {"from": key, "unit": _unit(held[key])} for axis, key in zip("xy", pair, strict=True)}
     for key, entry in real.items():
-        if len(entry.shape) == 2 and M in entry.shape and min(entry.shape) in (2, 3) and M > 3:
-            across = "column" if entry.shape[0] == M else "row"
+        shape = [size for size in entry.shape if size > 1]
+        if len(shape) == 2 and M in shape and min(shape) in (2, 3) and M > 3:
+            across = "column" if shape[0] == M else "row"
             return {axis: {"from": key, across: n, "unit": _unit(entry)} for n, axis in enumerate("xy")}
     return {}
 

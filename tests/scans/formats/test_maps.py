@@ -127,6 +127,20 @@ def test_positions_are_two_arrays_whose_names_differ_in_the_axis(names, tmp_path
     assert tuple(told[axis]["from"] for axis in "xy") == names
 
 
+@pytest.mark.parametrize("shape", [(M, 2), (1, M, 2), (1, M, 1, 2)])
+def test_a_table_of_positions_may_have_axes_of_one(shape, tmp_path, capsys):
+    path = tmp_path / "scan.npz"
+    table = np.stack([foreign.LEFT, foreign.TOP], axis=-1)
+    np.savez(path, data=foreign.COUNTS[None], places=table.reshape(shape))
+    main(["inspect", str(path)])
+    proposed = capsys.readouterr().out.partition("a map to start from:\n")[2]
+    told = yaml.safe_load(proposed)
+    assert [told[axis]["from"] for axis in "xy"] == ["places"] * 2 and "step" not in told
+    (tmp_path / "scan.npz.map.yaml").write_text(proposed.replace("'?'", "pixels"))
+    scan = formats.read(path)
+    assert np.array_equal(scan.x, foreign.LEFT) and np.array_equal(scan.y, foreign.TOP)
+
+
 @pytest.mark.parametrize(
     ("text", "places"),
     [
