@@ -36,7 +36,9 @@ class Cell:
     """One part of an arm: what became of it (of STATUSES), and its numbers, or NaN. resolution: FRC50. error: relative
     mean-square error. counting, information: the least error of an unbiased image, by counting photons and by Cramér
     and Rao. efficiency, attained: the share of the photons' information that the image keeps, by either (:func:`kept`).
-    limit: FRC50 of an unbiased image with the least error. seventh: resolution by a correlation of 1/7."""
+    limit: FRC50 of an unbiased image with the least error. seventh: resolution by a correlation of 1/7. first: by the
+    first ring of the correlation below one half. level: amplitude of the image, in units of the truth's. absolute: the
+    error where of the scale the phase alone is fitted to the truth."""
 
     status: str
     resolution: float = math.nan
@@ -45,6 +47,9 @@ class Cell:
     information: float = math.nan
     limit: float = math.nan
     seventh: float = math.nan
+    first: float = math.nan
+    level: float = math.nan
+    absolute: float = math.nan
 
     @property
     def efficiency(self) -> float:
@@ -134,12 +139,13 @@ def _cell(entry: Mapping[str, Any] | None, part: str, quantity: str) -> Cell:
         return Cell("missing")
     bound, limit = (numbers.get(name, math.nan) for name in ("information_bound", f"{quantity}_limit"))
     errors = (numbers["relative_mse"], numbers["photon_bound"], bound, limit)
-    seventh = numbers.get(quantity.replace("frc50", "seventh"), math.nan)  # older arms do not tell it
+    resolved = (numbers.get(quantity.replace("frc50", name), math.nan) for name in ("seventh", "first"))
+    scale = (numbers.get(name, math.nan) for name in ("amplitude_level", "absolute_mse"))  # older arms tell none of these
     if numbers[quantity] is not None:
-        return Cell("ok", float(numbers[quantity]), *errors, seventh)
+        return Cell("ok", float(numbers[quantity]), *errors, *resolved, *scale)
     if numbers[quantity.replace("frc50", "pearson")] is None:  # no such contrast in the object
         return Cell("missing")
-    return Cell("collapsed", 0.0, *errors, seventh=0.0)
+    return Cell("collapsed", 0.0, *errors, 0.0, 0.0, *scale)
 
 
 def arm_rows(entries: Sequence[Any]) -> list[dict[str, Any]]:

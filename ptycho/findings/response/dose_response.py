@@ -34,6 +34,9 @@ CURVES: dict[str, tuple[str, Callable[[NDArray[np.float64]], Interval]]] = {
     "errors": ("error", geometric_interval),
     "efficiencies": ("efficiency", geometric_interval),
     "attained": ("attained", geometric_interval),
+    "first_crossings": ("first", partial(mean_interval, possible=(0, 1))),
+    "levels": ("level", mean_interval),
+    "absolute_errors": ("absolute", geometric_interval),
 }
 """Of a study: which number of a cell each curve shows, and the interval of its mean."""
 
@@ -110,8 +113,9 @@ class DoseResponse:
     factors: by FRC50; others: by the other yardsticks. errors: curves of the relative mean-square error, geometric
     means. limits: the least that it could be. efficiencies and attained: curves of the share of the photons'
     information that an image keeps, by counting and by Cramér and Rao, geometric means; 1 is all that photons allow,
-    more is prior knowledge. faults: every arm that contributes
-    nothing, by name, and why. exposure: what doses are to the sample. Doses here are particles per pattern; figures and
+    more is prior knowledge. first_crossings: curves of the resolution by the first ring below one half, means. levels:
+    of the amplitude of images in units of the truth's, means. absolute_errors: of the error where of the scale the
+    phase alone is fitted, geometric means. faults: every arm that contributes nothing, by name, and why. exposure: what doses are to the sample. Doses here are particles per pattern; figures and
     words tell them in its unit. finest: what resolutions are cut at, a fraction of Nyquist; below 1 of a measured scan.
     """
 
@@ -125,6 +129,9 @@ class DoseResponse:
     limits: tuple[Limit, ...]
     efficiencies: tuple[Curve, ...]
     attained: tuple[Curve, ...]
+    first_crossings: tuple[Curve, ...]
+    levels: tuple[Curve, ...]
+    absolute_errors: tuple[Curve, ...]
     faults: tuple[str, ...]
     exposure: Exposure = OF_PHOTONS
     finest: float = 1.0

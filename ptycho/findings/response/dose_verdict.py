@@ -14,7 +14,8 @@ CLAIMED = 10.0
 
 
 def verdict_in_words(study: DoseResponse) -> list[str]:
-    """For each method its differences at equal dose, its factors at equal resolution and its efficiency; then caveats.
+    """For each method its differences at equal dose, its factors at equal resolution, its efficiency and how bright its
+    images are; then caveats.
     The numbers in brackets are the ends of 95 % intervals."""
     sentences = []
     points = {(c.method, c.loss, p.nphotons): p for c in study.curves for p in c.points}
@@ -25,7 +26,8 @@ def verdict_in_words(study: DoseResponse) -> list[str]:
             sentences.append(f"{where}: {_difference(found, pair[0], pair[1], study)}")
         measured = (*study.factors, *study.others)
         sentences += [f"{where}: {_factor(one, study.exposure)}" for one in measured if one.method == method]
-        sentences += [f"{where}: {_efficiency(c, study.exposure)}" for c in study.efficiencies if c.method == method]
+        for curves, tell in ((study.efficiencies, _efficiency), (study.levels, _level)):
+            sentences += [f"{where}: {tell(curve, study.exposure)}" for curve in curves if curve.method == method]
     return sentences + caveats(study)
 
 
@@ -109,12 +111,21 @@ def _factor(found: Factor, exposure: Exposure) -> str:
 
 
 def _efficiency(curve: Curve, exposure: Exposure) -> str:
-    known = [point for point in curve.points if point.interval.n]
-    told = ", ".join(f"{_interval(p.interval, '.2g')} at {exposure.dose(p.nphotons):.3g}" for p in known)
-    if not told:
+    if not (told := _by_dose(curve, ".2g", exposure)):
         return f"no arm tells the efficiency of {curve.loss}."
     kept = f"share of the information of {exposure.particle} that is kept, by counting them"
     return f"{kept}, {curve.loss}, by {exposure.unit}: {told}."
+
+
+def _level(curve: Curve, exposure: Exposure) -> str:
+    if not (told := _by_dose(curve, ".2f", exposure)):
+        return f"no arm tells how bright the images of {curve.loss} are."
+    return f"amplitude of the images of {curve.loss} in units of the truth's, by {exposure.unit}: {told}."
+
+
+def _by_dose(curve: Curve, form: str, exposure: Exposure) -> str:
+    known = [point for point in curve.points if point.interval.n]
+    return ", ".join(f"{_interval(p.interval, form)} at {exposure.dose(p.nphotons):.3g}" for p in known)
 
 
 def verdict_in_short(study: DoseResponse) -> list[str]:

@@ -20,6 +20,11 @@ def response_rows(study: DoseResponse) -> list[dict[str, Any]]:
     """The numbers beside `resolution_response` and `error_response`: a row a method, loss and dose; None is unknown."""
     limits = {(limit.method, limit.nphotons): limit for limit in study.limits}
     others = {"relative_mse": study.errors, "efficiency": study.efficiencies, "attained": study.attained}
+    besides = {
+        "frc50_first": study.first_crossings,
+        "amplitude_level": study.levels,
+        "absolute_mse": study.absolute_errors,
+    }
     rows: list[dict[str, Any]] = []
     for number, curve in enumerate(study.curves):
         for k, point in enumerate(curve.points):
@@ -33,7 +38,10 @@ def response_rows(study: DoseResponse) -> list[dict[str, Any]]:
                 row |= curves[number].points[k].interval.row(name, f"{name}_")
             limit = limits[curve.method, point.nphotons]
             row |= {"counting_limit": limit.counting, "cramer_rao_limit": limit.information}
-            rows.append(row | {"frc50_limit": limit.resolution})
+            row["frc50_limit"] = limit.resolution
+            for name, curves in besides.items():
+                row |= curves[number].points[k].interval.row(name, f"{name}_")
+            rows.append(row)
     return rows
 
 
