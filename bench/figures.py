@@ -146,8 +146,9 @@ def position_errors(rows: Sequence[Row]) -> Figure:
 
 
 @styled
-def networks(rows: Sequence[Row]) -> Figure:
-    """FRC50 and relative error against the dose on held-out scans: a column an object, a line a method."""
+def networks(rows: Sequence[Row], limits: Sequence[Row]) -> Figure:
+    """FRC50 and relative error against the dose on held-out scans: a column an object, a line a method; in grey what
+    photons allow."""
     objects = list(dict.fromkeys(row["object"] for row in rows))
     methods = list(dict.fromkeys(row["method"] for row in rows))
     figure = Figure(figsize=(2.5 * len(objects), 5.2), layout="constrained")
@@ -162,11 +163,14 @@ def networks(rows: Sequence[Row]) -> Figure:
                 x, mean = [float(dose) for dose in doses], [np.mean(values) for values in each]
                 reach = np.abs(np.array([[min(v), max(v)] for v in each]) - np.array(mean)[:, np.newaxis]).T
                 cell.errorbar(x, mean, reach, fmt=form, markersize=4, linewidth=1.2, capsize=2, label=method)
+        allowed = {float(row["dose"]): row["frc50"] for row in limits if row["object"] == kind}
+        [dashed] = upper.plot(allowed.keys(), allowed.values(), "--", color="0.45", linewidth=1)
         bound = {float(row["dose"]): row["photon_bound"] for row in rows if row["object"] == kind}
         lower.plot(bound.keys(), bound.values(), color="0.45", linewidth=1, label="photon bound M/n")
         lower.set(xscale="log", yscale="log", xlabel="photons per pattern")
     axes[0, 0].set_ylabel("FRC50 (fraction of Nyquist)")
     axes[1, 0].set_ylabel("relative mean-square error")
+    axes[0, 0].legend([dashed], ["photon limit,\nunbiased"], loc="lower right", frameon=False)
     axes[1, 0].legend(frameon=False)
     return figure
 

@@ -206,10 +206,27 @@ def verdict(cells: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(out: str, last: str = "5") -> None:
-    """Write the table of each case and method, and after each the means, the verdict and the figure.
+def limit(kind: str, seed: int = 1) -> list[Row]:
+    """What an unbiased image with the least errors resolves of an object's held-out scan, a row a dose."""
+    from ptycho.judge.cramer_rao import information_bound
+    from ptycho.judge.frc import frc50
+    from ptycho.judge.parts import truth
 
-    Cases that the table holds already are not run again.
+    exposed = {dose: scans(kind, dose, seed)["heldout"] for dose in DOSES}
+    data = exposed[DOSES[-1]]
+    told = (truth(data), data.probeGuess, data.xcoords, data.ycoords)
+    bound = information_bound(*told, mask=data.mask, fitted=data.fitted)
+    true = told[0][bound.mask]
+    rings = bound.rings["phase" if np.angle(true).std() > np.abs(true).std() else "amplitude"]
+    expected = {dose: frc50(rings.expected(scan.nphotons)) for dose, scan in exposed.items()}
+    return [rounded({"object": kind, "dose": dose, "frc50": found}) for dose, found in expected.items()]
+
+
+def main(out: str, last: str = "5") -> None:
+    """Write the table of each case and method, and after each the means, the verdict and the figure; at first what
+    photons allow.
+
+    What the tables hold already is not computed again.
     """
     from bench import figures
     from ptycho.figures import output
@@ -217,6 +234,9 @@ def main(out: str, last: str = "5") -> None:
 
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
+    if not (limits := known(folder / "limit.csv", WORDS, ())):
+        limits = [row for kind in OBJECTS for row in limit(kind)]
+        output.save_rows(folder / "limit.csv", limits)
     rows = known(folder / "networks.csv", WORDS, ("seed",))
     done = {(row["object"], row["dose"], row["seed"]) for row in rows}
     asked = [one for one in cases(range(1, int(last) + 1)) if one not in done]
@@ -227,7 +247,7 @@ def main(out: str, last: str = "5") -> None:
         output.save_rows(folder / "summary.csv", means)
         write_text(folder / "verdict.txt", verdict(means))
         held_out = [row for row in rows if row["split"] == "heldout"]
-        output.save_png(figures.networks(held_out), folder / "networks.png")
+        output.save_png(figures.networks(held_out, limits), folder / "networks.png")
         print(*(" ".join(map(str, row.values())) for row in found), sep="\n", flush=True)
 
 

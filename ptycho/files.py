@@ -84,7 +84,7 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     Raises ValueError, naming `path`, for NaN, infinity and types that JSON does not have.
     """
     try:
-        text = json.dumps(value, indent=2, allow_nan=False)
+        text = json.dumps(value, indent=1, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: cannot be written as JSON: {error}") from error
     write_text(path, text + "\n")

@@ -106,6 +106,35 @@ def of_arms(number: str, doses: Sequence[str]) -> list[list[str]]:
     return made
 
 
+EPOCHS = {
+    "sweep": "5 epochs, usual rate",
+    "epochs-rate": "5 epochs, rate 8e-3",
+    "epochs": "50 epochs, rate 8e-3",
+}
+"""Reports, and how their networks were trained."""
+
+
+def epochs() -> list[list[str]]:
+    """FRC50 of networks on the held-out scan at each dose of `epochs`, of its seeds alone: means, or near a collapse
+    ranges."""
+    made, doses = [], dict.fromkeys(row["nphotons"] for row in rows("epochs/arms.csv"))
+    seeds = {row["seed"] for row in rows("epochs/arms.csv")}
+    for loss in ("nll", "mae"):
+        for name, words in EPOCHS.items():
+            table, levels = (rows(f"{name}/{file}.csv") for file in ("arms", "dose_response"))
+            own = [row for row in table if (row["part"], row["loss"]) == ("heldout", loss) and row["seed"] in seeds]
+            line = []
+            for dose in doses:
+                of = {"method": "unrolled", "split": "heldout", "loss": loss, "nphotons": float(dose)}
+                near = float(one(levels, **of)["frc50_level"]) != 0.95
+                values = [float(row["amplitude_frc50"] or 0) for row in own if row["nphotons"] == dose]
+                found = (range_interval if near else mean_interval)(np.array(values))
+                ends = (f"{end:.2f}" for end in (found.mean, max(found.low, 0), found.high))
+                line.append(bracketed(*ends) + "*" * found.is_range if any(values) else "collapsed")
+            made.append([f"`{loss}`, {words}", *line])
+    return made
+
+
 def ratio(row: Row) -> str:
     """A factor with its interval, alone where there is no value, and with more digits the nearer it is to 1."""
     if not (row["low"] and row["high"]):
@@ -429,6 +458,7 @@ TABLES: dict[tuple[str, ...], Callable[[], list[list[str]]]] = {
     ("photons that `mae` needs, over those of `nll`, for an FRC50 of", *RESOLUTIONS): lambda: factors(
         "sweep", RESOLUTIONS
     ),
+    ("FRC50 of a network, held-out scan, three seeds", "5e3", "1e4", "5e4", "1e5"): epochs,
     ("photons that a loss needs, over those of `nll`, for an", *YARDSTICKS, *UNSCALED): yardsticks,
     (
         "photons divided by",

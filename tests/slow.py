@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -116,8 +117,9 @@ def slow_tests() -> list[str]:
 def main(out: str) -> int:
     """Write slow.csv and status.txt into the folder `out`; 0 when all tests passed."""
     record = Record(ROOT / out, commit_of(ROOT), slow_tests(), partial(changed_since, ROOT))
-    if left := record.left():
-        pytest.main(["-n", "auto", "--maxprocesses", "2", "-m", "slow", *left], plugins=[record])
+    # each file by new processes: those that have run the tests of many keep gigabytes, which the next would lack
+    for _, tests in groupby(record.left(), lambda test: test.partition("::")[0]):
+        pytest.main(["-n", "auto", "--maxprocesses", "2", "-m", "slow", *tests], plugins=[record])
     status = record.status()
     print(status, end="")
     return 0 if status.startswith("PASSED") else 1

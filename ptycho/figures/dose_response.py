@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ptycho.figures.colours import COLOURS
-from ptycho.figures.style import dose_label, error_bars, legend_beside, line, panels, sample_axis, styled
+from ptycho.figures.style import dose_label, error_bars, legend_beside, line, log_doses, panels, sample_axis, styled
 from ptycho.findings.response.arm_table import as_fitted
 from ptycho.findings.response.dose_response import Curve, DoseResponse, method_label, methods_of
 from ptycho.findings.response.dose_verdict import CLAIMED
@@ -60,7 +60,8 @@ def resolution_response(study: DoseResponse) -> Figure:
         limits = [limit for limit in study.limits if limit.method == method]
         doses = [study.exposure.dose(limit.nphotons) for limit in limits]
         line(cell, doses, [limit.resolution for limit in limits], "--", color="0.35", linewidth=1.1, label=UNBIASED)
-        cell.set(xscale="log", xlabel=study.exposure.unit, ylim=(-0.03, 1.02 + 0.06 * len(losses)))
+        log_doses(cell, doses)
+        cell.set(xlabel=study.exposure.unit, ylim=(-0.03, 1.02 + 0.06 * len(losses)))
         sample_axis(cell, study.exposure)
         cell.axhline(1.0, color="0.8", linewidth=0.6, zorder=0)
     axes[0, 0].set_ylabel(f"{study.quantity.partition('_')[0]} FRC50 (fraction of Nyquist)")
@@ -87,8 +88,10 @@ def error_response(study: DoseResponse) -> Figure:
             least = [None if (of := getattr(limit, field)) is None else as_fitted(of) for limit in limits]
             doses = [study.exposure.dose(limit.nphotons) for limit in limits]
             line(upper, doses, least, style, color="0.35", linewidth=1.1, label=name)
-        upper.set(xscale="log", yscale="log")
-        lower.set(xscale="log", yscale="log", xlabel=study.exposure.unit)
+        log_doses(upper, doses)
+        upper.set(yscale="log")
+        log_doses(lower, doses)
+        lower.set(yscale="log", xlabel=study.exposure.unit)
         lower.axhline(1, color="0.35", linestyle="--" if known else ":", linewidth=1)
     axes[0, 0].set_ylabel("relative mean-square error")
     axes[1, 0].set_ylabel(f"share of information kept\n(by {'Cramér and Rao' if known else 'M/n'})")

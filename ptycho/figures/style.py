@@ -58,7 +58,14 @@ def error_bars(
 def line(axes: Axes, x: Iterable[float], y: Iterable[float | None], form: str, **style: Any) -> None:
     """A line through the points (x, y), each (n,), whose y is known; nothing where none is."""
     if told := [point for point in zip(x, y, strict=True) if point[1] is not None]:
-        axes.plot(*zip(*told, strict=True), form, **style)
+        axes.plot(*zip(*told, strict=True), form if len(told) > 1 else "_", **style)
+
+
+def log_doses(axes: Axes, doses: Sequence[float]) -> None:
+    """A logarithmic axis of doses, which has room on both sides of a single one."""
+    if len(set(doses)) == 1:
+        axes.set_xlim(doses[0] / 3, doses[0] * 3)
+    axes.set_xscale("log")
 
 
 def legend_beside(axes: Axes, *entries: Any, **more: Any) -> None:

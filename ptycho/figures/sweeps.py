@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ptycho.figures.colours import COLOURS
-from ptycho.figures.style import LINE_STYLES, dose_label, error_bars, legend_beside, line, panels, styled
+from ptycho.figures.style import LINE_STYLES, dose_label, error_bars, legend_beside, line, log_doses, panels, styled
 from ptycho.findings.conditions import Condition, comparisons
 from ptycho.findings.flaws import Cost, flaws_of
-from ptycho.findings.fluence import AXES, doses_along
+from ptycho.findings.fluence import AXES, doses_along, limits_of
 from ptycho.findings.intervals import reach
 from ptycho.findings.learning_rates import Trial, trials_of
 from ptycho.findings.published import METHODS, Row
@@ -79,15 +79,20 @@ def flaw_costs(costs: Sequence[Cost], yardstick: Yardstick) -> Figure:
 
 @styled
 def fluence_axes(studies: Mapping[str, DoseResponse], method: tuple[str, str]) -> Figure:
-    """FRC50 of one method against both axes: a colour a loss, a line style a sweep, intervals over seeds."""
+    """FRC50 of one method against both axes: a colour a loss, a line style a sweep, intervals over seeds; in grey what
+    an unbiased image with the least errors resolves."""
     drawn, [axes] = panels(7.6, 2.9, columns=2, sharey=True)
     losses = list(dict.fromkeys(curve.loss for study in studies.values() for curve in study.curves))
     for cell, axis in zip(axes, AXES, strict=True):
         for style, (name, study) in zip(LINE_STYLES, studies.items(), strict=False):
+            limits = limits_of(study, method)
+            doses = doses_along(limits, axis)
             for curve in (one for one in study.curves if one.method == method):
-                doses, found = doses_along(study, curve, axis), [point.interval for point in curve.points]
+                found = [point.interval for point in curve.points]
                 look = {"color": COLOURS[losses.index(curve.loss)], "label": f"{name}, {curve.loss}"}
                 error_bars(cell, doses, found, f"o{style}", **look)
+            allowed = [limit.resolution for limit in limits]
+            line(cell, doses, allowed, style, color="0.5", linewidth=1, label=f"{name}, photon limit")
         cell.set(xscale="log", xlabel=axis, ylim=(-0.03, 1.05))
     axes[0].set_ylabel("FRC50 (fraction of Nyquist)")
     axes[0].set_title(method_label(method), loc="left")
@@ -134,7 +139,8 @@ def published_comparison(rows: Sequence[Row]) -> Figure:
         published, limits = [row.published for row in members], [row.limit for row in members]
         line(cell, doses, published, "s--", color="black", markersize=4, linewidth=1, label="published")
         line(cell, doses, limits, ":", color="0.4", linewidth=1, label="photon limit")
-        cell.set(xscale="log", xlabel="photons per pattern", ylim=(-0.03, 1.05), title=loss)
+        log_doses(cell, doses)
+        cell.set(xlabel="photons per pattern", ylim=(-0.03, 1.05), title=loss)
     axes[0].set_ylabel("FRC50 (fraction of Nyquist)")
     legend_beside(axes[-1])
     return drawn

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.findings.intervals import Interval, crossing, isotonic, mean_interval
+from ptycho.findings.response.arm_table import Method
 from ptycho.findings.response.dose_factor import unlinked
-from ptycho.findings.response.dose_response import Curve, DoseResponse, method_label
+from ptycho.findings.response.dose_response import Curve, DoseResponse, Limit, method_label
 
 AXES = ("photons per pattern", "photons per object pixel")
 RESOLUTIONS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -34,20 +35,25 @@ class Shift:
     decades: Interval
 
 
-def doses_along(study: DoseResponse, curve: Curve, axis: str) -> NDArray[np.float64]:
-    """The doses of a curve along an axis, (D,). The fluence is that of the pixels on which FRC50 was evaluated."""
+def limits_of(study: DoseResponse, method: Method) -> list[Limit]:
+    """What photons allow on the scan of a method, at each dose of its curves."""
+    return [limit for limit in study.limits if limit.method == method]
+
+
+def doses_along(limits: Sequence[Limit], axis: str) -> NDArray[np.float64]:
+    """The doses (D,) along an axis. The fluence is that of the pixels on which FRC50 was evaluated."""
     if axis == AXES[0]:
-        return np.array([point.nphotons for point in curve.points])
+        return np.array([limit.nphotons for limit in limits])
     # M/n, the limit by counting, is one over the photons per object pixel
-    counting = {limit.nphotons: limit.counting for limit in study.limits if limit.method == curve.method}
-    return np.array([1 / (counting[point.nphotons] or np.nan) for point in curve.points])
+    return np.array([1 / (limit.counting or np.nan) for limit in limits])
 
 
 def _crossings(study: DoseResponse, curve: Curve, axis: str) -> NDArray[np.float64]:
     """log10 of the dose at which each seed's curve, made to rise, reaches each of RESOLUTIONS, (seeds, R); NaN where
     that is beyond its ends, or where no straight line between two doses tells it, as for a factor."""
     values = np.array([point.values for point in curve.points], np.float64).T  # (seeds, doses)
-    x, found = np.log10(doses_along(study, curve, axis)), np.full((len(values), len(RESOLUTIONS)), np.nan)
+    x = np.log10(doses_along(limits_of(study, curve.method), axis))
+    found = np.full((len(values), len(RESOLUTIONS)), np.nan)
     for seed, one in enumerate(values):
         seen = np.isfinite(one) & np.isfinite(x)
         if seen.sum() >= 2:
@@ -87,7 +93,9 @@ def fluence_in_words(found: Sequence[Shift]) -> list[str]:
         closer = first if abs(first.decades.mean) <= abs(second.decades.mean) else second
         low, high = closer.decades.low, closer.decades.high
         found_zero = low is not None and high is not None and low <= 0 <= high
-        claim = f"{closer.axis} unify" if found_zero else f"closer against {closer.axis}, but not on one another"
+        apart = "the interval leaves out zero, they lie apart"
+        apart = "the interval contains zero, they are not shown to lie apart" if found_zero else apart
+        claim = f"closer against {closer.axis}, where {apart}"
         told.append(f"{where}: {first.second} lies {words} to the right of {first.first}: {claim}.")
     return told
 
@@ -97,8 +105,11 @@ def fluence_rows(studies: Mapping[str, DoseResponse]) -> list[dict[str, Any]]:
     return [
         {"sweep": name, "method": curve.method[0], "split": curve.method[1], "loss": curve.loss}
         | {"photons_per_pattern": dose, "photons_per_object_pixel": fluence}
-        | {**point.interval.row("frc50"), "seeds": point.interval.n}
+        | {**point.interval.row("frc50"), "seeds": point.interval.n, "frc50_limit": limit.resolution}
         for name, study in studies.items()
         for curve in study.curves
-        for point, dose, fluence in zip(curve.points, *(doses_along(study, curve, axis) for axis in AXES), strict=True)
+        for limits in [limits_of(study, curve.method)]
+        for point, limit, dose, fluence in zip(
+            curve.points, limits, *(doses_along(limits, axis) for axis in AXES), strict=True
+        )
     ]

@@ -11,7 +11,7 @@ from ptycho.config import PARTS
 from ptycho.errors import DataError
 from ptycho.files import Table, text_table
 from ptycho.judge.metrics import Evaluation, evaluate
-from ptycho.scans.dose import deviance, photons_of
+from ptycho.scans.dose import both_deviances, photons_of
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
 
@@ -39,9 +39,8 @@ def judge_parts(
 def judge(reconstruction: Reconstruction, data: RawData) -> Evaluation:
     """The reconstruction against the scan's ``objectGuess``, and its deviance against the scan's counts: on the pixels
     that fits see, and where the scan has a ``guard`` on those held out, too."""
-    found = data, reconstruction.object, reconstruction.origin_yx
-    seen, unseen = deviance(*found), None if data.guard is None else deviance(*found, data.guard)
-    return judge_object(reconstruction, data, seen, unseen)
+    deviances = both_deviances(data, reconstruction.object, reconstruction.origin_yx)
+    return judge_object(reconstruction, data, *deviances)
 
 
 def judge_object(reconstruction: Reconstruction, data: RawData, *deviances: float | None) -> Evaluation:

@@ -132,9 +132,8 @@ def _bounds(out: str | os.PathLike[str], stages: Sequence[Stage]) -> list[Row]:
 # --- the one line -----------------------------------------------------------------------------------------------------
 
 
-EVERY, LONGEST, SHARE = 10.0, 300.0, 0.2
-"""Without a terminal a line follows the last after ten seconds, or after a fifth of the time so far where that is more,
-but after five minutes at most. Five minutes take fifteen lines, and a day three hundred."""
+EVERY = 10.0
+"""Seconds between two lines, without a terminal. A line that would say the same is left out."""
 DRAIN = 10.0
 """Seconds to wait, when make has ended, for the last of what it prints."""
 
@@ -231,8 +230,7 @@ class Watch:
             self._bar.set_postfix_str(", ".join(filter(None, words)))
             return
         now, facts = time.time(), (count, doing)
-        wait = min(LONGEST, max(EVERY, SHARE * (now - self.started)))
-        if doing and facts != self._facts and now - self._at >= wait:
+        if doing and facts != self._facts and now - self._at >= EVERY:
             self._facts, self._at = facts, now
             with self._lock:
                 print(f"{self.title}{status_summary(arms, self.jobs)}; {doing}", flush=True)

@@ -209,8 +209,17 @@ def deviance(data: RawData, object: np.ndarray, origin_yx: np.ndarray, pixels: n
     Nelder 1989, section 2.3). Lit pixels are those with l >= 1, or all if there are none. Of the valid pixels only
     `pixels` (N, N) bool count, by default `data.fitted`. Raises DataError for unknown counts.
     """
-    pixels = data.fitted if pixels is None else pixels & (True if data.mask is None else data.mask)
+    return _deviance(data, _predicted_amplitude(data, object, origin_yx), pixels)
+
+
+def both_deviances(data: RawData, object: np.ndarray, origin_yx: np.ndarray) -> tuple[float, float | None]:
+    """The :func:`deviance` on the pixels that fits see, and on the scan's ``guard``, None where it has none."""
     amplitude = _predicted_amplitude(data, object, origin_yx)
+    return _deviance(data, amplitude), None if data.guard is None else _deviance(data, amplitude, data.guard)
+
+
+def _deviance(data: RawData, amplitude: np.ndarray, pixels: np.ndarray | None = None) -> float:
+    pixels = data.fitted if pixels is None else pixels & (True if data.mask is None else data.mask)
     for faintest in (1.0, 0.0):
         total, lit = 0.0, 0
         for start in range(0, len(data), BATCH):

@@ -40,7 +40,8 @@ def test_the_axis_along_which_the_curves_are_one_is_found(unified, apart):
         assert one.decades.mean == pytest.approx(expected, abs=0.02)
         assert one.decades.low < one.decades.mean < one.decades.high
     unifying = fluence.AXES[int(unified)]
-    assert all(told.endswith(f"to the right of N=64: {unifying} unify.") for told in fluence.fluence_in_words(found))
+    end = f"closer against {unifying}, where the interval contains zero, they are not shown to lie apart."
+    assert all(told.endswith(f"to the right of N=64: {end}") for told in fluence.fluence_in_words(found))
 
 
 def test_no_axis_unifies_curves_that_lie_apart_along_both():
@@ -48,7 +49,8 @@ def test_no_axis_unifies_curves_that_lie_apart_along_both():
     first, second = study(100, True), study(800, True)
     fewer = [replace(limit, counting=limit.counting / 2) for limit in second.limits]
     words = fluence.fluence_in_words(fluence.shifts({"N=64": first, "N=128": replace(second, limits=tuple(fewer))}))
-    closer = "to the right of N=64: closer against photons per object pixel, but not on one another."
+    closer = "to the right of N=64: closer against photons per object pixel, where the interval "
+    closer += "leaves out zero, they lie apart."
     assert all(told.endswith(closer) for told in words)
 
 

@@ -4,81 +4,12 @@ Every arm is a row of arms.csv. From these rows the means and intervals of dose_
 dose_factor.csv are computed here a second time.
 """
 
-import csv
+import json
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-REPORTS = Path(__file__).resolve().parents[2] / "reports"
-SWEEPS = sorted(str(path.parent.relative_to(REPORTS)) for path in REPORTS.rglob("dose_response.csv"))
-QUANTITY = {"siemens-star-sweep": "phase", "conditions/siemens": "phase"}
-"""What the object shows, where it is not the amplitude."""
-
-
-def read(name, file):
-    return list(csv.DictReader((REPORTS / name / file).read_text(encoding="utf-8").splitlines()))
-
-
-def number(word):
-    return float(word) if word else np.nan
-
-
-def student(n):
-    """The 97.5 % quantile of Student's t with n - 1 degrees of freedom, from its density."""
-    x = np.linspace(0, 400, 4_000_001)
-    density = (1 + x**2 / (n - 1)) ** (-n / 2)
-    mass = np.concatenate([[0], np.cumsum((density[1:] + density[:-1]) / 2)])
-    tail = 0.0 if n > 3 else (400.0 ** (1 - n) * (n - 1) ** (n / 2) / (n - 1)) / (x[1] - x[0])  # what lies beyond
-    return float(np.interp(0.95 * (mass[-1] + tail), mass, x))
-
-
-QUANTILE = {n: student(n) for n in range(2, 11)}
-
-
-def interval(values, low=-np.inf, high=np.inf):
-    n = len(values)
-    if n < 2:
-        return (np.mean(values), np.nan, np.nan) if n else (np.nan,) * 3
-    half = QUANTILE[n] * np.std(values, ddof=1) / np.sqrt(n)
-    return np.mean(values), max(np.mean(values) - half, low), min(np.mean(values) + half, high)
-
-
-def cells(name):
-    """{(method, split, loss, photons): {seed: (FRC50, relative error, the least by counting and by Cramér and Rao, FRC
-    1/7)}}; a collapsed arm resolves 0."""
-    found, contrast = defaultdict(dict), QUANTITY.get(name, "amplitude")
-    for row in read(name, "arms.csv"):
-        if row["part"]:
-            direct = row["part"].startswith("direct")
-            split = "heldout" if "heldout" in row["part"] else "train"
-            method = "direct" if direct else row["architecture"]
-            of_rings = (row[f"{contrast}_{name}"] for name in ("frc50", "seventh"))
-            resolved, seventh = map(number, of_rings) if row[f"{contrast}_frc50"] else (0.0, 0.0)
-            key = method, split, row["loss"], float(row["nphotons"])
-            least = number(row["photon_bound"]), number(row["information_bound"])
-            found[key][int(row["seed"])] = resolved, number(row["relative_mse"]), *least, seventh
-    return found
-
-
-def collapses(curves):
-    """{photons: whether a seed resolves nothing, gains faster than the dose, or resolves a tenth less than it did from
-    fewer photons; and not all resolve nothing} of {photons: {seed: FRC50}}."""
-    doses, told = sorted(curves), {}
-    for k, dose in enumerate(doses):
-        after = doses[k + 1] if k + 1 < len(doses) else None
-        told[dose] = any(curves[dose].values()) and any(
-            value == 0
-            or (after and curves[after].get(seed, 0) * dose > value * after)
-            or any(value < 0.9 * curves[before].get(seed, 0) for before in doses[:k])
-            for seed, value in curves[dose].items()
-        )
-    return told
-
-
-def span(values):
-    return np.median(values), np.min(values), np.max(values)
+from recomputed import REPORTS, SWEEPS, cells, collapses, interval, number, read, rising, span
 
 
 @pytest.mark.parametrize("name", SWEEPS)
@@ -90,42 +21,39 @@ def test_means_and_intervals(name):
         if not seeds:
             assert row["frc50"] == ""
             continue
-        resolved, errors, counting, least, _ = np.array(list(seeds.values())).T
-        curve = {k[3]: {s: v[0] for s, v in of.items()} for k, of in found.items() if k[:3] == key[:3]}
+        values = {name: np.array([of[name] for of in seeds.values()]) for name in next(iter(seeds.values()))}
+        errors = values["relative_mse"]
+        curve = {k[3]: {s: v["frc50"] for s, v in of.items()} for k, of in found.items() if k[:3] == key[:3]}
         near = collapses(curve)[key[3]] and len(seeds) > 1
         assert float(row["frc50_level"]) == (1 - 2.0 ** (1 - len(seeds)) if near else 0.95)
-        expected = span(resolved) if near else interval(resolved, 0, 1)
-        written = [number(row[column]) for column in ("frc50", "frc50_low", "frc50_high")]
-        np.testing.assert_allclose(written, expected, rtol=2e-4, atol=2e-6)
-        # the errors, and the share of the photons' information that an image keeps: its ratio of signal to noise over
-        # that of an unbiased one
-        kept = {"relative_mse": errors}
-        kept |= {"efficiency": counting * (1 / errors - 1), "attained": least * (1 / errors - 1)}
-        for name, values in kept.items():
-            values = values[~np.isnan(values)]  # of some arms the bound is not known
-            if not len(values):
+        means = {"frc50": ("frc50", 0, 1), "frc50_first": ("first", 0, 1), "amplitude_level": ("amplitude_level",)}
+        for name, (of, *possible) in means.items():
+            told = values[of][~np.isnan(values[of])]  # arms of an earlier version tell less
+            if not len(told):
                 assert row[name] == ""
                 continue
-            expected = span(values) if near else np.exp(interval(np.log(values)))
+            expected = span(told) if near else interval(told, *possible)
+            written = [number(row[f"{name}{end}"]) for end in ("", "_low", "_high")]
+            np.testing.assert_allclose(written, expected, rtol=2e-4, atol=2e-6)
+        # the errors, and the share of the photons' information that an image keeps: its ratio of signal to noise over
+        # that of an unbiased one
+        kept = {"relative_mse": errors, "absolute_mse": values["absolute_mse"]}
+        least = {"efficiency": "photon_bound", "attained": "information_bound"}
+        kept |= {name: values[bound] * (1 / errors - 1) for name, bound in least.items()}
+        for name, told in kept.items():
+            told = told[~np.isnan(told)]  # of some arms the bound is not known
+            if not len(told):
+                assert row[name] == ""
+                continue
+            expected = span(told) if near else np.exp(interval(np.log(told)))
             written = [number(row[f"{name}{end}"]) for end in ("", "_low", "_high")]
             np.testing.assert_allclose(written, expected, rtol=1e-3)
         checked += 1
     assert checked
 
 
-def rising(values, weights):
-    """The non-decreasing sequence nearest to `values`: neighbours that fall are replaced by their mean (PAVA)."""
-    blocks = []
-    for value, weight in zip(values, weights, strict=True):
-        blocks.append([value, weight, 1])
-        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
-            (a, u, m), (b, v, n) = blocks[-2:]
-            blocks[-2:] = [[(a * u + b * v) / (u + v), u + v, m + n]]
-    return np.concatenate([[value] * n for value, _, n in blocks])
-
-
 def crossing(curves, level):
-    """The dose at which the mean of {photons: {seed: FRC50}} first reaches the level, on straight lines over log dose."""
+    """The dose at which the mean of {photons: {seed: FRC50}} first reaches the level, on lines over the log dose."""
     doses = sorted(dose for dose in curves if curves[dose])
     y = rising([np.mean(list(curves[d].values())) for d in doses], [len(curves[d]) for d in doses])
     k = int(np.argmax(y >= level))
@@ -142,9 +70,9 @@ FACTORS = [
     if row["factor"]
 ]
 MEASURED = {
-    "FRC50": lambda of_seed: of_seed[0],
-    "FRC 1/7": lambda of_seed: of_seed[4],
-    "relative error": lambda of_seed: -np.log10(of_seed[1]),
+    "FRC50": lambda of_seed: of_seed["frc50"],
+    "FRC 1/7": lambda of_seed: of_seed["seventh"],
+    "relative error": lambda of_seed: -np.log10(of_seed["relative_mse"]),
 }
 """What rises with the dose, by its yardstick, of the numbers of a seed."""
 
@@ -163,6 +91,101 @@ def test_dose_factors(name):
             doses.append(crossing(curves, reached))
         np.testing.assert_allclose([float(row["reference_dose"]), float(row["other_dose"])], doses, rtol=1e-3)
         assert float(row["factor"]) == pytest.approx(doses[1] / doses[0], rel=1e-3)
+
+
+BAND = 0.012, 0.04
+"""Shares of our draws between which an end of an interval lies: it leaves out 0.025 of its own 4000, give or take
+0.0025, and there are hundreds of ends."""
+
+
+def drawn(curves, draws, g, u):
+    """{photons: (draws,)} made to rise: the means of {photons: {seed: value}}, as uncertain as the seeds leave them.
+
+    g (draws, seeds) is normal, u (draws,) uniform: Student's t with n - 1 degrees of freedom along every line.
+    """
+    table = np.array([[curves[dose][seed] for seed in sorted(curves[dose])] for dose in sorted(curves)])
+    n = table.shape[1]
+    mean = table.mean(axis=1)
+    chi2 = np.quantile(np.random.default_rng(5).chisquare(n - 1, 400_000), u)
+    scatter = g @ (table - mean[:, np.newaxis]).T / np.sqrt(n * (n - 1))
+    values = mean + scatter * np.sqrt((n - 1) / chi2)[:, np.newaxis]
+    # the nearest rising sequence: the most of the least means of stretches that hold a point (Robertson et al. 1988)
+    D, sums = len(mean), np.cumsum(np.pad(values, ((0, 0), (1, 0))), axis=1)
+    stretch = {(a, b): (sums[:, b + 1] - sums[:, a]) / (b + 1 - a) for a in range(D) for b in range(a, D)}
+    rising_to = [
+        np.max([np.min([stretch[a, b] for b in range(k, D)], axis=0) for a in range(k + 1)], axis=0) for k in range(D)
+    ]
+    return np.stack(rising_to, axis=1)
+
+
+def confined(x, values, level, steps):
+    """The bounds, each (draws,), of log10 of the dose at which rising ``values`` (draws, doses) reach ``level``: the two
+    neighbouring doses, where ``steps`` (doses,) says that no line leads from one to the next."""
+    below = (values < level).sum(axis=1)
+    after = np.clip(below, 1, len(x) - 1)
+    y0, y1 = (np.take_along_axis(values, at[:, np.newaxis], 1)[:, 0] for at in (after - 1, after))
+    with np.errstate(divide="ignore", invalid="ignore"):  # beyond the ends
+        on_line = x[after - 1] + (level - y0) / (y1 - y0) * (x[after] - x[after - 1])
+    low, high = np.where(steps[after - 1], [x[after - 1], x[after]], on_line)
+    low[below == 0], high[below == 0] = np.where(values[below == 0, 0] > level, -np.inf, x[0]), x[0]
+    low[below == len(x)], high[below == len(x)] = x[-1], np.inf
+    return low, high
+
+
+def steps_of(x, curves, finest, of_error):
+    """Where no line leads to the next dose: over two decades, out of a collapse, or up to all that is claimed."""
+    doses = sorted(curves)
+    told = np.append(np.diff(x) > 2 + 1e-9, False)
+    for k, dose in enumerate(doses if not of_error else ()):
+        after = doses[k + 1] if k + 1 < len(doses) else None
+        for seed, value in curves[dose].items():
+            told[k] |= value == 0
+            if after:
+                told[k] |= curves[after].get(seed, 0) >= finest or curves[after].get(seed, 0) * dose > value * after
+    return told
+
+
+def test_student_draws_cover_as_they_should():
+    """The quantiles of one curve's draws are those of Student's t."""
+    rng, values = np.random.default_rng(0), {1.0: dict(enumerate([0.1, 0.2, 0.15, 0.3, 0.22]))}
+    found = drawn(values, 20_000, rng.standard_normal((20_000, 5)), rng.random(20_000))[:, 0]
+    _, low, high = interval(np.array(list(values[1.0].values())))
+    np.testing.assert_allclose(np.quantile(found, [0.025, 0.975]), [low, high], atol=0.006)
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in FACTORS}))
+def test_intervals_of_dose_factors(name):
+    """The ends, by draws of our own: each leaves out the share of draws that it should."""
+    arms, draws = cells(name), 20_000
+    finest = json.loads((REPORTS / name / "arms.json").read_text(encoding="utf-8")).get("finest", 1.0)
+    groups = defaultdict(list)
+    for row in read(name, "dose_factor.csv"):
+        groups[row["method"], row["split"], row["yardstick"], row["reference"], row["other"]].append(row)
+    checked = 0
+    for (method, split, yardstick, *pair), rows in groups.items():
+        of_error, curves = yardstick == "relative error", []
+        for loss in pair:
+            own = {k[3]: of for k, of in arms.items() if k[:3] == (method, split, loss)}
+            curves.append({d: {s: MEASURED[yardstick](v) for s, v in of.items()} for d, of in own.items()})
+        (n,) = {len(of) for curve in curves for of in curve.values()}
+        rng = np.random.default_rng(11)
+        g, u = rng.standard_normal((draws, n)), rng.random(draws)
+        x = [np.log10(sorted(curve)) for curve in curves]
+        steps = [steps_of(at, curve, finest, of_error) for at, curve in zip(x, curves, strict=True)]
+        values = [drawn(curve, draws, g, u) for curve in curves]
+        for row in rows:
+            level = -np.log10(float(row["level"])) if of_error else float(row["level"])
+            (low_a, high_a), (low_b, high_b) = (confined(x[k], values[k], level, steps[k]) for k in (0, 1))
+            for end, logs, shares in (
+                (row["low"], low_b - high_a, BAND),
+                (row["high"], high_b - low_a, (1 - BAND[1], 1 - BAND[0])),
+            ):
+                none = -np.inf if shares == BAND else np.inf
+                told = np.log10(float(end)) if end else none
+                first, last = (np.quantile(logs, share, method="nearest") for share in shares)
+                assert first - 1e-6 <= told <= last + 1e-6, (row, first, last)
+                checked += bool(end)
+    assert checked
 
 
 def ladders():

@@ -13,7 +13,6 @@ import sys
 import termios
 import threading
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -199,9 +198,7 @@ def test_a_terminal_without_a_size_gets_plain_lines(root):
     assert len(done.stdout.splitlines()) <= 30
 
 
-def test_a_line_follows_after_ten_seconds_or_a_fifth_of_the_time_and_only_when_something_changed(
-    tmp_path, monkeypatch, capsys
-):
+def test_a_line_follows_after_ten_seconds_and_only_when_something_changed(tmp_path, monkeypatch, capsys):
     plan.write_plan(tmp_path, StudyConfig(nepochs=5))
     now, epoch = 0.0, 0
     monkeypatch.setattr(watch.time, "time", lambda: 1e9 + now)
@@ -213,9 +210,7 @@ def test_a_line_follows_after_ten_seconds_or_a_fifth_of_the_time_and_only_when_s
             line.rows = lambda doing=doing: [doing, Row("low_nll", "pending")]
             line._tell()
             told += [now] * bool(capsys.readouterr().out)
-    assert told[:6] == [0, 10, 20, 30, 40, 50]
-    assert all(b - a >= max(10, 0.2 * b) for a, b in pairwise(told))
-    assert told[-1] < 700 and len(told) < 20
+    assert told == [*range(0, 501, 10)]
 
 
 @needs_make

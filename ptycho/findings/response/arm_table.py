@@ -140,7 +140,7 @@ def _cell(entry: Mapping[str, Any] | None, part: str, quantity: str) -> Cell:
     bound, limit = (numbers.get(name, math.nan) for name in ("information_bound", f"{quantity}_limit"))
     errors = (numbers["relative_mse"], numbers["photon_bound"], bound, limit)
     resolved = (numbers.get(quantity.replace("frc50", name), math.nan) for name in ("seventh", "first"))
-    scale = (numbers.get(name, math.nan) for name in ("amplitude_level", "absolute_mse"))  # older arms tell none of these
+    scale = (numbers.get(name, math.nan) for name in ("amplitude_level", "absolute_mse"))  # not of older arms
     if numbers[quantity] is not None:
         return Cell("ok", float(numbers[quantity]), *errors, *resolved, *scale)
     if numbers[quantity.replace("frc50", "pearson")] is None:  # no such contrast in the object

@@ -115,8 +115,10 @@ class DoseResponse:
     information that an image keeps, by counting and by Cramér and Rao, geometric means; 1 is all that photons allow,
     more is prior knowledge. first_crossings: curves of the resolution by the first ring below one half, means. levels:
     of the amplitude of images in units of the truth's, means. absolute_errors: of the error where of the scale the
-    phase alone is fitted, geometric means. faults: every arm that contributes nothing, by name, and why. exposure: what doses are to the sample. Doses here are particles per pattern; figures and
-    words tell them in its unit. finest: what resolutions are cut at, a fraction of Nyquist; below 1 of a measured scan.
+    phase alone is fitted, geometric means. faults: every arm that contributes nothing, by name, and why.
+
+    exposure: what doses are to the sample. Doses here are particles per pattern; figures and words tell them in its
+    unit. finest: what resolutions are cut at, a fraction of Nyquist; below 1 of a measured scan.
     """
 
     quantity: str

@@ -151,7 +151,7 @@ def spectral_rows(ratios: Sequence[SpectralRatio]) -> list[dict[str, Any]]:
     return [
         {"method": one.method[0], "split": one.method[1], "loss": one.loss, "nphotons": one.nphotons}
         | {
-            name: float(f"{x:.5g}") if math.isfinite(x) else None
+            name: float(f"{x:.4g}") if math.isfinite(x) else None
             for name, x in zip(("frequency", "ssnr", "limit", "dqe"), ring, strict=True)
         }
         for one in ratios
@@ -164,7 +164,7 @@ def frc_rows(found: Curves) -> list[dict[str, Any]]:
     return [
         {"method": curve.method[0], "split": curve.method[1], "loss": curve.loss, "nphotons": curve.nphotons}
         | {"n": curve.n, "frequency": frequency}
-        | {end: round(x, 5) if math.isfinite(x) else None for end, x in zip(("mean", "low", "high"), ring, strict=True)}
+        | {end: round(x, 4) if math.isfinite(x) else None for end, x in zip(("mean", "low", "high"), ring, strict=True)}
         for curve in found.curves
         for frequency, ring in zip(curve.frequency.tolist(), curve.correlation.tolist(), strict=True)
     ]

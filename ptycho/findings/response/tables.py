@@ -17,7 +17,8 @@ def response_caption(study: DoseResponse) -> str:
 
 
 def response_rows(study: DoseResponse) -> list[dict[str, Any]]:
-    """The numbers beside `resolution_response` and `error_response`: a row a method, loss and dose; None is unknown."""
+    """The numbers beside `resolution_response` and `error_response`, to six digits: a row a method, loss and dose; None
+    is unknown."""
     limits = {(limit.method, limit.nphotons): limit for limit in study.limits}
     others = {"relative_mse": study.errors, "efficiency": study.efficiencies, "attained": study.attained}
     besides = {
@@ -33,15 +34,15 @@ def response_rows(study: DoseResponse) -> list[dict[str, Any]]:
             if study.exposure.dose(1.0) != 1:
                 row[study.exposure.unit] = float(f"{study.exposure.dose(point.nphotons):.9g}")
             row |= {status: getattr(point, f"n_{status}") for status in STATUSES}
-            row |= point.interval.row("frc50", "frc50_") | {"frc50_level": point.interval.level}
+            told = point.interval.row("frc50", "frc50_") | {"frc50_level": point.interval.level}
             for name, curves in others.items():
-                row |= curves[number].points[k].interval.row(name, f"{name}_")
+                told |= curves[number].points[k].interval.row(name, f"{name}_")
             limit = limits[curve.method, point.nphotons]
-            row |= {"counting_limit": limit.counting, "cramer_rao_limit": limit.information}
-            row["frc50_limit"] = limit.resolution
+            told |= {"counting_limit": limit.counting, "cramer_rao_limit": limit.information}
+            told["frc50_limit"] = limit.resolution
             for name, curves in besides.items():
-                row |= curves[number].points[k].interval.row(name, f"{name}_")
-            rows.append(row)
+                told |= curves[number].points[k].interval.row(name, f"{name}_")
+            rows.append(row | {name: None if x is None else float(f"{x:.6g}") for name, x in told.items()})
     return rows
 
 

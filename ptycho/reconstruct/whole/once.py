@@ -17,7 +17,7 @@ from ptycho.reconstruct.arm import apply, seen_by
 from ptycho.reconstruct.networks import denoiser, model
 from ptycho.reconstruct.reference import fit_all, guard, load, under
 from ptycho.reconstruct.whole import denoising, splits
-from ptycho.scans.dose import deviance, in_unit
+from ptycho.scans.dose import both_deviances, in_unit
 from ptycho.scans.rawdata import RawData
 from ptycho.scans.reconstruction import Reconstruction
 
@@ -99,8 +99,7 @@ def reconstruct(
     sigma = _uncertainty(network, data, found, own, report) if uncertainty else None
     clock["fitting"] += time.perf_counter()
     clock["judging"] = -time.perf_counter()
-    image = data, found.object, found.origin_yx
-    explained = deviance(*image), None if data.guard is None else deviance(*image, data.guard)
+    explained = both_deviances(data, found.object, found.origin_yx)
     if network is not None and network.name == DENOISER:
         told += _unlike(denoiser.trained_on(network), denoising.describe(found, data, explained[0]))
     clock["judging"] += time.perf_counter()
