@@ -598,6 +598,7 @@ def claims() -> dict[str, list[str]]:
             f"{fits[2]} times for 0.60 and {fits[3]} times for 0.70",
             f"it needs {networks[0]} times for 0.40, {networks[1]} times for 0.50 and {networks[2]} times for 0.60",
             f"it resolves {ours}, counted as published {theirs}",
+            f"An unbiased image resolves {two_decimals(ten['limit'])} there",
             f"adds {adds[0]} behind the disk (published 0.332) and {adds[2]} behind the zone plate (published 0.064)",
             f"At 1e4 photons it adds {adds[1]} and {adds[3]}",
             f"{errs[0]} times behind the disk, {errs[2]} times behind the zone plate",
