@@ -151,8 +151,8 @@ def parser() -> argparse.ArgumentParser:
     _add_requests(add)
     for name, do, words in (
         ("status", lambda given: print(watch.tell(folder(given.out))), "show how far a study or sweep is"),
-        ("report", _report, "write its report for a browser, and its verdict, anew"),
-        ("clean", lambda given: engine.clean(Path(folder(given.out))), "remove it; what it did not make stays"),
+        ("report", _report, "write the report and the verdict of a study, sweep or campaign anew"),
+        ("clean", lambda given: engine.clean(Path(folder(given.out))), "remove a study or sweep, and no other files"),
     ):
         default = CAMPAIGNS["study"].defaults["OUT"]
         command = add(name, do, help=words, description=words)

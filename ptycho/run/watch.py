@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from ptycho.files import json_if_any, text_table
 from ptycho.study import layout, plan, status, sweep
+from ptycho.study.campaigns import campaign_in, sweeps_in
 from ptycho.study.layout import Stage
 from ptycho.study.status import Row, arms_of
 
@@ -95,11 +96,14 @@ def status_table(rows: Sequence[Row]) -> str:
 
 def tell(out: str | os.PathLike[str]) -> str:
     """How far the study or sweep in `out` is, in words: of a sweep, the table has no arm that is done or to come.
-    Where only its report is kept, its verdict.
+    Where only its report is kept, its verdict. Of a campaign, a line for each of its sweeps.
 
     What stopped is also said in the status.txt of a study, where that can be written. Raises ConfigError where there
-    is neither.
+    is none of them.
     """
+    if campaign := campaign_in(out):
+        begun = ((name, path, (path / layout.SWEEP).exists()) for name, path in sweeps_in(Path(out), campaign).items())
+        return "\n".join(f"{name}: {_in_a_line(path) if there else 'not begun'}" for name, path, there in begun)
     if sweep.report_alone(out):
         words = "only its report is kept, without its scans and networks"
         return "\n".join([f"{out}: {words}", *status.status_lines(out)])
@@ -112,6 +116,12 @@ def tell(out: str | os.PathLike[str]) -> str:
         with suppress(OSError):  # whoever may only read the folder still sees the table
             status.write_unfinished(out, rows)
     return "\n".join([status_summary(arms_of(rows)), *([status_table(told)] if told else [])])
+
+
+def _in_a_line(out: Path) -> str:
+    if sweep.report_alone(out):
+        return next(iter(status.status_lines(out)), "only its report is kept, without a verdict")
+    return tell(out).splitlines()[0]
 
 
 def stages_of(out: str | os.PathLike[str]) -> list[Stage]:

@@ -17,7 +17,7 @@ from ptycho.scans.exposure import Exposure
 from ptycho.site import cells, curves, facts
 from ptycho.study import layout, plan, status, sweep
 from ptycho.study.arms import claimed, exposure_of
-from ptycho.study.campaigns import CAMPAIGNS
+from ptycho.study.campaigns import CAMPAIGNS, sweeps_in
 from ptycho.study.config import Arm, arms
 from ptycho.study.layout import Stage
 
@@ -102,11 +102,8 @@ def of_sweep(out: Path) -> list[Page]:
 
 def of_campaign(out: Path, campaign: str) -> list[Page]:
     """The one page of a `campaign`, one of CAMPAIGNS, in `out`: what its sweeps come to, and their reports."""
-    stem, names = CAMPAIGNS[campaign].notebook
-    planned = plan.read_yaml(out / f"{campaign}.yaml", {names})
-    assert planned is not None
-    shown = cells.of_notebook(out / f"{stem}.ipynb")
-    table = _reports({name: out / name for name in planned[names]}, out)
+    shown = cells.of_notebook(out / f"{CAMPAIGNS[campaign].notebook[0]}.ipynb")
+    table = _reports(sweeps_in(out, campaign), out)
     return [Page(FIRST, campaign.capitalize(), [*shown, cells.text("## The sweeps"), cells.html(table)])]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from ptycho.config import DIRECT, require
 from ptycho.errors import ConfigError
 from ptycho.study.config import PARAMETERS, StudyConfig, default_architecture
+from ptycho.study.plan import read_yaml
 
 HOW = {
     "SEEDS": "of a sweep: seeds, one study each",
@@ -155,6 +156,14 @@ def campaign_in(out: str | os.PathLike[str]) -> str | None:
     """The campaign of several sweeps whose folder `out` is; None where it is none's."""
     named = (name for name, one in CAMPAIGNS.items() if one.notebook[0])
     return next((name for name in named if Path(out, f"{name}.yaml").is_file()), None)
+
+
+def sweeps_in(out: Path, campaign: str) -> dict[str, Path]:
+    """The folders of the sweeps of a `campaign`, one of CAMPAIGNS, in `out`, by name. Raises ValueError for a broken
+    plan."""
+    _, names = CAMPAIGNS[campaign].notebook
+    planned = read_yaml(out / f"{campaign}.yaml", {names}) or {names: ()}
+    return {name: out / name for name in planned[names]}
 
 
 def refused(target: str, name: str) -> str:

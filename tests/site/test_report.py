@@ -22,7 +22,7 @@ from ptycho.findings.response.tables import response_rows
 from ptycho.run import watch
 from ptycho.scans.exposure import of_raster
 from ptycho.site import curves, facts, pages, report, theme
-from ptycho.study import layout, plan
+from ptycho.study import layout, plan, sweep
 from ptycho.study.campaigns import campaign_in
 from ptycho.study.config import StudyConfig
 
@@ -172,6 +172,18 @@ def test_the_page_of_a_campaign_leads_to_the_report_of_each_of_its_sweeps(tmp_pa
     assert page.title == "Conditions" and "In words" in text_of(page)
     assert '<a href="../lines/report/index.html">lines</a></td><td>VERIFIED</td>' in text_of(page)
     assert "<td>grf</td><td></td>" in text_of(page)  # not made yet: no link that leads nowhere
+
+
+def test_the_status_of_a_campaign_has_a_line_a_sweep(tmp_path):
+    (tmp_path / "conditions.yaml").write_text("conditions: [lines, grf, sparse]\n")
+    shutil.copytree(ROOT / "reports" / "conditions" / "lines", tmp_path / "lines")
+    config = StudyConfig.from_strings({"DOSES": "1e3 1e9"})
+    sweep.write_sweep(tmp_path / "grf", config, (1, 2))
+    assert watch.tell(tmp_path).splitlines() == [
+        "lines: VERIFIED",
+        "grf: 0 of 8 arms done, 0 running, 0 failed, 8 to come",
+        "sparse: not begun",
+    ]
 
 
 # --- figures and tables ----------------------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ def apart(x: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 
 def reaching(table: NDArray[np.floating], finest: float) -> NDArray[np.bool_]:
-    """The doses (doses,) to the next of which a seed of (seeds, doses) resolves all that may be told."""
+    """Whether at the next dose some seed of (seeds, doses) resolves all that may be claimed, (doses,) bool."""
     return np.append(np.any(table[:, 1:] >= finest, axis=0), False)
 
 
