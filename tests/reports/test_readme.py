@@ -226,6 +226,64 @@ def test_what_the_results_say_of_bias_without_a_table():
     assert f"the error is {first:.0f}, {second:.1f} and {third:.2f} times the bound" in words
 
 
+def test_what_is_said_of_networks_without_a_table():
+    words = " ".join(text_of(DOCUMENTS["networks.md"]).split())
+    table = [
+        {name: float(word) if word and name not in ("object", "dose", "split") else word for name, word in row.items()}
+        for row in readme.rows("networks/summary.csv")
+    ]
+
+    def cells(holds):
+        return {(row["object"], row["dose"], row["split"]) for row in table if holds(row)}
+
+    both = ("train", "heldout")
+    assert len(table) == 40 and "there are 40 cases" in words
+    assert "The error of the denoiser is below that of `direct` in all 40" in words
+    assert len(cells(lambda row: row["of_direct"] < 1)) == 40
+    few = {(row["object"], row["split"]): row for row in table if row["dose"] == "1e3"}
+    missed = cells(lambda row: float(row["dose"]) <= 1e4 and row["of_direct"] > 0.5)
+    assert missed == {("cells", "1e3", split) for split in both}
+    shares = sorted(f"{few['cells', split]['of_direct']:.2f}" for split in both)
+    assert "At 1e3 and 1e4 it is at most half of it, except for the cells at 1e3 ({} and {})".format(*shares) in words
+    lost = cells(lambda row: row["gain"] < -0.01)
+    assert f"at most 0.01 below that of `direct` in {40 - len(lost)}" in words
+    assert lost == {("lines", "1e3", "heldout"), ("lines", "1e7", "heldout"), ("measured star", "1e5", "heldout")}
+    assert not lost & cells(lambda row: row["gain_high"] < 0) and "All three intervals contain zero" in words
+    by = {(row["object"], row["dose"], row["split"]): -row["gain"] for row in table}
+    lines = [f"{by['lines', dose, 'heldout']:.3f}" for dose in ("1e3", "1e7")]
+    assert "lower by {} at 1e3 and by {} at 1e7".format(*lines) in words
+    assert f"held-out measured star by {by['measured star', '1e5', 'heldout']:.3f} at 1e5" in words
+    sharper = {("cells", dose, split) for dose in ("1e3", "1e4", "1e5") for split in both}
+    sharper |= {("siemens", "1e3", split) for split in both} | {("measured star", "1e5", "train")}
+    sharper |= {("measured star", dose, split) for dose in ("1e3", "1e4") for split in both}
+    assert cells(lambda row: row["gain_low"] > 0) == sharper
+    assert cells(lambda row: row["of_smoothed"] > 1) == {("grf", "1e7", split) for split in both}
+    assert all(1 <= row["of_smoothed"] < 1.015 for row in table if (row["object"], row["dose"]) == ("grf", "1e7"))
+    at_1e4 = [row for row in table if (row["object"], row["dose"]) == ("lines", "1e4")]
+    assert all(0.15 < row["error_network"] / row["photon_bound"] < 0.2 for row in at_1e4)
+    assert {f"{row['frc50_network']:.2f}" for row in at_1e4} == {"0.56"} and "at an FRC50 of 0.56" in words
+    covered = {method: [row[f"covered_{method}"] for row in table if row["split"] == "train" and
+                        (method == "direct" or row["dose"] != "1e7")] for method in ("direct", "network")}  # fmt: skip
+    fits, networks = ([f"{100 * edge(covered[name]):.0f}" for edge in (min, max)] for name in ("direct", "network"))
+    assert "holds the truth in {} to {} % of the pixels".format(*fits) in words
+    assert "it does so in only {} to {} %".format(*networks) in words
+    reuse = {(row["scan"], row["method"]): row for row in readme.rows("reuse/reuse.csv")}
+
+    def times(name, other):
+        return np.exp(np.mean([
+            np.log(float(reuse[scan, "network"][name]) / float(reuse[scan, other][name])) for scan in "123"
+        ]))  # fmt: skip
+
+    error, longer = times("relative_mse", "direct"), times("seconds", "direct")
+    assert f"error of the network is {error:.2f} of that of `direct`, and the network takes {longer:.2f} times" in words
+    assert f"Its error is {times('relative_mse', 'smoothed'):.2f} of that of the smoothed fit" in words
+    limits = {(row["object"], row["dose"]): float(row["frc50"]) for row in readme.rows("networks/limit.csv")}
+    held = {(row["object"], row["dose"]): row["frc50_network"] for row in table if row["split"] == "heldout"}
+    above = {key for key, limit in limits.items() if held[key] > limit + 0.01}
+    assert above == {*(("cells", d) for d in ("1e3", "1e4", "1e5")), ("siemens", "1e3"), ("measured star", "1e3")}
+    assert "The denoiser lies above it for the cells up to 1e5, and for both stars at 1e3" in words
+
+
 def test_what_the_results_say_of_the_star_without_a_table():
     words = " ".join(text_of(DOCUMENTS["results.md"]).split())
     factors = readme.rows("siemens-star-sweep/dose_factor.csv")
