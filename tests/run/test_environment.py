@@ -1,5 +1,6 @@
 """pyproject.toml, requirements.lock and environment.yml say the same, and no tracked file says where it was made."""
 
+import json
 import re
 import shutil
 import socket
@@ -15,6 +16,7 @@ from packaging.version import Version
 from standins import ROOT
 
 from ptycho import __version__
+from ptycho.__main__ import parser
 from ptycho.run import environment
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
@@ -74,6 +76,8 @@ def test_containers_take_their_packages_from_the_lock():
     assert "pip install --no-cache-dir --require-hashes -r requirements.lock\n" in (ROOT / "Dockerfile").read_text()
     binder = ROOT / ".binder"
     assert (binder / "requirements.txt").read_text() == "-r ../requirements.lock\n"
+    program, *words = json.loads((ROOT / "Dockerfile").read_text().rpartition("\nCMD ")[2])
+    assert program == "ptycho" and parser().parse_args(words).words == ["HOST=0.0.0.0"]
     python = (binder / "runtime.txt").read_text().strip().removeprefix("python-")
     assert python in PYTHONS and f"\nFROM python:{python}-slim\n" in (ROOT / "Dockerfile").read_text()
 
