@@ -57,14 +57,15 @@ def flaw_costs(costs: Sequence[Cost], yardstick: Yardstick) -> Figure:
         raise ValueError(f"no flaw has a cost by {yardstick.name}")
     doses, places = sorted({one.nphotons for one in found}), flaws_of(costs)
     losses = list(dict.fromkeys((one.method, one.loss) for one in found))
-    drawn, [axes] = panels(2.9 * len(doses) + 2.2, 0.3 * len(places) + 1, columns=len(doses), sharey=True)
+    height, apart = (0.1 + 0.1 * len(losses)) * len(places) + 1, 0.8 / len(losses)
+    drawn, [axes] = panels(2.9 * len(doses) + 2.2, height, columns=len(doses), sharey=True)
     for cell, nphotons in zip(axes, doses, strict=True):
         cell.axvline(1, color="0.6", linewidth=0.8)
         cell.set(xscale="log", title=f"{dose_label(nphotons)} photons per pattern")
         cell.set(yticks=range(len(places)), yticklabels=places, ylim=(len(places) - 0.5, -0.5))
         for one in (one for one in found if one.nphotons == nphotons):
             number = losses.index((one.method, one.loss))
-            at = places[one.flaw] + 0.25 * (number - (len(losses) - 1) / 2)
+            at = places[one.flaw] + apart * (number - (len(losses) - 1) / 2)
             look = {"color": COLOURS[number % len(COLOURS)], "markersize": 3}
             if one.at_least is not None:
                 cell.plot(one.at_least, at, ">", **look)

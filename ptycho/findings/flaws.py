@@ -55,7 +55,7 @@ def costs_of(flaw: str, flawed: DoseResponse, flawless: DoseResponse) -> Iterato
         for curve in _curves(flawed, yardstick):
             if ladder := ladders.get((curve.method, curve.loss)):
                 at = {one.nphotons: one for one in ladder.points}
-                for point in (point for point in curve.points if point.nphotons in at):
+                for point in (point for point in curve.points if point.nphotons in at and point.interval.n):
                     cost = _cost(flaw, curve, point, ladder, at[point.nphotons], yardstick)
                     if yardstick.of_error or (cost.flawless.mean or 1) < SATURATED:
                         yield cost

@@ -126,7 +126,7 @@ def test_what_the_results_say_of_flaws_without_a_table():
     assert set(most) == {"readout", "readout_known", "saturation", "modes", "dead_module_known"}
     assert "cost it nothing that the error shows" in words
     assert all(cost(flaw, 1e4) < 1.05 for flaw in ("gain", "beam", "jitter", "fine_grid"))
-    by_frc50 = {line[0]: line[5] for line in readme.flaws()}  # at 1e4, with nll
+    by_frc50 = {line[0]: line[5] for line in readme.flaws("direct", readme.FLAWED)}  # at 1e4, with nll
     small, large = (by_frc50[readme.FLAWS[flaw]] for flaw in ("jitter", "large_jitter"))
     assert f"positions wrong by half a pixel divide the photons by {small}" in words
     assert f"positions wrong by 2 pixels by {large}" in words
@@ -183,6 +183,41 @@ def test_what_the_results_say_of_flaws_without_a_table():
     assert "If the variance is not known, use `mae`" in words
     assert flawed["FRC50", "readout", "mae"] > flawed["FRC50", "readout", "nll"]
     assert flawed["relative error", "readout", "mae"] < flawed["relative error", "readout", "nll"]
+
+
+def test_what_the_results_say_of_flaws_in_a_network():
+    words = " ".join(text_of(DOCUMENTS["results.md"]).split())
+    table = readme.rows("flaws/flaws.csv")
+
+    def row(method, flaw, yardstick, loss="nll"):
+        return readme.one(table, method=method, flaw=flaw, nphotons=1e4, loss=loss, yardstick=yardstick)
+
+    def lost(method, flaw, yardstick, loss="nll"):
+        found = row(method, flaw, yardstick, loss)
+        return float(found["factor"] or found["at_least"])
+
+    assert "By FRC50, a network with `nll` loses what the fit loses, within a factor of two" in words
+    by_frc50 = {flaw: lost("unrolled", flaw, "FRC50") / lost("direct", flaw, "FRC50") for flaw in readme.FLAWS}
+    less = {flaw for flaw, ratio in by_frc50.items() if ratio < 0.5}
+    assert less == {"readout", "dead_module_known"} and max(by_frc50.values()) < 2
+    assert "to scattered light, to readout noise of a known variance and to a masked module" in words
+    for flaw in ("background", "background_known", "readout_known", "dead_module_known"):
+        ours, theirs = (row(method, flaw, "relative error") for method in ("unrolled", "direct"))
+        assert float(ours["high"]) < float(theirs["low"])
+    frc50, error = (
+        {(flaw, loss): float(row("unrolled", flaw, yardstick, loss)["flawed"])
+         for flaw in ("readout", "readout_known") for loss in ("nll", "mae")}
+        for yardstick in ("FRC50", "relative error")
+    )  # fmt: skip
+    assert f"the network with `nll` resolves {frc50['readout', 'nll']:.2f} of Nyquist" in words
+    smaller = error["readout", "nll"] / error["readout", "mae"]
+    sentence = f"With `mae` it resolves {frc50['readout', 'mae']:.2f}, at an error that is {smaller:.1f} times smaller"
+    assert sentence in words
+    share = error["readout_known", "nll"] / error["readout", "nll"]
+    assert f"the error of `nll` falls to {share:.2f} of what it was. Its resolution does not rise" in words
+    assert frc50["readout_known", "nll"] < frc50["readout", "nll"]
+    masked, dead = (lost("unrolled", flaw, "relative error") for flaw in ("dead_module_known", "dead_module"))
+    assert f"`nll` then loses a factor of {masked:.1f} instead of {dead:.1f}" in words
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

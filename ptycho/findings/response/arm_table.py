@@ -149,8 +149,8 @@ def _cell(entry: Mapping[str, Any] | None, part: str, quantity: str) -> Cell:
 
 
 def arm_rows(entries: Sequence[Any]) -> list[dict[str, Any]]:
-    """One row for each arm and part, ready for ``csv.DictWriter``; what does not exist is ''. An entry that breaks the
-    schema has one row with its fault as the status, so that the table holds every arm."""
+    """One row for each arm and part, ready for ``csv.DictWriter``, to nine digits; what does not exist is ''. An entry
+    that breaks the schema has one row with its fault as the status, so that the table holds every arm."""
     rows: list[dict[str, Any]] = []
     for entry, label, fault in _labelled(entries):
         identity = {key: entry.get(key, "") for key in _IDENTITY} | {"name": label}
@@ -163,6 +163,7 @@ def arm_rows(entries: Sequence[Any]) -> list[dict[str, Any]]:
             numbers = {name: entry[part].get(name) for name in NAMES}
             numbers |= {name: getattr(cell, field) for name, field in _OF_CELL.items()}
             numbers |= {name: entry[part].get(name, math.nan) for name in LIMITS}
-            cells = {name: "" if value is None or math.isnan(value) else value for name, value in numbers.items()}
+            known = {name: value for name, value in numbers.items() if value is not None and not math.isnan(value)}
+            cells = {name: float(f"{known[name]:.9g}") if name in known else "" for name in numbers}
             rows.append({**identity, "status": entry["status"], "part": part, **cells})
     return rows
