@@ -16,7 +16,7 @@ SECONDS = 90
 """Of one core, at most, for each: a minute where nothing else runs, more where others share its caches."""
 ENDS = {
     "resolution": "../reports/lab/data/measured.npz is missing. "
-    'Run the notebook simulate with scan = "siemens-star" first.'
+    "Run the notebook simulate with scan = \"siemens-star\" and doses = ['full', '1e4'] first."
 }
 """What notebooks say that need more than the small simulated study."""
 OTHER_DOSE = """
