@@ -206,18 +206,19 @@ def verdict(cells: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def limit(kind: str, seed: int = 1) -> list[Row]:
-    """What an unbiased image with the least errors resolves of an object's held-out scan, a row a dose."""
+def limit(kind: str) -> list[Row]:
+    """What an unbiased image with the least errors resolves of an object's held-out scan, a row a dose, of one seed."""
     from ptycho.judge.cramer_rao import information_bound
     from ptycho.judge.frc import frc50
+    from ptycho.judge.metrics import contrast_of
     from ptycho.judge.parts import truth
 
-    exposed = {dose: scans(kind, dose, seed)["heldout"] for dose in DOSES}
+    exposed = {dose: scans(kind, dose, 1)["heldout"] for dose in DOSES}
     data = exposed[DOSES[-1]]
     told = (truth(data), data.probeGuess, data.xcoords, data.ycoords)
     bound = information_bound(*told, mask=data.mask, fitted=data.fitted)
     true = told[0][bound.mask]
-    rings = bound.rings["phase" if np.angle(true).std() > np.abs(true).std() else "amplitude"]
+    rings = bound.rings[contrast_of(np.abs(true), np.angle(true))]
     expected = {dose: frc50(rings.expected(scan.nphotons)) for dose, scan in exposed.items()}
     return [rounded({"object": kind, "dose": dose, "frc50": found}) for dose, found in expected.items()]
 

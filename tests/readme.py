@@ -87,22 +87,19 @@ def response(path: str, doses: Sequence[str], parts: Sequence[str]) -> list[list
 
 def of_arms(number: str, doses: Sequence[str]) -> list[list[str]]:
     """A number of the sweep's arms on the held-out scan, by method, loss and dose: means with their intervals; the
-    range near a collapse, as the FRC50 has it. What has no such number counts as 0."""
-    table, levels, made = rows("sweep/arms.csv"), rows("sweep/dose_response.csv"), []
-    losses = dict.fromkeys(row["loss"] for row in table)
+    range near a collapse, as the FRC50 has it."""
+    table, made = rows("sweep/dose_response.csv"), []
 
-    def cell(name: str, dose: float, **of: str) -> str:
-        own = (row for row in table if row["part"] == name and row["loss"] == of["loss"])
-        values = np.array([float(row[number] or 0) for row in own if float(row["nphotons"]) == dose])
-        near = float(one(levels, nphotons=dose, **of)["frc50_level"]) != 0.95
-        found = (range_interval if near else mean_interval)(values)
-        return bracketed(*(f"{end:.2f}" for end in (found.mean, found.low, found.high))) + "*" * found.is_range
+    def cell(dose: float, **of: str) -> str:
+        row = one(table, nphotons=dose, **of)
+        words = bracketed(*(two_decimals(row[f"{number}{end}"]) for end in ("", "_low", "_high")))
+        return words + "*" * (float(row["frc50_level"]) != 0.95)
 
-    for (part, (method, split)), name in zip(PARTS.items(), config.PARTS, strict=True):
-        if part in HELD_OUT:
-            for loss in losses:
-                cells = (cell(name, float(dose), method=method, split=split, loss=loss) for dose in doses)
-                made.append([f"{part}, `{loss}`", *cells])
+    for part in HELD_OUT:
+        method, split = PARTS[part]
+        for loss in dict.fromkeys(row["loss"] for row in table):
+            cells = (cell(float(dose), method=method, split=split, loss=loss) for dose in doses)
+            made.append([f"{part}, `{loss}`", *cells])
     return made
 
 
@@ -454,7 +451,7 @@ TABLES: dict[tuple[str, ...], Callable[[], list[list[str]]]] = {
         "amplitude_level", BRIGHTNESS
     ),
     ("first frequency at which the raw correlation falls below one half, held-out scan", *DOSES): lambda: of_arms(
-        "amplitude_first", DOSES
+        "frc50_first", DOSES
     ),
     ("photons that `mae` needs, over those of `nll`, for an FRC50 of", *RESOLUTIONS): lambda: factors(
         "sweep", RESOLUTIONS

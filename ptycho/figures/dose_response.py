@@ -57,7 +57,7 @@ def resolution_response(study: DoseResponse) -> Figure:
                 if lost := point.n_collapsed + point.n_failed + point.n_missing:
                     at = (study.exposure.dose(point.nphotons), 1.02 + 0.055 * number)
                     cell.annotate(str(lost), at, color=COLOURS[number], fontsize=6, ha="center", annotation_clip=False)
-        limits = [limit for limit in study.limits if limit.method == method]
+        limits = study.limits_of(method)
         doses = [study.exposure.dose(limit.nphotons) for limit in limits]
         line(cell, doses, [limit.resolution for limit in limits], "--", color="0.35", linewidth=1.1, label=UNBIASED)
         log_doses(cell, doses)
@@ -83,10 +83,10 @@ def error_response(study: DoseResponse) -> Figure:
         for cell, curves in ((upper, study.errors), (lower, shares)):
             for curve in (one for one in curves if one.method == method):
                 _draw_curve(cell, curve, losses.index(curve.loss), len(losses), study.exposure)
-        limits = [limit for limit in study.limits if limit.method == method]
+        limits = study.limits_of(method)
+        doses = [study.exposure.dose(limit.nphotons) for limit in limits]
         for name, style, field in (("Cramér-Rao", "--", "information"), ("M/n", ":", "counting")):
             least = [None if (of := getattr(limit, field)) is None else as_fitted(of) for limit in limits]
-            doses = [study.exposure.dose(limit.nphotons) for limit in limits]
             line(upper, doses, least, style, color="0.35", linewidth=1.1, label=name)
         log_doses(upper, doses)
         upper.set(yscale="log")

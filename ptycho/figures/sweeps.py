@@ -10,7 +10,7 @@ from ptycho.figures.colours import COLOURS
 from ptycho.figures.style import LINE_STYLES, dose_label, error_bars, legend_beside, line, log_doses, panels, styled
 from ptycho.findings.conditions import Condition, comparisons
 from ptycho.findings.flaws import Cost, flaws_of
-from ptycho.findings.fluence import AXES, doses_along, limits_of
+from ptycho.findings.fluence import AXES, doses_along
 from ptycho.findings.intervals import reach
 from ptycho.findings.learning_rates import Trial, trials_of
 from ptycho.findings.published import METHODS, Row
@@ -86,7 +86,7 @@ def fluence_axes(studies: Mapping[str, DoseResponse], method: tuple[str, str]) -
     losses = list(dict.fromkeys(curve.loss for study in studies.values() for curve in study.curves))
     for cell, axis in zip(axes, AXES, strict=True):
         for style, (name, study) in zip(LINE_STYLES, studies.items(), strict=False):
-            limits = limits_of(study, method)
+            limits = study.limits_of(method)
             doses = doses_along(limits, axis)
             for curve in (one for one in study.curves if one.method == method):
                 found = [point.interval for point in curve.points]

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho.findings.intervals import Interval, crossing, isotonic, mean_interval
-from ptycho.findings.response.arm_table import Method
 from ptycho.findings.response.dose_factor import unlinked
 from ptycho.findings.response.dose_response import Curve, DoseResponse, Limit, method_label
 
@@ -35,11 +34,6 @@ class Shift:
     decades: Interval
 
 
-def limits_of(study: DoseResponse, method: Method) -> list[Limit]:
-    """What photons allow on the scan of a method, at each dose of its curves."""
-    return [limit for limit in study.limits if limit.method == method]
-
-
 def doses_along(limits: Sequence[Limit], axis: str) -> NDArray[np.float64]:
     """The doses (D,) along an axis. The fluence is that of the pixels on which FRC50 was evaluated."""
     if axis == AXES[0]:
@@ -52,7 +46,7 @@ def _crossings(study: DoseResponse, curve: Curve, axis: str) -> NDArray[np.float
     """log10 of the dose at which each seed's curve, made to rise, reaches each of RESOLUTIONS, (seeds, R); NaN where
     that is beyond its ends, or where no straight line between two doses tells it, as for a factor."""
     values = np.array([point.values for point in curve.points], np.float64).T  # (seeds, doses)
-    x = np.log10(doses_along(limits_of(study, curve.method), axis))
+    x = np.log10(doses_along(study.limits_of(curve.method), axis))
     found = np.full((len(values), len(RESOLUTIONS)), np.nan)
     for seed, one in enumerate(values):
         seen = np.isfinite(one) & np.isfinite(x)
@@ -93,9 +87,8 @@ def fluence_in_words(found: Sequence[Shift]) -> list[str]:
         closer = first if abs(first.decades.mean) <= abs(second.decades.mean) else second
         low, high = closer.decades.low, closer.decades.high
         found_zero = low is not None and high is not None and low <= 0 <= high
-        apart = "the interval leaves out zero, they lie apart"
-        apart = "the interval contains zero, they are not shown to lie apart" if found_zero else apart
-        claim = f"closer against {closer.axis}, where {apart}"
+        apart = "contains zero, they are not shown to lie apart" if found_zero else "leaves out zero, they lie apart"
+        claim = f"closer against {closer.axis}, where the interval {apart}"
         told.append(f"{where}: {first.second} lies {words} to the right of {first.first}: {claim}.")
     return told
 
@@ -108,7 +101,7 @@ def fluence_rows(studies: Mapping[str, DoseResponse]) -> list[dict[str, Any]]:
         | {**point.interval.row("frc50"), "seeds": point.interval.n, "frc50_limit": limit.resolution}
         for name, study in studies.items()
         for curve in study.curves
-        for limits in [limits_of(study, curve.method)]
+        for limits in [study.limits_of(curve.method)]
         for point, limit, dose, fluence in zip(
             curve.points, limits, *(doses_along(limits, axis) for axis in AXES), strict=True
         )

@@ -72,14 +72,19 @@ class Evaluation(Numbers):
 
     @property
     def contrast(self) -> str:
-        """``'phase'`` for an object that mostly shifts the phase, else ``'amplitude'``: what its figures show."""
+        """:func:`contrast_of` the truth: what its figures show."""
         mask = self.aligned.mask
-        return "phase" if self.truth_phase[mask].std() > np.abs(self.aligned.truth)[mask].std() else "amplitude"
+        return contrast_of(np.abs(self.aligned.truth)[mask], self.truth_phase[mask])
 
     def as_dict(self) -> dict[str, float | None]:
         """The numbers of one split of metrics.json, plain Python floats or None."""
         names = NAMES if self.deviance_heldout_pixels is None else (*NAMES, "deviance_heldout_pixels")
         return {name: getattr(self, name) for name in names}
+
+
+def contrast_of(amplitude: np.ndarray, phase: np.ndarray) -> str:
+    """``'phase'`` for an object that mostly shifts the phase, else ``'amplitude'``, of both at its pixels (n,)."""
+    return "phase" if phase.std() > amplitude.std() else "amplitude"
 
 
 def psnr(image: np.ndarray, truth: np.ndarray, mask: np.ndarray, *, data_range: float) -> float:

@@ -2,6 +2,7 @@
 
 import csv
 from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ def interval(values, low=-np.inf, high=np.inf):
     return np.mean(values), max(np.mean(values) - half, low), min(np.mean(values) + half, high)
 
 
+@cache
 def cells(name):
     """{(method, split, loss, photons): {seed: {what is told: its number}}}; a collapsed arm resolves 0."""
     found, contrast = defaultdict(dict), QUANTITY.get(name, "amplitude")
@@ -56,7 +58,7 @@ def cells(name):
             told["limit"] = number(row[f"{contrast}_frc50_limit"])
             key = method, split, row["loss"], float(row["nphotons"])
             found[key][int(row["seed"])] = told
-    return found
+    return dict(found)
 
 
 def collapses(curves):

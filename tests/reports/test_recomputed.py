@@ -6,6 +6,7 @@ dose_factor.csv are computed here a second time.
 
 import json
 from collections import defaultdict
+from functools import cache
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ def test_means_and_intervals(name):
     found, checked = cells(name), 0
     for row in read(name, "dose_response.csv"):
         key = row["method"], row["split"], row["loss"], float(row["nphotons"])
-        seeds = found[key]
+        seeds = found.get(key)
         if not seeds:
             assert row["frc50"] == ""
             continue
@@ -98,7 +99,13 @@ BAND = 0.012, 0.04
 0.0025, and there are hundreds of ends."""
 
 
-def drawn(curves, draws, g, u):
+@cache
+def chi_square(freedom):
+    """Draws of it, sorted, by which its quantiles are told."""
+    return np.sort(np.random.default_rng(5).chisquare(freedom, 400_000))
+
+
+def drawn(curves, g, u):
     """{photons: (draws,)} made to rise: the means of {photons: {seed: value}}, as uncertain as the seeds leave them.
 
     g (draws, seeds) is normal, u (draws,) uniform: Student's t with n - 1 degrees of freedom along every line.
@@ -106,7 +113,7 @@ def drawn(curves, draws, g, u):
     table = np.array([[curves[dose][seed] for seed in sorted(curves[dose])] for dose in sorted(curves)])
     n = table.shape[1]
     mean = table.mean(axis=1)
-    chi2 = np.quantile(np.random.default_rng(5).chisquare(n - 1, 400_000), u)
+    chi2 = np.quantile(chi_square(n - 1), u)
     scatter = g @ (table - mean[:, np.newaxis]).T / np.sqrt(n * (n - 1))
     values = mean + scatter * np.sqrt((n - 1) / chi2)[:, np.newaxis]
     # the nearest rising sequence: the most of the least means of stretches that hold a point (Robertson et al. 1988)
@@ -148,7 +155,7 @@ def steps_of(x, curves, finest, of_error):
 def test_student_draws_cover_as_they_should():
     """The quantiles of one curve's draws are those of Student's t."""
     rng, values = np.random.default_rng(0), {1.0: dict(enumerate([0.1, 0.2, 0.15, 0.3, 0.22]))}
-    found = drawn(values, 20_000, rng.standard_normal((20_000, 5)), rng.random(20_000))[:, 0]
+    found = drawn(values, rng.standard_normal((20_000, 5)), rng.random(20_000))[:, 0]
     _, low, high = interval(np.array(list(values[1.0].values())))
     np.testing.assert_allclose(np.quantile(found, [0.025, 0.975]), [low, high], atol=0.006)
 
@@ -173,7 +180,7 @@ def test_intervals_of_dose_factors(name):
         g, u = rng.standard_normal((draws, n)), rng.random(draws)
         x = [np.log10(sorted(curve)) for curve in curves]
         steps = [steps_of(at, curve, finest, of_error) for at, curve in zip(x, curves, strict=True)]
-        values = [drawn(curve, draws, g, u) for curve in curves]
+        values = [drawn(curve, g, u) for curve in curves]
         for row in rows:
             level = -np.log10(float(row["level"])) if of_error else float(row["level"])
             (low_a, high_a), (low_b, high_b) = (confined(x[k], values[k], level, steps[k]) for k in (0, 1))

@@ -53,6 +53,12 @@ def test_the_losses_under_every_condition():
         np.testing.assert_allclose(written, span(apart) if near else interval(apart), rtol=2e-4, atol=2e-6)
 
 
+def per_pixel(name, method, split, dose):
+    """The photons per object pixel at a dose in photons per pattern, of all losses."""
+    own = (seeds for key, seeds in cells(name).items() if (key[0], key[1], key[3]) == (method, split, dose))
+    return 1 / mean(told["photon_bound"] for seeds in own for told in seeds.values())
+
+
 FLUENCE = sorted(path.name for path in (REPORTS / "fluence").glob("fluence_*.csv"))
 
 
@@ -63,9 +69,7 @@ def test_resolution_by_both_doses(file):
             (f"fluence/{row['sweep']}", row["method"], row["split"], row["loss"]),
             float(row["photons_per_pattern"]),
         )
-        counting = mean(told["photon_bound"] for key, seeds in cells(own[0]).items()
-                        if (key[0], key[1], key[3]) == (own[1], own[2], dose) for told in seeds.values())  # fmt: skip
-        assert number(row["photons_per_object_pixel"]) == pytest.approx(1 / counting, rel=1e-6)
+        assert number(row["photons_per_object_pixel"]) == pytest.approx(per_pixel(*own[:3], dose), rel=1e-6)
         curve = of(*own)
         found = np.array(list(curve[dose].values()))
         expected = span(found) if collapses(curve)[dose] else interval(found, 0, 1)
@@ -179,13 +183,8 @@ def test_how_far_apart_patterns_of_two_sizes_lie():
         for name in ("fluence/N-64", "fluence/N-128"):
             curve = of(name, "direct", "train", "nll")
             doses = sorted(curve)
-            x = np.log10(doses)
-            if axis != "photons per pattern":
-                every = cells(name)
-                x = np.array([-np.log10(mean(
-                    told["photon_bound"] for key, seeds in every.items()
-                    if (key[0], key[1], key[3]) == ("direct", "train", dose) for told in seeds.values()
-                )) for dose in doses])  # fmt: skip
+            along = doses if axis == "photons per pattern" else [per_pixel(name, "direct", "train", d) for d in doses]
+            x = np.log10(along)
             logs.append(
                 {seed: (x, rising([curve[d][seed] for d in doses], np.ones(len(doses)))) for seed in curve[doses[0]]}
             )

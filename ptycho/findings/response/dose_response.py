@@ -138,6 +138,10 @@ class DoseResponse:
     exposure: Exposure = OF_PHOTONS
     finest: float = 1.0
 
+    def limits_of(self, method: Method) -> list[Limit]:
+        """The limits on the scan of a method, one at each dose of its curves."""
+        return [limit for limit in self.limits if limit.method == method]
+
 
 def dose_response_of(
     entries: Sequence[Any],
